@@ -1,0 +1,163 @@
+"""Which engines there are, which one is taken and why, and the one Protocol they share.
+
+Guarantees: importing this module imports no model library; whether a backend is there is learned with
+`find_spec`; the choice is a pure function whose reason is logged and shown.
+
+A backend knows nothing of files: it is given an array and windows, and yields segments.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dropscribe.transcript import Segment
+
+SAMPLE_RATE = 16000
+"""Hz; what every Whisper model hears."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of at most 30 s of the recording that is decoded on its own, cut where nobody speaks."""
+
+    index: int
+    """Position in the recording's list of windows, from 0; also the seed of any sampling in it."""
+    start: int
+    """First sample."""
+    end: int
+    """One past the last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person can ask of the text."""
+
+    language: str | None = None
+    """ISO code, or None to detect it."""
+    task: str = "transcribe"
+    """`transcribe`, or `translate` into English."""
+    prompt: str | None = None
+    """Text that comes before every window: names and terms to be spelled so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was really loaded."""
+
+    device: str
+    """Where it runs, with the number format: `cpu int8`, `gpu float16`."""
+    multilingual: bool
+    """False for an `.en` model."""
+    versions: dict[str, str]
+    """Versions of the libraries that do the work, by distribution name."""
+
+
+class Backend(Protocol):
+    """One engine with one model. Every call comes from the thread that called `load`."""
+
+    name: str
+
+    def load(self, folder: Path, *, threads: int = 0) -> Loaded:
+        """Load the model in `folder` (this backend's own layout) and keep it. `threads` 0: the library decides.
+
+        Raises: EnvironmentFaultError `model-unusable` when the folder cannot be loaded.
+        """
+        ...
+
+    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
+        """Return the language spoken in `audio` (shape (samples,), 16 kHz, its first 30 s count) and its probability."""
+        ...
+
+    def transcribe(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+    ) -> Iterator[tuple[Window, list[Segment]]]:
+        """Yield each window, in order, with its segments: times in seconds of the whole recording.
+
+        `audio` has shape (samples,), float32, 16 kHz; it may be a memory map: slice it, never copy it whole.
+        `options.language` is set. The result of a window depends on that window alone, never on its
+        neighbours or on when it is run, so that work can go on in the middle of a recording.
+        Segment ids are left at 0: whoever joins the windows numbers them.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One backend to try, and why it stands where it stands."""
+
+    name: str
+    reason: str
+
+
+NAMES = ("mlx", "faster-whisper")
+"""Every backend, in the order of the fall-back line."""
+
+_MODULES = {"mlx": ("mlx.core", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
+
+
+def installed() -> frozenset[str]:
+    """Return the backends whose modules can be found; none of them is imported."""
+    return frozenset(name for name, modules in _MODULES.items() if all(map(_found, modules)))
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the parent package of a dotted name is missing
+        return False
+
+
+def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> tuple[Choice, ...]:
+    """Return the backends to try, best first; empty when none fits.
+
+    Args:
+        setting: `auto` or a name of `NAMES`.
+        system: `platform.system()`.
+        machine: `platform.machine()`.
+        present: the names that are installed.
+    """
+    if setting != "auto":
+        return (Choice(setting, "set by the setting `backend`"),) if setting in present else ()
+    apple = system == "Darwin" and machine == "arm64"
+    mlx = Choice("mlx", "Apple Silicon, and mlx-whisper is installed")
+    if apple and "mlx" in present:
+        line = (mlx, Choice("faster-whisper", "the fall-back when mlx fails"))
+    elif apple:
+        line = (mlx, Choice("faster-whisper", "Apple Silicon, but mlx-whisper is not installed"))
+    else:
+        # MLX runs on Linux too, but its CPU build is many times slower: only when asked for by name.
+        line = (Choice("faster-whisper", f"{system} on {machine}: MLX is for Apple Silicon"),)
+    return tuple(choice for choice in line if choice.name in present)
+
+
+def choose_here(setting: str) -> tuple[Choice, ...]:
+    """Return `choose` for this machine."""
+    return choose(setting, platform.system(), platform.machine(), installed())
+
+
+def create(name: str) -> Backend:
+    """Return the backend `name`, not loaded yet. Imports its libraries."""
+    if name == "mlx":
+        from dropscribe.backends._mlx import MLX
+
+        return MLX()
+    if name == "faster-whisper":
+        from dropscribe.backends._faster_whisper import FasterWhisper
+
+        return FasterWhisper()
+    msg = f"unknown backend: {name}"
+    raise ValueError(msg)

@@ -1,0 +1,191 @@
+"""The transcript: the one value that everything after the engine works on, and its JSON form.
+
+Guarantees: immutable; standard library only (the worker must be able to run under another interpreter);
+`Transcript.from_json(t.to_json()) == t`; the JSON is UTF-8, holds no NaN, and is what
+`config/transcript.schema.json` describes. The JSON is a superset of OpenAI's `verbose_json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word as the model wrote it."""
+
+    word: str
+    """The word with the space that stands before it, as Whisper gives it: joined, the words are the text."""
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording, never before `start`."""
+    probability: float | None = None
+    """Mean probability of the word's tokens, 0 to 1; null where the engine gives none."""
+    speaker: str | None = None
+    """Who speaks; absent when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech as the model divided it, about a sentence."""
+
+    id: int
+    """Position in the transcript, from 0."""
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording, never before `start`."""
+    text: str
+    """The words of the segment, without space around them."""
+    words: tuple[Word, ...] = ()
+    """The words with their times; empty when the engine gives none."""
+    avg_logprob: float | None = None
+    """Mean log-probability of the decoded tokens, 0 or less."""
+    compression_ratio: float | None = None
+    """Bytes of the text over bytes of its zlib form; above 2.4 it is likely a loop."""
+    no_speech_prob: float | None = None
+    """The model's probability that the window holds no speech, 0 to 1."""
+    temperature: float | None = None
+    """The sampling temperature that gave this text; 0 is greedy or beam search."""
+    speaker: str | None = None
+    """Who speaks; absent when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The recording."""
+
+    name: str
+    """File name."""
+    path: str
+    """Path relative to the inbox, or absolute for `dropscribe transcribe`."""
+    sha256: str
+    """Digest of the whole file, hexadecimal."""
+    bytes: int
+    """Size of the file."""
+    recorded_at: str | None = None
+    """When it was recorded, ISO 8601 with zone; null when unknown."""
+    channels: int | None = None
+    """Channels of the audio stream before mixing down to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What made the text."""
+
+    backend: str
+    """The backend that really ran: `mlx`, `faster-whisper` or `whisperx`."""
+    device: str
+    """Where it ran, with the number format: `cpu int8`, `gpu float16`."""
+    model: str
+    """The model as it was asked for: a name, a hub repository or a folder."""
+    revision: str | None
+    """Commit of the hub repository; null for a folder."""
+    versions: dict[str, str]
+    """Versions of this program and of the libraries that did the work."""
+    options: dict[str, str]
+    """The settings that change the result: backend, model, language, task, prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long it took."""
+
+    audio_s: float
+    """Seconds of sound."""
+    decode_s: float
+    """Seconds spent on reading and resampling the file."""
+    transcribe_s: float
+    """Seconds from the decoded audio to the last segment, loading the model not counted."""
+    speed: float
+    """`audio_s` over `decode_s + transcribe_s`: times real time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to know before trusting a passage."""
+
+    code: str
+    """Stable name of the kind of notice."""
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording."""
+    detail: str
+    """One sentence for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A finished transcript of one recording."""
+
+    text: str
+    """The whole text: the segments' texts joined with spaces."""
+    language: str
+    """ISO 639-1 code (or Whisper's own where there is none), set or detected."""
+    language_probability: float | None
+    """How sure the detection was, 0 to 1; null when the language was set."""
+    duration: float
+    """Seconds of sound in the recording."""
+    segments: tuple[Segment, ...]
+    """In order of time."""
+    source: Source
+    """The recording."""
+    engine: Engine
+    """What made the text."""
+    timing: Timing
+    """How long it took."""
+    warnings: tuple[Notice, ...] = ()
+    """What to know before trusting a passage."""
+    schema_version: int = SCHEMA_VERSION
+    """Version of this form; readers ignore fields they do not know."""
+
+    def to_json(self) -> str:
+        """Return the JSON form, indented by one space, with a final newline. Raises ValueError on NaN."""
+        return json.dumps(to_dict(self), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Transcript:
+        """Read what `to_json` wrote. Unknown fields are ignored; a missing one raises KeyError or TypeError."""
+        data = json.loads(text)
+        return cls(
+            **_known(cls, data)
+            | {
+                "segments": tuple(segment_from_dict(s) for s in data["segments"]),
+                "source": Source(**_known(Source, data["source"])),
+                "engine": Engine(**_known(Engine, data["engine"])),
+                "timing": Timing(**_known(Timing, data["timing"])),
+                "warnings": tuple(Notice(**_known(Notice, w)) for w in data.get("warnings", ())),
+            }
+        )
+
+
+def to_dict(value: Any) -> dict[str, Any]:
+    """Return a dataclass of this module as JSON values; an unknown `speaker` is left out."""
+    found = {}
+    for name in value.__dataclass_fields__:
+        item = getattr(value, name)
+        if name == "speaker" and item is None:
+            continue
+        if isinstance(item, tuple):
+            item = [to_dict(part) for part in item]
+        elif dataclasses.is_dataclass(item):
+            item = to_dict(item)
+        found[name] = item
+    return found
+
+
+def segment_from_dict(data: dict[str, Any]) -> Segment:
+    """Read one segment as `to_dict` wrote it."""
+    words = tuple(Word(**_known(Word, w)) for w in data.get("words", ()))
+    return Segment(**_known(Segment, data) | {"words": words})
+
+
+def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+    return {name: data[name] for name in kind.__dataclass_fields__ if name in data}
