@@ -75,7 +75,7 @@ class Backend(Protocol):
         ...
 
     def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
-        """Return the language spoken in `audio` (shape (samples,), 16 kHz, its first 30 s count) and its probability."""
+        """Return the language spoken in `audio` (shape (samples,), 16 kHz; its first 30 s count), and how sure."""
         ...
 
     def transcribe(
@@ -134,6 +134,7 @@ def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> 
         return (Choice(setting, "set by the setting `backend`"),) if setting in present else ()
     apple = system == "Darwin" and machine == "arm64"
     mlx = Choice("mlx", "Apple Silicon, and mlx-whisper is installed")
+    line: tuple[Choice, ...]
     if apple and "mlx" in present:
         line = (mlx, Choice("faster-whisper", "the fall-back when mlx fails"))
     elif apple:

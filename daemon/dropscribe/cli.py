@@ -1,0 +1,778 @@
+"""The command line.
+
+Guarantees: data goes to stdout, messages to stderr; `--json` wherever a program may read it; the exit codes are those
+of `dropscribe.errors.Exit`; an expected error is one or two lines, never a traceback. Nothing heavy is imported until
+a command needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import sqlite3
+import sys
+import time
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from dropscribe import __version__, settings
+from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dropscribe.journal import Journal, Recording
+    from dropscribe.settings import Settings
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return Exit.USAGE
+    try:
+        return int(arguments.function(arguments))
+    except DropscribeError as error:
+        _say(f"dropscribe: {error.message}")
+        if error.cure:
+            _say(f"            {error.cure}")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `dropscribe logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return Exit.OK
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="dropscribe",
+        description="Drop a recording into a folder; its transcript appears in another.",
+        epilog="`dropscribe COMMAND --help` tells more. Settings: `dropscribe config show`.",
+    )
+    parser.add_argument("--version", action="version", version=f"dropscribe {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+
+    def command(name: str, function: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(command=name, function=function)
+        return made
+
+    run = command("run", _run, "Watch the inbox and transcribe what is dropped there.")
+    run.add_argument(
+        "--once", action="store_true", help="work off what is there, then end (1 if any recording failed)"
+    )
+    _setting_flags(run)
+
+    transcribe = command("transcribe", _transcribe, "Transcribe files now, without the daemon.")
+    transcribe.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    transcribe.add_argument(
+        "-o", "--output", type=Path, metavar="FOLDER", help="write files there, in every format set"
+    )
+    transcribe.add_argument("-f", "--format", default="txt", help="format on stdout (default: txt)")
+    _setting_flags(transcribe, without=("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer"))
+
+    status = command("status", _status, "Show what the daemon does.")
+    why = command("why", _why, "Say in one sentence what became of a file.")
+    why.add_argument("file", type=Path, metavar="FILE")
+    retry = command("retry", _retry, "Try failed recordings again.")
+    which = retry.add_mutually_exclusive_group(required=True)
+    which.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
+    which.add_argument("--all", action="store_true", help="every recording that failed")
+    command("pause", _pause, "Stop transcribing, across restarts, until `resume`. Finished parts are kept.")
+    command("resume", _resume, "Go on after `pause`.")
+
+    logs = command("logs", _logs, "Show the log: for people on a terminal, JSON lines in a pipe.")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as lines are written")
+    logs.add_argument("-n", "--lines", type=int, default=50, metavar="N", help="start with the last N (default: 50)")
+
+    doctor = command("doctor", _doctor, "Check that everything is in place, by doing it.")
+    _setting_flags(doctor)
+
+    models = command("models", _models_list, "Whisper models: which there are, where they lie, fetching one.")
+    actions = models.add_subparsers(metavar="ACTION")
+    for name, function, text in (
+        ("list", _models_list, "Show the known models and which are on this machine."),
+        ("pull", _models_pull, "Download a model."),
+        ("verify", _models_verify, "Read a model's files again and compare their digests."),
+        ("path", _models_path, "Print the folder of a model that is on this machine."),
+    ):
+        action = actions.add_parser(name, help=text, description=text)
+        action.set_defaults(function=function)
+        if name != "list":
+            action.add_argument("model", nargs="?", metavar="MODEL", help="default: the setting `model`")
+        action.add_argument(
+            "--backend", choices=("mlx", "faster-whisper"), help="default: the one this machine takes"
+        )
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+    service = command("service", _service, "Run the daemon in the background, from login on.")
+    service.add_argument("action", choices=("install", "uninstall", "start", "stop", "restart", "status", "print"))
+    service.add_argument("--platform", choices=("macos", "linux"), help="for `print`: default is this machine's")
+    service.add_argument("--json", action="store_true", help="for `status`: print JSON")
+
+    config = command("config", _config, "Show, check or find the settings.")
+    config.add_argument("action", choices=("show", "check", "path"))
+    config.add_argument("--json", action="store_true", help="for `show`: print JSON")
+    _setting_flags(config)
+
+    completion = command("completion", _completion, "Print a completion script for your shell.")
+    completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+
+    for made in (transcribe, status, why, doctor):
+        made.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _setting_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ()) -> None:
+    group = parser.add_argument_group("settings", "These take precedence over the settings file and the environment.")
+    for name, item in settings.FIELDS.items():
+        if name not in without:
+            summary = item.metadata["text"].split("\n")[0].replace("%", "%%")
+            group.add_argument(f"--{name.replace('_', '-')}", dest=f"set_{name}", metavar="VALUE", help=summary)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
+    return settings.load(flags).settings
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def _colors() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+# run, transcribe
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from dropscribe import logs
+    from dropscribe.supervisor import Supervisor, handle_signals
+
+    chosen = _settings(arguments)
+    terminal = sys.stderr.isatty()
+    logs.configure(chosen, console=sys.stderr if terminal and not arguments.once else None)
+    bar = _Bar(terminal) if arguments.once else None
+    supervisor = Supervisor(chosen, once=arguments.once, progress=bar.show if bar else lambda _: None)
+    handle_signals(supervisor)
+    if not arguments.once:
+        _say(f"Watching {chosen.inbox}; transcripts appear in {chosen.outbox}. Log: {chosen.logs / logs.NAME}")
+    try:
+        summary = supervisor.run()
+    finally:
+        supervisor.close()
+        if bar:
+            bar.close()
+    if arguments.once:
+        parts = [f"{summary.done} done", f"{summary.failed} failed"]
+        parts += [f"{summary.waiting} waiting"] if summary.waiting else []
+        _say(", ".join(parts) + f". Outbox: {chosen.outbox}")
+        if summary.trouble is not None:
+            raise summary.trouble
+        return Exit.FAILED if summary.failed else Exit.OK
+    return Exit.OK
+
+
+class _Bar:
+    """A progress bar for one recording after another, on stderr."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal = terminal
+        self._file = ""
+        self._bar: Any = None
+
+    def show(self, progress: Any) -> None:
+        """Take in a `supervisor.Progress`."""
+        if self._terminal and not progress.outcome:
+            self._move(progress.file, progress.done_s, progress.audio_s, "s")
+        if progress.outcome:
+            self.close()
+            _say(f"{progress.file}: {progress.outcome}")
+
+    def _move(self, name: str, done: float, total: float, unit: str) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None or self._file != name:
+            self.close()
+            self._file = name
+            form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+            self._bar = tqdm(
+                total=total,
+                desc=name[-40:],
+                unit=unit,
+                unit_scale=unit == "B",
+                bar_format=form if unit == "s" else None,
+                leave=False,
+            )
+        self._bar.update(max(0, min(done, total) - self._bar.n))
+
+    def download(self, model: str, done: int, total: int) -> None:
+        """Show how far a download is."""
+        if self._terminal:
+            self._move(f"model {model}", done, total, "B")
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _transcribe(arguments: argparse.Namespace) -> int:
+    from dropscribe import formats, outbox
+
+    chosen = _settings(arguments)
+    if arguments.format not in formats.RENDERERS:
+        msg = f"There is no format {arguments.format}."
+        raise UsageError(msg, "Formats: " + ", ".join(formats.RENDERERS))
+    form = "json" if arguments.json else arguments.format
+    bar = _Bar(sys.stderr.isatty())
+    failed = 0
+    try:
+        for path, outcome in _transcripts(chosen, arguments.files, bar):
+            bar.close()
+            if isinstance(outcome, DropscribeError):
+                failed += 1
+                _say(f"{path}: {outcome}")
+            elif arguments.output is None:
+                if len(arguments.files) > 1 and form != "json":
+                    print(f"== {path}")
+                sys.stdout.write(formats.RENDERERS[form](outcome))
+                sys.stdout.flush()
+            else:
+                arguments.output.mkdir(parents=True, exist_ok=True)
+                contents = {name: formats.RENDERERS[name](outcome) for name in chosen.formats}
+                base = outbox.bases(PurePath(path.name))[0]
+                for published in outbox.publish(arguments.output, base, contents, {}):
+                    print(arguments.output / published.path)
+    finally:
+        bar.close()
+    return Exit.FAILED if failed else Exit.OK
+
+
+def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
+    """Yield each file with its transcript or the error about it, one worker for all."""
+    import queue
+    import tempfile
+
+    from dropscribe import engine
+    from dropscribe.errors import Fault, JobError, RecordingFaultError
+    from dropscribe.inbox import Stat, digest
+    from dropscribe.transcript import Source
+
+    request = engine.request(chosen, download=True)
+    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
+    worker = None
+    with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
+        try:
+            for number, path in enumerate(files):
+                try:
+                    found = path.stat()
+                    sha256 = digest(path.resolve(), Stat(found.st_size, found.st_mtime_ns)) or ""
+                except OSError as failure:
+                    yield path, RecordingFaultError("unreadable", f"It cannot be read: {failure.strerror}.")
+                    continue
+                source = Source(path.name, str(path.absolute()), sha256, found.st_size)
+                if worker is None:
+                    worker = engine.Worker(messages.put)
+                spool = Path(folder) / f"{number}.f32"
+                worker.send(number, "transcribe", path=str(path.resolve()), spool=str(spool), resume=None, **request)
+                facts: dict[str, Any] = {}
+                windows: list[dict[str, Any]] = []
+                while True:
+                    message = messages.get()
+                    if message.event == "exit":
+                        worker = None
+                        how = f"The engine's process ended with {message.facts['how']}."
+                        yield path, JobError("worker-died", how, message.facts["stderr"][-500:])
+                        break
+                    if message.event in {"decoded", "loaded", "planned"}:
+                        facts |= message.facts
+                    elif message.event == "model":
+                        bar.download(message.facts["model"], message.facts["done"], message.facts["total"])
+                    elif message.event == "fallback":
+                        _say(f"dropscribe: {message.facts['backend']} is passed over: {message.facts['reason']}")
+                    elif message.event == "window":
+                        windows.append(message.facts)
+                        from dropscribe.supervisor import Progress
+
+                        bar.show(Progress(path.name, message.facts["end_s"], facts["audio_s"]))
+                    elif message.event == "failed":
+                        error = JobError(message.facts["code"], message.facts["message"], message.facts["cure"])
+                        if message.facts["fault"] == Fault.ENVIRONMENT and not windows:
+                            raise error
+                        yield path, error
+                        break
+                    elif message.event == "finished":
+                        yield path, engine.assemble(source, facts, windows, chosen)
+                        break
+        finally:
+            if worker is not None:
+                worker.kill()
+
+
+# status, why, retry, pause
+
+
+def _journal(chosen: Settings) -> Journal | None:
+    from dropscribe.journal import Journal
+
+    path = chosen.state / "journal.sqlite3"
+    try:
+        return Journal(path, readonly=True) if path.exists() else None
+    except sqlite3.Error as error:
+        msg = f"The journal {path} cannot be read: {error}."
+        raise DropscribeError(msg, "`dropscribe doctor` looks closer.") from None
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from dropscribe import supervisor
+    from dropscribe.journal import State
+
+    chosen = settings.load().settings
+    alive = supervisor.running(chosen.state)
+    journal = _journal(chosen)
+    facts: dict[str, Any] = {
+        "running": alive,
+        "pid": None,
+        "paused": (chosen.state / supervisor.PAUSED).exists(),
+        "inbox": str(chosen.inbox),
+        "outbox": str(chosen.outbox),
+        "backend": "",
+        "backend_reason": "",
+        "model": chosen.model,
+        "engine": "",
+        "counts": {},
+        "current": None,
+        "trouble": None,
+        "inbox_trouble": "",
+        "waiting": [],
+        "failures": [],
+    }
+    if journal is not None:
+        trouble = journal.meta("trouble")
+        facts |= {
+            "pid": int(journal.meta("pid") or 0) or None if alive else None,
+            "backend": journal.meta("backend"),
+            "backend_reason": journal.meta("backend_reason"),
+            "model": journal.meta("model") or chosen.model,
+            "engine": journal.meta("engine") if alive else "",
+            "counts": {str(state): count for state, count in journal.counts().items()},
+            "trouble": json.loads(trouble) if trouble and alive else None,
+            "inbox_trouble": journal.meta("inbox_trouble") if alive else "",
+            "waiting": [_brief(r) for r in journal.all(State.WAITING, limit=5, newest=True)],
+            "failures": [_brief(r) for r in journal.all(State.FAILED, limit=5, newest=True)],
+        }
+        current = journal.all(State.RUNNING, limit=1) if alive else []
+        if current:
+            facts["current"] = _current(current[0], journal.meta("phase"), time.time())
+        journal.close()
+    if arguments.json:
+        _print_json(facts)
+    else:
+        _show_status(facts)
+    if not alive:
+        return Exit.NOT_RUNNING
+    return Exit.DEGRADED if facts["trouble"] or facts["inbox_trouble"] else Exit.OK
+
+
+def _brief(recording: Recording) -> dict[str, Any]:
+    return {
+        "file": _shown(recording),
+        "code": recording.code,
+        "reason": recording.reason,
+        "when": _clock(recording.changed),
+    }
+
+
+def _current(recording: Recording, phase: str, now: float) -> dict[str, Any]:
+    """Return how far the recording in progress is; `eta_s` is null while nothing can be said."""
+    elapsed = now - (recording.started or now)
+    percent = eta = None
+    if recording.audio_s and phase == "transcribing":
+        percent = round(100 * recording.done_s / recording.audio_s, 1)
+        if recording.done_s > 0:
+            eta = round(elapsed * (recording.audio_s - recording.done_s) / recording.done_s)
+    return {
+        "file": _shown(recording),
+        "phase": phase,
+        "percent": percent,
+        "eta_s": eta,
+        "elapsed_s": round(elapsed, 1),
+        "audio_s": recording.audio_s,
+        "attempt": recording.attempts,
+    }
+
+
+def _show_status(facts: dict[str, Any]) -> None:
+    state = "not running" if not facts["running"] else f"running (process {facts['pid']})"
+    print(f"Daemon    {state}{', paused' if facts['paused'] else ''}")
+    print(f"Inbox     {facts['inbox']}\nOutbox    {facts['outbox']}")
+    if facts["backend"]:
+        print(f"Backend   {facts['backend']}: {facts['backend_reason']}")
+    print(f"Model     {facts['model']}{': ' + facts['engine'] if facts['engine'] else ' (not in memory)'}")
+    counts = {name: count for name, count in facts["counts"].items() if count}
+    print("Counts    " + (", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing seen yet"))
+    if current := facts["current"]:
+        percent = "" if current["percent"] is None else f" {current['percent']:.0f} %"
+        eta = "" if current["eta_s"] is None else f", about {_duration(current['eta_s'])} left"
+        again = f", attempt {current['attempt']}" if current["attempt"] > 1 else ""
+        print(f"Now       {current['file']}: {current['phase']}{percent}{eta}{again}")
+    if facts["trouble"]:
+        print(f"Waiting   {facts['trouble']['reason']}")
+    if facts["inbox_trouble"]:
+        print(f"Waiting   {facts['inbox_trouble']}")
+    for title, rows in (("Unread", facts["waiting"]), ("Failed", facts["failures"])):
+        for row in rows:
+            print(f"{title:<9} {row['file']} ({row['when']}): {row['reason']}")
+
+
+def _shown(recording: Recording) -> str:
+    return recording.path.decode("utf-8", "replace")
+
+
+def _clock(stamp: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _relative(chosen: Settings, path: Path) -> str | None:
+    """Return a path as the journal names it, or None when it does not lie in the inbox."""
+    inbox = os.path.realpath(chosen.inbox)
+    parent = os.path.realpath(path.absolute().parent)
+    if parent != inbox and not parent.startswith(inbox + os.sep):
+        return None
+    return str(PurePath(parent, path.name).relative_to(inbox))
+
+
+def _why(arguments: argparse.Namespace) -> int:
+    chosen = settings.load().settings
+    state, reason = explain(chosen, arguments.file)
+    if arguments.json:
+        _print_json({"file": str(arguments.file), "state": state, "reason": reason})
+    else:
+        print(reason)
+    return Exit.OK
+
+
+def explain(chosen: Settings, path: Path) -> tuple[str, str]:
+    """Return the state of any path and one sentence that says why it is so."""
+    from dropscribe import supervisor
+    from dropscribe.inbox import refusal
+    from dropscribe.journal import State
+
+    relative = _relative(chosen, path)
+    if relative is None and not path.exists() and not path.is_absolute():
+        relative = str(path)  # a name as `status` shows it
+    if relative is None:
+        return "outside", f"It does not lie in the inbox {chosen.inbox}."
+    real = chosen.inbox / relative
+    journal = _journal(chosen)
+    recording = journal.find(relative) if journal else None
+    if recording is None or journal is None:
+        if real.is_symlink():
+            return "ignored", "It is a symbolic link: links are not followed; put the recording itself here."
+        if not real.exists():
+            return "unknown", "There is no such file in the inbox, and none was seen under this name."
+        if not real.is_file():
+            return "ignored", "It is not a regular file."
+        if (refused := refusal(PurePath(relative))) is not None:
+            return "ignored", f"It {refused}."
+        if not chosen.recursive and len(PurePath(relative).parts) > 1:
+            return "ignored", "It lies in a subfolder, and the setting `recursive` is off."
+        if os.path.realpath(real).startswith(os.path.realpath(chosen.outbox) + os.sep):
+            return "ignored", "It lies in the outbox."
+        if not supervisor.running(chosen.state):
+            return "unseen", "The daemon is not running: `dropscribe run`, or `dropscribe service start`."
+        return (
+            "settling",
+            f"It is still changing or was just seen; it is taken {chosen.settle_seconds:g} s after its last change.",
+        )
+    when = _clock(recording.changed)
+    files = sorted(journal.outputs(recording.id))
+    beside = journal.beside(recording.id)
+    position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
+    trouble = journal.meta("trouble")
+    journal.close()
+    match recording.state:
+        case State.DONE:
+            text = (
+                f"Done on {when}: {', '.join(f for f in files if not f.endswith('.error.txt'))} in {chosen.outbox}."
+            )
+            for new, old in beside.items():
+                text += f" {old} was changed by a person and is left alone; the new version is {new}."
+        case State.FAILED:
+            text = f"Failed on {when} ({recording.code}): {recording.reason}"
+        case State.WAITING:
+            text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
+        case State.RUNNING:
+            text = "It is being transcribed now: `dropscribe status` shows how far."
+        case State.PUBLISHING:
+            text = "It is transcribed; its files are about to be written."
+        case State.GONE:
+            text = f"It left the inbox before it was transcribed ({when})."
+        case State.QUEUED:
+            text = f"It waits in the queue; {position} come before it."
+            if recording.reason:
+                text += f" Last try: {recording.reason}"
+    if recording.state in {State.QUEUED, State.PUBLISHING}:
+        if not supervisor.running(chosen.state):
+            text += " The daemon is not running."
+        elif (chosen.state / supervisor.PAUSED).exists():
+            text += " The daemon is paused: `dropscribe resume`."
+        elif trouble:
+            text += f" The daemon waits: {json.loads(trouble)['reason']}"
+    return str(recording.state), text
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from dropscribe import outbox, supervisor
+    from dropscribe.journal import State
+
+    chosen = settings.load().settings
+    journal = _journal(chosen)
+    failed = journal.all(State.FAILED) if journal else []
+    wanted: list[str | None] = []
+    for path in arguments.files:
+        relative = _relative(chosen, path) or str(path)
+        recording = journal.find(relative) if journal else None
+        if recording is None or recording.state != State.FAILED:
+            _, reason = explain(chosen, path)
+            raise UsageError(f"{path} did not fail.", reason)
+        wanted.append(relative)
+    if arguments.all:
+        wanted = [None]
+    for entry in wanted:
+        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+        outbox.write(chosen.state / supervisor.REQUESTS / name, json.dumps({"retry": entry}).encode())
+    count = len(failed) if arguments.all else len(wanted)
+    later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
+    _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
+    return Exit.OK
+
+
+def _pause(_arguments: argparse.Namespace) -> int:
+    from dropscribe import outbox, supervisor
+
+    chosen = settings.load().settings
+    outbox.write(chosen.state / supervisor.PAUSED, b"")
+    _say("Paused. Nothing is transcribed until `dropscribe resume`.")
+    return Exit.OK
+
+
+def _resume(_arguments: argparse.Namespace) -> int:
+    from dropscribe import supervisor
+
+    chosen = settings.load().settings
+    (chosen.state / supervisor.PAUSED).unlink(missing_ok=True)
+    if not supervisor.running(chosen.state):
+        raise NotRunningError(
+            "No longer paused, but the daemon is not running.", "Start it: `dropscribe service start`."
+        )
+    _say("No longer paused.")
+    return Exit.OK
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    from dropscribe import logs
+
+    chosen = settings.load().settings
+    path = chosen.logs / logs.NAME
+    if not path.exists() and not arguments.follow:
+        raise DropscribeError(f"There is no log yet: {path}.", "The daemon writes it: `dropscribe run`.")
+    for line in logs.tail(path, arguments.lines, follow=arguments.follow):
+        text = logs.pretty(line, colors=_colors()) if sys.stdout.isatty() else line.rstrip("\n")
+        print(text, flush=arguments.follow)
+    return Exit.OK
+
+
+# doctor
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from dropscribe import doctor
+
+    checks = []
+    for check in doctor.examine(_settings(arguments)):
+        checks.append(check)
+        if not arguments.json:
+            print(f"{check.verdict:<5} {check.name:<10} {check.detail}", flush=True)
+            if check.cure:
+                print(f"{'':<16} {check.cure}")
+    if arguments.json:
+        _print_json([{n: getattr(c, n) for n in ("name", "verdict", "detail", "cure")} for c in checks])
+    return Exit.FAILED if any(c.verdict == "fail" for c in checks) else Exit.OK
+
+
+# config, completion
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    path = settings.config_path()
+    if arguments.action == "path":
+        print(path)
+        return Exit.OK
+    flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
+    loaded = settings.load(flags)
+    if arguments.action == "check":
+        _say(f"The settings are fine ({path}{'' if path.exists() else ', which does not exist: all defaults'}).")
+        return Exit.OK
+    values = {name: getattr(loaded.settings, name) for name in settings.FIELDS}
+    if arguments.json:
+        rows = {
+            name: {"value": str(v) if isinstance(v, Path) else v, "from": loaded.origin[name]}
+            for name, v in values.items()
+        }
+        _print_json(rows)
+    else:
+        lines = {name: f"{name} = {settings.to_toml(value)}" for name, value in values.items()}
+        width = max(map(len, lines.values()))
+        for name, line in lines.items():
+            print(f"{line:<{width}}  # {loaded.origin[name]}")
+    return Exit.OK
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    print(shtab.complete(build_parser(), arguments.shell))
+    return Exit.OK
+
+
+# models
+
+
+def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
+    from dropscribe import backends
+
+    chosen = settings.load().settings
+    line = backends.choose_here(chosen.backend)
+    backend = arguments.backend or (line[0].name if line else "faster-whisper")
+    return getattr(arguments, "model", None) or chosen.model, backend
+
+
+def _models_list(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    backend = getattr(arguments, "backend", None)
+    rows = [row for row in models.listed() if backend in {None, row.backend}]
+    if getattr(arguments, "json", False):
+        names = ("name", "backend", "repo", "origin", "path", "bytes")
+        _print_json([{name: getattr(row, name) for name in names} for row in rows])
+        return Exit.OK
+    for row in rows:
+        here = "" if row.origin is None else f"{row.origin}, {row.bytes / 1e6:.0f} MB" if row.bytes else row.origin
+        print(f"{row.name:<18} {row.backend:<15} {row.repo:<46} {here}")
+    return Exit.OK
+
+
+def _models_pull(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    model, backend = _model_and_backend(arguments)
+    bar = _Bar(sys.stderr.isatty())
+    try:
+        found = models.pull(model, backend, lambda p: bar.download(p.model, p.done_bytes, p.total_bytes))
+    finally:
+        bar.close()
+    if arguments.json:
+        names = ("name", "path", "revision", "origin")
+        _print_json({name: getattr(found, name) for name in names} | {"backend": backend})
+    else:
+        _say(f"{found.name} for {backend} is here ({found.origin}).")
+        print(found.path)
+    return Exit.OK
+
+
+def _models_verify(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    report = models.verify(*_model_and_backend(arguments))
+    if arguments.json:
+        files = [{"name": f.name, "bytes": f.bytes, "ok": f.ok} for f in report.files]
+        _print_json({"name": report.model.name, "path": report.model.path, "ok": report.ok, "files": files})
+    else:
+        print(report.model.path)
+        for file in report.files:
+            verdict = {True: "ok", False: "DAMAGED", None: "no digest known"}[file.ok]
+            print(f"{file.name:<26} {file.bytes / 1e6:>9.1f} MB  {verdict}")
+    if report.ok:
+        return Exit.OK
+    raise DropscribeError(
+        f"The model {report.model.name} is damaged.", f"`dropscribe models pull {report.model.name}`."
+    )
+
+
+def _models_path(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    found = models.path(*_model_and_backend(arguments))
+    if arguments.json:
+        _print_json({"path": found})
+    else:
+        print(found)
+    return Exit.OK
+
+
+# service
+
+
+def _service(arguments: argparse.Namespace) -> int:
+    from dropscribe import service
+
+    chosen = settings.load().settings
+    manager = service.manager(arguments.platform if arguments.action == "print" else None)
+    spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
+    if arguments.action == "print":
+        sys.stdout.buffer.write(manager.render(spec))
+        return Exit.OK
+    if arguments.action == "status":
+        found = manager.status(spec)
+        if arguments.json:
+            names = ("installed", "running", "pid", "enabled", "detail", "file", "differs")
+            _print_json({name: getattr(found, name) for name in names})
+        else:
+            print(f"{found.detail} ({manager.name}: {found.file})")
+            if found.differs:
+                print("The installed file is not what would be written now: `dropscribe service install` renews it.")
+        return Exit.OK if found.running else Exit.NOT_RUNNING
+    if arguments.action == "install":
+        from dropscribe import supervisor
+
+        supervisor.make_folders(chosen)
+        chosen.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        outcome = manager.install(spec)
+    else:
+        outcome = {
+            "uninstall": manager.uninstall,
+            "start": manager.start,
+            "stop": manager.stop,
+            "restart": manager.restart,
+        }[arguments.action]()
+    _say(outcome.detail)
+    for note in outcome.notes:
+        _say(note)
+    return Exit.OK

@@ -1,0 +1,177 @@
+"""`dropscribe doctor`: every promise that can be checked on this machine, checked by doing it.
+
+Guarantees: a check cannot hang (folders are probed in a child with a timeout, for macOS may hold a read of a guarded
+folder until somebody answers a prompt) and cannot stop the others; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import queue
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from dropscribe import __version__, backends, engine, service, settings, supervisor
+from dropscribe.errors import DropscribeError
+from dropscribe.inbox import Inbox, Watcher, file_system
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from dropscribe.settings import Settings
+
+PROBE_SECONDS = 10
+"""For one folder; a healthy network drive that has to wake up takes less."""
+ENGINE_SECONDS = 300
+"""For loading the model and transcribing one second."""
+
+_PROBE = """
+import os, sys, tempfile
+os.listdir(sys.argv[1])
+if sys.argv[2] == "write":
+    with tempfile.NamedTemporaryFile(dir=sys.argv[1], prefix=".dropscribe-") as file:
+        file.write(b"x")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    verdict: str
+    """`ok`, `note` (works, but know this) or `fail`."""
+    detail: str
+    cure: str = ""
+
+
+def examine(chosen: Settings) -> Iterator[Check]:
+    """Yield the checks one by one, the slow one last."""
+    yield Check(
+        "program", "ok", f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    )
+    path = settings.config_path()
+    yield Check("settings", "ok", str(path) if path.exists() else f"all defaults ({path} does not exist)")
+    yield _folder("inbox", chosen.inbox, "read")
+    yield _folder("outbox", chosen.outbox, "write")
+    yield _folder("state", chosen.state, "write")
+    yield _events(chosen)
+    yield _journal(chosen.state / "journal.sqlite3")
+    yield _daemon(chosen)
+    yield from _service(chosen)
+    yield _torch()
+    yield from _engine(chosen)
+
+
+def _folder(name: str, folder: Path, mode: str) -> Check:
+    if not folder.is_dir():
+        return Check(name, "note", f"{folder} is not there yet", "`dropscribe run` makes it.")
+    command = [sys.executable, "-c", _PROBE, str(folder), mode]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        cure = "On a Mac: System Settings, Privacy & Security, Files and Folders. Else: is its volume reachable?"
+        return Check(name, "fail", f"{folder} did not answer for {PROBE_SECONDS} s", cure)
+    if done.returncode:
+        return Check(
+            name, "fail", f"{folder}: {done.stderr.strip().splitlines()[-1]}", "Grant access or choose another."
+        )
+    free = shutil.disk_usage(folder).free / 1e9
+    verdict = "note" if free < 1 else "ok"
+    return Check(name, verdict, f"{folder}, {mode} works, {free:.1f} GB free ({file_system(folder) or 'unknown'})")
+
+
+def _events(chosen: Settings) -> Check:
+    watcher = Watcher(Inbox(chosen.inbox, chosen.recursive, chosen.outbox), chosen.observer, lambda: None)
+    if watcher.native:
+        return Check("events", "ok", f"native, with a full look every {chosen.scan_seconds:g} s")
+    return Check("events", "ok", f"polling{': ' + watcher.why if watcher.why else ', as set'}")
+
+
+def _journal(path: Path) -> Check:
+    version = f"SQLite {sqlite3.sqlite_version}"
+    if not path.exists():
+        return Check("journal", "ok", f"{version}; none yet")
+    try:
+        with sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True, timeout=5) as db:
+            verdict = db.execute("PRAGMA quick_check").fetchone()[0]
+        db.close()
+    except sqlite3.Error as error:
+        return Check("journal", "fail", f"{path}: {error}", "Stop the daemon and move the file away.")
+    return Check("journal", "ok" if verdict == "ok" else "fail", f"{version}; {path}: {verdict}")
+
+
+def _daemon(chosen: Settings) -> Check:
+    if supervisor.running(chosen.state):
+        return Check("daemon", "ok", "running")
+    return Check("daemon", "note", "not running", "`dropscribe service start`, or `dropscribe run`.")
+
+
+def _service(chosen: Settings) -> Iterator[Check]:
+    try:
+        spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs)
+        found = service.manager().status(spec)
+    except DropscribeError as error:
+        yield Check("service", "note", error.message, error.cure)
+        return
+    yield Check("service", "ok" if found.installed and not found.differs else "note", found.detail)
+    yield Check("path", "ok", f"under the service: {dict(spec.environment)['PATH']}")
+
+
+def _torch() -> Check:
+    if find_spec("torch") is None:
+        return Check("pytorch", "ok", "not installed, as it should be")
+    return Check(
+        "pytorch", "note", "installed beside Dropscribe, which does not use it", "README, `Install on a Mac`."
+    )
+
+
+def _engine(chosen: Settings) -> Iterator[Check]:
+    try:
+        request = engine.request(chosen, download=False)
+    except DropscribeError as error:
+        yield Check("backend", "fail", error.message, error.cure)
+        return
+    first = request["backends"][0]
+    others = sorted(backends.installed() - {first["name"]})
+    also = f"; also installed: {', '.join(others)}" if others else ""
+    yield Check("backend", "ok", f"{first['name']}: {first['reason']}{also}")
+    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
+    worker = engine.Worker(messages.put)
+    loaded: dict[str, str] = {}
+    try:
+        worker.send(1, "check", **request)
+        while True:
+            message = messages.get(timeout=ENGINE_SECONDS)
+            facts = message.facts
+            if message.event == "fallback":
+                yield Check("backend", "note", f"{facts['backend']} is passed over: {facts['reason']}")
+            elif message.event == "loaded":
+                loaded = facts
+                detail = (
+                    f"{facts['model']} loaded on {facts['device']} in {facts['load_s']:.1f} s ({facts['folder']})"
+                )
+                yield Check("model", "ok", detail)
+            elif message.event == "finished":
+                yield Check(
+                    "engine", "ok", f"{loaded['backend']} took one second of sound in {facts['seconds']:.1f} s"
+                )
+                return
+            elif message.event == "failed":
+                verdict = "note" if facts["code"] == "model-missing" else "fail"
+                yield Check("model" if not loaded else "engine", verdict, facts["message"], facts["cure"])
+                return
+            elif message.event == "exit":
+                yield Check("engine", "fail", f"its process ended with {facts['how']}", facts["stderr"][-300:])
+                return
+    except queue.Empty:
+        yield Check("engine", "fail", f"no answer for {ENGINE_SECONDS} s", "`dropscribe logs` may say more.")
+    finally:
+        worker.kill()

@@ -1,0 +1,191 @@
+"""The worker as its parent sees it: start it, give it jobs, hear its events, end it.
+
+Guarantees: imports no model library; the child is spawned, never forked; its stdin is a pipe from us alone, so it
+ends when we do, however we end; every event of a worker, its end included, reaches `post` exactly once, from
+another thread, marked with the worker it came from.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dropscribe import backends, transcript
+from dropscribe.errors import EnvironmentFaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from dropscribe.settings import Settings
+
+RESULT_OPTIONS = ("backend", "model", "language", "task", "prompt")
+"""The settings that change what a transcript says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of a worker. `exit` is the event that is always its last."""
+
+    worker: Worker
+    event: str
+    job: int
+    facts: dict[str, Any]
+
+
+class Worker:
+    """One child process."""
+
+    def __init__(self, post: Callable[[Message], None], command: Sequence[str] | None = None) -> None:
+        """Start it. `command` replaces the real worker in tests of faults that cannot be made for real."""
+        environment = os.environ | {
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._post = post
+        self._process = subprocess.Popen(
+            list(command or (sys.executable, "-m", "dropscribe.worker")),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
+            start_new_session=True,  # Ctrl-C in a terminal is for us, not for it
+        )
+        self._stderr: collections.deque[str] = collections.deque(maxlen=20)
+        self._drain = threading.Thread(target=self._read_stderr, daemon=True, name="worker stderr")
+        self._drain.start()
+        threading.Thread(target=self._read, daemon=True, name="worker stdout").start()
+
+    @property
+    def pid(self) -> int:
+        """Process number."""
+        return self._process.pid
+
+    def send(self, job: int, operation: str, **facts: Any) -> None:
+        """Give it a job. A worker that is gone is told by its `exit` event, not here."""
+        stdin = self._process.stdin
+        with contextlib.suppress(OSError, ValueError):
+            assert stdin is not None  # noqa: S101 (it was opened as a pipe)
+            stdin.write(json.dumps({"job": job, "op": operation, **facts}) + "\n")
+            stdin.flush()
+
+    def kill(self) -> None:
+        """End it at once; it has no state to save."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._process.wait()
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101
+        for line in self._process.stderr:
+            self._stderr.append(line.rstrip())
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        for line in self._process.stdout:
+            try:
+                facts = json.loads(line)
+                event, job = facts.pop("event"), facts.pop("job")
+            except (ValueError, KeyError, AttributeError):
+                self._stderr.append(line.rstrip())  # a native library that wrote to a descriptor of its own
+                continue
+            self._post(Message(self, event, job, facts))
+        code = self._process.wait()
+        self._drain.join(timeout=5)
+        self._post(Message(self, "exit", 0, {"code": code, "how": _how(code), "stderr": "\n".join(self._stderr)}))
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"signal {signal.Signals(-code).name}"
+    return f"signal {-code}"
+
+
+def request(settings: Settings, *, download: bool) -> dict[str, Any]:
+    """Return the part of a job that comes from the settings.
+
+    Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed.
+    """
+    line = backends.choose_here(settings.backend)
+    if not line:
+        present = ", ".join(sorted(backends.installed())) or "none"
+        raise EnvironmentFaultError(
+            "backend-missing",
+            f"The backend {settings.backend} is not installed (installed: {present}).",
+            "Install it, or set `backend` to auto.",
+        )
+    return {
+        "backends": [{"name": c.name, "reason": c.reason} for c in line],
+        "model": settings.model,
+        "language": settings.language,
+        "task": settings.task,
+        "prompt": settings.prompt,
+        "threads": settings.threads,
+        "download": download,
+    }
+
+
+def assemble(
+    source: transcript.Source, facts: dict[str, Any], windows: Iterable[dict[str, Any]], settings: Settings
+) -> transcript.Transcript:
+    """Join the windows of one recording to its transcript.
+
+    Args:
+        source: the recording; `recorded_at` and `channels` are filled in from `facts`.
+        facts: what the events `decoded`, `loaded` and `planned` said.
+        windows: the `window` events in order.
+        settings: what was asked for.
+    """
+    segments: list[transcript.Segment] = []
+    seconds = facts["plan_s"]
+    for window in windows:
+        seconds += window["seconds"]
+        segments += [transcript.segment_from_dict(s | {"id": 0}) for s in window["segments"]]
+    numbered = tuple(_numbered(i, s) for i, s in enumerate(segments))
+    notices = [transcript.Notice(**w) for w in facts["warnings"]]
+    audio_s = facts["audio_s"]
+    if not facts["speech_s"]:
+        notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))
+    work = facts["decode_s"] + seconds
+    return transcript.Transcript(
+        text=" ".join(s.text for s in numbered),
+        language=facts["language"],
+        language_probability=facts["language_probability"],
+        duration=audio_s,
+        segments=numbered,
+        source=dataclasses.replace(source, recorded_at=facts["recorded_at"], channels=facts["channels"]),
+        engine=transcript.Engine(
+            backend=facts["backend"],
+            device=facts["device"],
+            model=facts["model"],
+            revision=facts["revision"],
+            versions=facts["versions"],
+            options={name: getattr(settings, name) for name in RESULT_OPTIONS},
+        ),
+        timing=transcript.Timing(
+            audio_s=audio_s,
+            decode_s=facts["decode_s"],
+            transcribe_s=round(seconds, 3),
+            speed=round(audio_s / work, 2) if work else 0.0,
+        ),
+        warnings=tuple(notices),
+    )
+
+
+def _numbered(number: int, segment: transcript.Segment) -> transcript.Segment:
+    return dataclasses.replace(segment, id=number)

@@ -1,0 +1,404 @@
+"""The journal: every recording that was seen, what became of it and why, in one SQLite file.
+
+Guarantees: one writer, the daemon (the command line opens it read-only); every method that changes something is
+one transaction, on the disk when it returns; a recording is in exactly one state. A finished transcript is kept
+here, so that the same recording under another name is published again and not transcribed again.
+
+No WAL: SQLite before 3.51.3 can corrupt a WAL with two connections that write or checkpoint.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import sqlite3
+import unicodedata
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from dropscribe import outbox
+from dropscribe.errors import DropscribeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+VERSION = 1
+"""Value of SQLite's `user_version`; a journal of a newer program is refused."""
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE recordings (
+    id INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE,      -- path relative to the inbox, NFC
+    path BLOB NOT NULL,            -- the same as the file system spells it
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 TEXT,
+    result TEXT,                   -- key into results
+    state TEXT NOT NULL,
+    code TEXT NOT NULL DEFAULT '', -- of the last failure, or of what is waited for
+    reason TEXT NOT NULL DEFAULT '',
+    attempts INTEGER NOT NULL DEFAULT 0,
+    base BLOB,                     -- output name without suffix, decided once
+    seen REAL NOT NULL,            -- times are seconds since the epoch
+    changed REAL NOT NULL,
+    started REAL,
+    audio_s REAL,
+    done_s REAL NOT NULL DEFAULT 0,
+    speed REAL
+);
+CREATE INDEX recordings_by_state ON recordings (state, changed, id);
+CREATE INDEX recordings_by_result ON recordings (result);
+CREATE TABLE bases (base BLOB PRIMARY KEY, recording INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE results (key TEXT PRIMARY KEY, transcript BLOB NOT NULL, made REAL NOT NULL);
+CREATE TABLE outputs (path BLOB PRIMARY KEY, recording INTEGER NOT NULL, sha256 TEXT NOT NULL, beside BLOB)
+    WITHOUT ROWID;
+CREATE TABLE checkpoints (result TEXT NOT NULL, part INTEGER NOT NULL, payload BLOB NOT NULL,
+    PRIMARY KEY (result, part)) WITHOUT ROWID;
+"""
+
+
+class State(enum.StrEnum):
+    """Where a recording is on its way."""
+
+    WAITING = "waiting"
+    """Seen and settled, but it cannot be read at present; `reason` says why. Looked at again at every scan."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    """The transcript is in `results`; its files are being written."""
+    DONE = "done"
+    FAILED = "failed"
+    """Quarantined; tried again when the file changes or a person asks."""
+    GONE = "gone"
+    """Removed from the inbox before it was transcribed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One row of the journal; see the comments in the schema. Paths are bytes there: a name need not be UTF-8."""
+
+    id: int
+    key: bytes
+    path: bytes
+    size: int
+    mtime_ns: int
+    sha256: str | None
+    result: str | None
+    state: State
+    code: str
+    reason: str
+    attempts: int
+    base: str | None
+    seen: float
+    changed: float
+    started: float | None
+    audio_s: float | None
+    done_s: float
+    speed: float | None
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Recording:
+        """Build from a row that holds exactly the table's columns."""
+        base = None if row["base"] is None else os.fsdecode(row["base"])
+        return cls(**dict(row) | {"state": State(row["state"]), "base": base})
+
+    @property
+    def name(self) -> PurePath:
+        """Path relative to the inbox as the file system spells it."""
+        return PurePath(os.fsdecode(self.path))
+
+
+def path_key(relative: str | PurePath) -> bytes:
+    """Return the key of a path: NFC, because one disk may report the same name composed or decomposed."""
+    return os.fsencode(unicodedata.normalize("NFC", str(relative)))
+
+
+class JournalError(DropscribeError):
+    """The journal cannot be opened."""
+
+
+class Journal:
+    """The open journal. Every method may raise sqlite3.OperationalError (disk full, read-only, gone)."""
+
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open `path`, making it if need be.
+
+        Raises: JournalError when it is of a newer program; sqlite3.DatabaseError when it is damaged.
+        """
+        target = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
+        self._db = sqlite3.connect(target, uri=True, timeout=10, isolation_level=None)
+        self._db.row_factory = sqlite3.Row
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            msg = f"The journal {path} was written by a newer version of Dropscribe."
+            raise JournalError(msg, "Update Dropscribe.")
+        if readonly:
+            return
+        self._db.execute("PRAGMA journal_mode = TRUNCATE")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute("PRAGMA fullfsync = ON")
+        if version == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # some errors (disk full) have rolled back already
+                self._db.execute("ROLLBACK")
+            raise
+
+    # Reading
+
+    def meta(self, name: str, default: str = "") -> str:
+        """Return one of the daemon's own notes."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return row["value"] if row else default
+
+    def get(self, recording: int) -> Recording:
+        """Return a recording by id. Raises: KeyError."""
+        return self._one("id = ?", (recording,))
+
+    def find(self, relative: str | PurePath) -> Recording | None:
+        """Return the recording at a path relative to the inbox."""
+        try:
+            return self._one("key = ?", (path_key(relative),))
+        except KeyError:
+            return None
+
+    def _one(self, where: str, values: Sequence[Any]) -> Recording:
+        row = self._db.execute(f"SELECT * FROM recordings WHERE {where}", values).fetchone()  # noqa: S608 (ours)
+        if row is None:
+            raise KeyError(values)
+        return Recording.from_row(row)
+
+    def all(self, *states: State, limit: int = -1, newest: bool = False) -> list[Recording]:
+        """Return the recordings in these states in the order in which they came there."""
+        marks, order = ", ".join("?" * len(states)), "DESC" if newest else "ASC"
+        query = (
+            f"SELECT * FROM recordings WHERE state IN ({marks}) "  # noqa: S608 (only marks)
+            f"ORDER BY changed {order}, id {order} LIMIT ?"
+        )
+        return [Recording.from_row(row) for row in self._db.execute(query, (*states, limit))]
+
+    def stats(self) -> Iterator[tuple[bytes, int, int, State]]:
+        """Yield (key, size, mtime_ns, state) of every recording: what a scan compares with."""
+        for row in self._db.execute("SELECT key, size, mtime_ns, state FROM recordings"):
+            yield row["key"], row["size"], row["mtime_ns"], State(row["state"])
+
+    def counts(self) -> dict[State, int]:
+        """Return how many recordings are in each state."""
+        rows = self._db.execute("SELECT state, count(*) AS n FROM recordings GROUP BY state")
+        return dict.fromkeys(State, 0) | {State(row["state"]): row["n"] for row in rows}
+
+    def result(self, key: str) -> str | None:
+        """Return a stored transcript as JSON."""
+        row = self._db.execute("SELECT transcript FROM results WHERE key = ?", (key,)).fetchone()
+        return zlib.decompress(row["transcript"]).decode() if row else None
+
+    def checkpoints(self, key: str) -> list[dict[str, Any]]:
+        """Return what was noted about the work on a result, in order: first the plan, then a part a window."""
+        rows = self._db.execute("SELECT payload FROM checkpoints WHERE result = ? ORDER BY part", (key,))
+        return [json.loads(zlib.decompress(row["payload"])) for row in rows]
+
+    def outputs(self, recording: int) -> dict[str, str]:
+        """Return the digest by path of every file that was written for a recording."""
+        rows = self._db.execute("SELECT path, sha256 FROM outputs WHERE recording = ?", (recording,))
+        return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
+
+    def beside(self, recording: int) -> dict[str, str]:
+        """Return, by output, the file a person had changed that the output was written beside."""
+        rows = self._db.execute(
+            "SELECT path, beside FROM outputs WHERE recording = ? AND beside IS NOT NULL", (recording,)
+        )
+        return {os.fsdecode(row["path"]): os.fsdecode(row["beside"]) for row in rows}
+
+    # Writing
+
+    def note(self, **values: str) -> None:
+        """Write the daemon's own notes."""
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    def queue(self, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
+        """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more."""
+        key, path = path_key(relative), os.fsencode(relative)
+        with self._transaction() as db:
+            old = db.execute("SELECT * FROM recordings WHERE key = ?", (key,)).fetchone()
+            if old is not None and old["sha256"] == sha256 and old["state"] != State.GONE:
+                db.execute(
+                    "UPDATE recordings SET path = ?, size = ?, mtime_ns = ? WHERE key = ?",
+                    (path, size, mtime_ns, key),
+                )
+                return False
+            db.execute(
+                "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET path = excluded.path, size = excluded.size,"
+                " mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, result = NULL, state = excluded.state,"
+                " code = '', reason = '', attempts = 0, done_s = 0, audio_s = NULL, started = NULL, speed = NULL,"
+                " changed = excluded.changed",
+                (key, path, size, mtime_ns, sha256, State.QUEUED, now, now),
+            )
+        return True
+
+    def wait(self, relative: PurePath, size: int, mtime_ns: int, code: str, reason: str, now: float) -> bool:
+        """Note a file that cannot be read at present. Returns False when that was known already."""
+        key, path = path_key(relative), os.fsencode(relative)
+        with self._transaction() as db:
+            old = db.execute("SELECT state, code FROM recordings WHERE key = ?", (key,)).fetchone()
+            db.execute(
+                "INSERT INTO recordings (key, path, size, mtime_ns, state, code, reason, seen, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (key) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, sha256 = NULL,"
+                " state = excluded.state, code = excluded.code, reason = excluded.reason, changed = excluded.changed",
+                (key, path, size, mtime_ns, State.WAITING, code, reason, now, now),
+            )
+        return old is None or (old["state"], old["code"]) != (State.WAITING, code)
+
+    def claim(self, fingerprint: str, now: float) -> Recording | None:
+        """Take the first of the queue: it is running now and the attempt is counted.
+
+        `fingerprint` stands for the settings that change a result; with the digest it names the result.
+        """
+        with self._transaction() as db:
+            row = db.execute(
+                "UPDATE recordings SET state = ?, attempts = attempts + 1, started = ?, changed = ?, done_s = 0,"
+                " result = sha256 || ':' || ?"
+                " WHERE id = (SELECT id FROM recordings WHERE state = ? ORDER BY changed, id LIMIT 1) RETURNING *",
+                (State.RUNNING, now, now, fingerprint, State.QUEUED),
+            ).fetchone()
+        return Recording.from_row(row) if row else None
+
+    def release(self, recording: int, code: str = "", reason: str = "", *, at_end: float | None = None) -> None:
+        """Put a running recording back into the queue.
+
+        It goes to its old place and the attempt does not count: it was interrupted. With `at_end` (the time now)
+        the attempt counts as a failed one and the recording goes behind the others.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE recordings SET state = ?, attempts = attempts - ?, code = ?, reason = ?,"
+                " changed = coalesce(?, seen), started = NULL WHERE id = ? AND state = ?",
+                (State.QUEUED, at_end is None, code, reason, at_end, recording, State.RUNNING),
+            )
+
+    def checkpoint(
+        self, recording: Recording, part: int, payload: dict[str, Any], done_s: float, audio_s: float
+    ) -> None:
+        """Note a finished part of the work (0 is the plan) and how far it has come."""
+        packed = zlib.compress(json.dumps(payload, allow_nan=False).encode())
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (recording.result, part, packed))
+            db.execute("UPDATE recordings SET done_s = ?, audio_s = ? WHERE id = ?", (done_s, audio_s, recording.id))
+
+    def forget_checkpoints(self, key: str) -> None:
+        """Drop the checkpoints of a result whose work begins anew."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM checkpoints WHERE result = ?", (key,))
+
+    def keep_result(self, recording: Recording, transcript: str, speed: float, now: float) -> None:
+        """Store a finished transcript; the recording is being published now and its checkpoints are gone."""
+        with self._transaction() as db:
+            packed = zlib.compress(transcript.encode())
+            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (recording.result, packed, now))
+            db.execute("DELETE FROM checkpoints WHERE result = ?", (recording.result,))
+            db.execute(
+                "UPDATE recordings SET state = ?, speed = ?, code = '', reason = '', changed = ? WHERE id = ?",
+                (State.PUBLISHING, speed, now, recording.id),
+            )
+
+    def reuse_result(self, recording: int, now: float) -> None:
+        """Publish a recording from the stored result of an identical one."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE recordings SET state = ?, changed = ? WHERE id = ?",
+                (State.PUBLISHING, now, recording),
+            )
+
+    def base(self, recording: Recording) -> str:
+        """Return the recording's output name without suffix, deciding it the first time."""
+        if recording.base is not None:
+            return recording.base
+        with self._transaction() as db:
+            for base in outbox.bases(recording.name):
+                taken = db.execute(
+                    "INSERT OR IGNORE INTO bases VALUES (?, ?)",
+                    (os.fsencode(outbox.fold(base)), recording.id),
+                )
+                if taken.rowcount:
+                    db.execute("UPDATE recordings SET base = ? WHERE id = ?", (os.fsencode(base), recording.id))
+                    return base
+        msg = f"no free output name for {recording.name}"
+        raise FileExistsError(msg)
+
+    def done(self, recording: int, published: Sequence[outbox.Published], now: float) -> None:
+        """All files are in the outbox."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM outputs WHERE recording = ?", (recording,))
+            db.executemany(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)",
+                [
+                    (
+                        os.fsencode(p.path),
+                        recording,
+                        p.sha256,
+                        None if p.beside is None else os.fsencode(p.beside),
+                    )
+                    for p in published
+                ],
+            )
+            db.execute(
+                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ? WHERE id = ?",
+                (State.DONE, now, recording),
+            )
+
+    def fail(self, recording: int, code: str, reason: str, record: outbox.Published, now: float) -> None:
+        """Quarantine a recording; `record` is the file that says so."""
+        with self._transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, NULL)",
+                (os.fsencode(record.path), recording, record.sha256),
+            )
+            db.execute(
+                "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ? WHERE id = ?",
+                (State.FAILED, code, reason, now, recording),
+            )
+
+    def retry(self, recording: int, now: float) -> None:
+        """Queue a recording again as if it were new."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE recordings SET state = ?, attempts = 0, code = '', reason = '', changed = ? WHERE id = ?",
+                (State.QUEUED, now, recording),
+            )
+
+    def gone(self, keys: Sequence[bytes], now: float) -> None:
+        """Note recordings that left the inbox before they were transcribed."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE recordings SET state = ?, changed = ? WHERE key = ? AND state IN (?, ?)",
+                [(State.GONE, now, key, State.QUEUED, State.WAITING) for key in keys],
+            )
+
+    def recover(self) -> int:
+        """Queue again, uncounted, what is marked as running though nobody works on it; returns how many."""
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE recordings SET state = ?, attempts = attempts - 1, changed = seen, started = NULL"
+                " WHERE state = ?",
+                (State.QUEUED, State.RUNNING),
+            ).rowcount

@@ -1,0 +1,163 @@
+"""Putting a set of outputs into the outbox.
+
+Guarantees: a file is there whole or not at all, and on the disk before the call returns; the JSON comes last, so a
+JSON means that its set is complete; a file that is not ours, or that a person has changed since, is never
+overwritten: the new version goes beside it under a free name.
+
+Accepted: between the look at an old file and the rename over it a person could still save it; the window is
+microseconds wide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+FAILED = "_failed"
+"""Folder in the outbox for the records of recordings that could not be transcribed."""
+TEMPORARY = ".dropscribe-"
+"""Prefix of files that are being written; one that a crash left behind may be removed."""
+NAME_BYTES = 255
+"""Longest file name on ext4, APFS, HFS+ and NTFS alike, in UTF-8 bytes."""
+_ROOM = len(".error.txt") + len(" (99)")
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file that was written, to be remembered."""
+
+    path: str
+    """Relative to the outbox."""
+    sha256: str
+    beside: str | None = None
+    """The file of a person's that holds the name it should have had, relative to the outbox."""
+
+
+def fold(path: str | PurePath) -> str:
+    """Return the form under which two paths are the same file on a case-insensitive, normalising disk."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+
+
+def bases(recording: PurePath) -> list[str]:
+    """Return the output names a recording may take, best first, relative to the outbox and without suffix.
+
+    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a disk are cut and
+    end in a hash of the whole.
+    """
+    wanted = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
+    return [str(recording.parent / _fit(name)) for name in wanted]
+
+
+def _fit(name: str) -> str:
+    encoded = os.fsencode(name)
+    if len(encoded) + _ROOM <= NAME_BYTES:
+        return name
+    mark = "~" + hashlib.sha256(encoded).hexdigest()[:12]
+    cut = encoded[: NAME_BYTES - _ROOM - len(mark)].decode("utf-8", "ignore")
+    return cut.rstrip() + mark
+
+
+def publish(
+    outbox: Path,
+    base: str,
+    contents: Mapping[str, str],
+    known: Mapping[str, str],
+    crash_point: Callable[[str], None] = lambda _: None,
+) -> list[Published]:
+    """Write a set of files `base.SUFFIX` and return what was written.
+
+    Args:
+        outbox: the folder, which must exist.
+        base: name relative to it, without suffix.
+        contents: text by suffix (`json`, `txt`, …); `json` is written last whatever the order.
+        known: digest by relative path of files that we wrote: only those may be replaced, while they are as written.
+        crash_point: called with `written` and `renamed` around each file, for tests that kill the process there.
+
+    Raises: OSError when the disk is full, read-only, gone, …; files already written stay and are replaced next time.
+    """
+    done = []
+    for suffix in sorted(contents, key=lambda s: s == "json"):
+        name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
+        digest = hashlib.sha256(text).hexdigest()
+        free = _free_name(outbox, name, digest, known)
+        write(outbox / free, text, crash_point)
+        done.append(Published(free, digest, name if free != name else None))
+    return done
+
+
+def _free_name(outbox: Path, name: str, digest: str, known: Mapping[str, str]) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    for number in range(1, 1000):
+        candidate = name if number == 1 else f"{stem} ({number}){dot}{suffix}"
+        try:
+            found = hashlib.sha256((outbox / candidate).read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return candidate
+        except IsADirectoryError:
+            continue
+        if found in {digest, known.get(candidate)}:
+            return candidate
+    msg = f"no free name beside {name}"
+    raise FileExistsError(msg)
+
+
+def write(path: Path, data: bytes, crash_point: Callable[[str], None] = lambda _: None) -> None:
+    """Write a file so that it is there whole or not at all: temporary name, sync, rename, sync the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            sync(file.fileno())
+        crash_point("written")
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    crash_point("renamed")
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        sync(folder)
+    finally:
+        os.close(folder)
+
+
+def sync(descriptor: int) -> None:
+    """Force a file to the disk itself. On macOS fsync stops at the drive's cache: F_FULLFSYNC goes further."""
+    import fcntl
+
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is not None:
+        with contextlib.suppress(OSError):  # ENOTSUP, EINVAL on network and foreign file systems
+            fcntl.fcntl(descriptor, full)
+            return
+    os.fsync(descriptor)
+
+
+def failure_path(recording: PurePath) -> str:
+    """Return where the record of a failure goes, relative to the outbox."""
+    return str(Path(FAILED) / recording.parent / (_fit(recording.name) + ".error.txt"))
+
+
+def sweep(outbox: Path) -> int:
+    """Remove temporary files that a crash left behind, in the whole outbox; return how many."""
+    count = 0
+    for folder, _, names in os.walk(outbox):
+        for name in names:
+            if name.startswith(TEMPORARY) and name.endswith(".tmp"):
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(folder, name))  # noqa: PTH108, PTH118 (os.walk gives strings)
+                    count += 1
+    return count

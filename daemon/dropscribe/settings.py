@@ -1,0 +1,293 @@
+"""Every setting: its name, default, meaning, and where its value came from.
+
+Guarantees: `load` returns a checked, immutable `Settings` or raises one UsageError that names the key, where it
+stands and what to write instead. A later layer wins: defaults, the TOML file, `DROPSCRIBE_…` variables, flags.
+`config/default.toml` is what `default_toml()` gives.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropscribe.backends import NAMES as BACKENDS
+from dropscribe.errors import UsageError
+from dropscribe.formats import RENDERERS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "DROPSCRIBE_"
+RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS"})
+"""Variables with our prefix that are no settings: the settings file, and the folders of converted models."""
+
+LANGUAGES = frozenset(
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is"
+    " it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk"
+    " sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue".split(" ")  # noqa: SIM905 (shorter)
+)
+"""The languages of Whisper's tokenizer."""
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or Path.home())
+
+
+def _state_home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_STATE_HOME") or _home(environ) / ".local/state")
+
+
+def _default_state(environ: Mapping[str, str]) -> Path:
+    if sys.platform == "darwin":
+        return _home(environ) / "Library/Application Support/dropscribe"
+    return _state_home(environ) / "dropscribe"
+
+
+def _default_logs(environ: Mapping[str, str]) -> Path:
+    if sys.platform == "darwin":
+        return _home(environ) / "Library/Logs/dropscribe"
+    return _state_home(environ) / "dropscribe/logs"
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the settings file is or would be: `DROPSCRIBE_CONFIG`, else the XDG config folder."""
+    if named := environ.get(PREFIX + "CONFIG"):
+        return Path(named).expanduser()
+    return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "dropscribe/config.toml"
+
+
+def _setting(default: Any, text: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
+    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings, checked. Folders are absolute."""
+
+    inbox: Path = _setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
+    outbox: Path = _setting(
+        Path("~/Dropscribe/Outbox"),
+        "Transcripts appear here, in the inbox's subfolders. If it lies inside the inbox it is not watched.",
+    )
+    recursive: bool = _setting(default=True, text="Look into subfolders of the inbox.")
+    formats: tuple[str, ...] = _setting(
+        ("json", "txt", "srt", "vtt"),
+        "Files written for each recording. `json` holds everything and is always written.",
+        choices=tuple(RENDERERS),
+    )
+    backend: str = _setting(
+        "auto", "The engine. `auto`: mlx on Apple Silicon, else faster-whisper.", choices=("auto", *BACKENDS)
+    )
+    model: str = _setting(
+        "auto",
+        "A Whisper model: a name (tiny, base, small, medium, large-v3, large-v3-turbo, distil-large-v3, *.en),\n"
+        "a hub repository (owner/name, or owner/name@revision), or a folder. `auto`: large-v3-turbo for mlx,\n"
+        "small for faster-whisper.",
+    )
+    language: str = _setting("auto", "Spoken language as an ISO code (en, de, ja, …), or `auto` to detect it.")
+    task: str = _setting(
+        "transcribe",
+        "`transcribe`, or `translate` into English (not with *.en and turbo models).",
+        choices=("transcribe", "translate"),
+    )
+    prompt: str = _setting("", "Words the model should know: names, terms, spellings. It comes before every window.")
+    settle_seconds: float = _setting(
+        2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
+    )
+    scan_seconds: float = _setting(
+        60.0, "The whole inbox is looked through this often; events only make it quicker.", least=1
+    )
+    observer: str = _setting(
+        "auto",
+        "`native`: the system's file events. `polling`: a look every few seconds, for network folders, which send\n"
+        "none. `auto`: polling on network file systems, else native.",
+        choices=("auto", "native", "polling"),
+    )
+    idle_minutes: float = _setting(
+        10.0,
+        "After so long without work the model's process ends and gives its memory back. 0: never.",
+        least=0,
+    )
+    stall_minutes: float = _setting(
+        20.0,
+        "An engine that shows no progress for so long is replaced and the recording tried again. 0: never.",
+        least=0,
+    )
+    threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
+    state: Path = _setting(Path(), "Journal and work files. Default: where the system keeps application state.")
+    logs: Path = _setting(Path(), "Log files. Default: where the system keeps logs.")
+    log_megabytes: float = _setting(10.0, "A log file of this size is rotated.", least=0.01)
+    log_files: int = _setting(5, "Rotated log files that are kept.", least=0)
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings and where each value came from (`default`, the file, a variable, a flag)."""
+
+    settings: Settings
+    origin: dict[str, str]
+
+
+def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Merge all layers. `flags` holds what the command line gave, None meaning not given.
+
+    Raises: UsageError naming the key and its place.
+    """
+    values: dict[str, Any] = {}
+    origin = dict.fromkeys(FIELDS, "default")
+    path = config_path(environ)
+    for key, value in _read(path, named=PREFIX + "CONFIG" in environ).items():
+        values[key] = _value(key, value, str(path))
+        origin[key] = str(path)
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or (key := variable.removeprefix(PREFIX)) in RESERVED:
+            continue
+        values[key.lower()] = _value(key.lower(), text, variable)
+        origin[key.lower()] = variable
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[key] = _value(key, value, f"--{key.replace('_', '-')}")
+            origin[key] = f"--{key.replace('_', '-')}"
+    values.setdefault("state", _default_state(environ))
+    values.setdefault("logs", _default_logs(environ))
+    settings = Settings(**values)
+    for name in ("inbox", "outbox", "state", "logs"):
+        values[name] = _absolute(getattr(settings, name), environ)
+    settings = Settings(**values)
+    _check_folders(settings)
+    _check_language(settings)
+    return Loaded(settings, origin)
+
+
+def _read(path: Path, *, named: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named:
+            msg = f"The settings file {path} named by {PREFIX}CONFIG does not exist."
+            raise UsageError(msg) from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.", 'Text stands in quotes: inbox = "~/Notes".') from None
+    except OSError as error:
+        raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+
+
+def _value(key: str, value: Any, place: str) -> Any:
+    """Return `value` as the setting's own type. Text from variables and flags is converted."""
+    if key not in FIELDS:
+        near = difflib.get_close_matches(key, FIELDS, n=1)
+        cure = f"Did you mean `{near[0]}`?" if near else "`dropscribe config show` lists every setting."
+        raise UsageError(f"{place}: there is no setting `{key}`.", cure)
+    default, meta = FIELDS[key].default, FIELDS[key].metadata
+    wrong = UsageError(f"{place}: `{key}` is {value!r}.", f"Write {_expected(key)}.")
+    if isinstance(default, bool):
+        if isinstance(value, str) and value.lower() in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
+            value = value.lower() in {"true", "1", "yes", "on"}
+        if not isinstance(value, bool):
+            raise wrong
+    elif isinstance(default, (int, float)):
+        kind = type(default)
+        try:
+            number = kind(value)
+        except (TypeError, ValueError):
+            raise wrong from None
+        if isinstance(value, bool) or number != number or number < meta["least"] or float(value) != number:  # noqa: PLR0124 (NaN)
+            raise wrong
+        value = number
+    elif isinstance(default, tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            raise wrong
+        names = dict.fromkeys(p.strip() for p in parts if p.strip())
+        if any(name not in meta["choices"] for name in names):
+            raise wrong
+        value = tuple(dict.fromkeys((*names, "json")))
+    elif isinstance(default, Path):
+        if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
+            raise wrong
+        value = Path(value)
+    else:
+        if not isinstance(value, str) or (meta["choices"] and value not in meta["choices"]):
+            raise wrong
+        value = value.strip()
+    return value
+
+
+def _expected(key: str) -> str:
+    default, meta = FIELDS[key].default, FIELDS[key].metadata
+    if isinstance(default, bool):
+        return "true or false"
+    if isinstance(default, (int, float)):
+        return f"a {'whole ' if isinstance(default, int) else ''}number, {meta['least']:g} or more"
+    if isinstance(default, tuple):
+        return "a list of " + ", ".join(meta["choices"])
+    if isinstance(default, Path):
+        return "the path of a folder"
+    return "one of " + ", ".join(meta["choices"]) if meta["choices"] else "text"
+
+
+def _absolute(path: Path, environ: Mapping[str, str]) -> Path:
+    if path.parts[:1] == ("~",):
+        path = _home(environ).joinpath(*path.parts[1:])
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (resolve() would follow links)
+
+
+def _check_language(settings: Settings) -> None:
+    """Refuse what Whisper would refuse an hour later, or worse, would do wrongly."""
+    language, english = settings.language, settings.model.endswith(".en")
+    if language != "auto" and language not in LANGUAGES:
+        msg = f"Whisper knows no language `{language}`."
+        raise UsageError(msg, "Write an ISO code such as en, de or ja, or auto.")
+    if english and (language not in {"auto", "en"} or settings.task == "translate"):
+        msg = f"The model {settings.model} knows English only."
+        raise UsageError(msg, f"Take the model {settings.model.removesuffix('.en')} for other languages.")
+
+
+def _check_folders(settings: Settings) -> None:
+    inbox, outbox, state = (Path(os.path.realpath(p)) for p in (settings.inbox, settings.outbox, settings.state))
+    if inbox == outbox:
+        msg = f"`inbox` and `outbox` are the same folder: {settings.inbox}."
+        raise UsageError(msg, "Transcripts need a folder of their own.")
+    if inbox.is_relative_to(outbox):
+        msg = f"The inbox {settings.inbox} lies inside the outbox {settings.outbox}."
+        raise UsageError(msg, "Put it beside the outbox, or the outbox inside the inbox.")
+    if state.is_relative_to(inbox) or state.is_relative_to(outbox):
+        msg = f"`state` ({settings.state}) lies inside the inbox or the outbox."
+        raise UsageError(msg, "Give it a folder of its own.")
+
+
+def default_toml() -> str:
+    """Return every setting with its meaning and default, as `config/default.toml`."""
+    lines = [
+        "# Every setting of Dropscribe with its default. Copy what you change to ~/.config/dropscribe/config.toml,"
+    ]
+    lines += [f"# or set {PREFIX}NAME in the environment, or give --name to a command.", ""]
+    for key, item in FIELDS.items():
+        lines += [f"# {line}" for line in item.metadata["text"].splitlines()]
+        if item.metadata["choices"] and not isinstance(item.default, tuple):
+            lines.append("# One of: " + ", ".join(item.metadata["choices"]))
+        unset = item.default == Path()
+        lines += [f'# {key} = "…"' if unset else f"{key} = {to_toml(item.default)}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_toml(value: Any) -> str:
+    """Return one setting's value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(to_toml, value)) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

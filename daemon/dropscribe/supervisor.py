@@ -1,0 +1,929 @@
+"""The daemon: takes recordings from the inbox, has the worker transcribe them, puts the outputs into the outbox.
+
+Guarantees: one thread, the one that calls `run`, owns every piece of state; other threads (events, digests, the
+worker's pipes) and signal handlers only post messages to it. No model library is imported and no connection
+opened here. What is in the journal is true after any crash: each step is committed before the next begins.
+
+The order of a recording's last steps: transcript into the journal, files into the outbox with the JSON last, then
+`done`. A crash between any two repeats only the step it interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import shlex
+import signal
+import sqlite3
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from dropscribe import backends, engine, formats, outbox
+from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
+from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
+from dropscribe.journal import Journal, Recording, State, path_key
+from dropscribe.transcript import Source, Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dropscribe.settings import Settings
+
+ATTEMPTS = 3
+"""How often a recording is tried when the engine fails on it."""
+BACKOFF = (5.0, 300.0)
+"""Seconds before the first and, doubling, between the last tries while something of the environment is wrong."""
+TICK = 1.0
+"""Seconds between two looks at requests and deadlines."""
+_READ_AGAIN = frozenset({"permission-denied", "unreadable", "in-icloud"})
+"""Faults of the environment that concern one file: the others go on."""
+
+
+class AlreadyRunningError(DropscribeError):
+    """Another daemon works on this state or this inbox."""
+
+    exit_code = Exit.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Wake:
+    """Something happened that the loop learns by itself: an event of the inbox, a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Digested:
+    relative: str
+    found: Stat
+    sha256: str | None
+    error: DropscribeError | OSError | None
+
+
+@dataclass
+class _Job:
+    """What is known of the work in progress."""
+
+    recording: Recording
+    begun: float
+    """time.monotonic() when it was given to the worker."""
+    heard: float
+    """time.monotonic() of the last sign of life."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    window: int = 0
+    tenth: int = -1
+    """Tenths of a model's download that were told."""
+
+
+@dataclass
+class _Trouble:
+    """What is wrong around us, and when to try again."""
+
+    error: DropscribeError
+    code: str
+    delay: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run came to."""
+
+    done: int
+    failed: int
+    waiting: int
+    trouble: DropscribeError | None
+
+
+class Supervisor:
+    """The daemon on one inbox."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        once: bool = False,
+        command: Sequence[str] | None = None,
+        progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Take the locks and open the journal.
+
+        Args:
+            settings: checked settings.
+            once: end when everything that is there is worked off.
+            command: replaces the real worker, in tests of faults that cannot be made for real.
+            progress: called when something moved, for a person at a terminal.
+
+        Raises: AlreadyRunningError when another daemon has this inbox or state; DropscribeError when a folder
+        cannot be made.
+        """
+        self._settings = settings
+        self._once = once
+        self._command = command
+        self._progress = progress
+        self._log = structlog.get_logger()
+        self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._stopping = ""
+        make_folders(settings)
+        self._locks = [
+            lock(settings.state / "daemon.lock", settings.state),
+            lock(inbox_lock(settings.inbox), settings.inbox),
+        ]
+        self._journal = Journal(settings.state / "journal.sqlite3")
+        self._spool = settings.state / "spool"
+        self._inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
+        self._watcher = Watcher(self._inbox, settings.observer, lambda: self._messages.put(_Wake()))
+        self._settler = Settler(settings.settle_seconds)
+        self._known: dict[bytes, tuple[Stat, State]] = {
+            key: (Stat(size, mtime_ns), state) for key, size, mtime_ns, state in self._journal.stats()
+        }
+        self._digests: queue.SimpleQueue[tuple[str, Stat] | None] = queue.SimpleQueue()
+        self._digesting: set[str] = set()
+        self._worker: engine.Worker | None = None
+        self._job: _Job | None = None
+        self._idle_since = time.monotonic()
+        self._next_scan = 0.0
+        self._trouble: _Trouble | None = None
+        self._inbox_trouble = ""
+        self._paused = False
+        self._results = {"done": 0, "failed": 0}
+        self._fingerprint = fingerprint(settings)
+
+    # The loop
+
+    def stop(self, reason: str) -> None:
+        """Ask the loop to end; safe from a signal handler and from any thread."""
+        self._stopping = reason
+        self._messages.put(_Wake())
+
+    def run(self) -> Summary:
+        """Work until stopped (or, with `once`, until nothing is left). Returns what was done."""
+        self._start()
+        try:
+            while not self._stopping:
+                self._tick()
+                if self._once and self._finished():
+                    break
+                with contextlib.suppress(queue.Empty):
+                    self._handle(self._messages.get(timeout=self._sleep()))
+                    while not self._stopping:
+                        self._handle(self._messages.get_nowait())
+        finally:
+            self._end()
+        counts = self._journal_counts()
+        trouble = self._trouble.error if self._trouble else None
+        return Summary(self._results["done"], self._results["failed"], counts, trouble)
+
+    def _start(self) -> None:
+        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for left in self._spool.iterdir():
+            left.unlink(missing_ok=True)
+        swept = outbox.sweep(self._settings.outbox)
+        again = self._journal.recover()
+        for key, found, _ in self._rows_in(State.RUNNING):
+            self._known[key] = (found, State.QUEUED)
+        line = backends.choose_here(self._settings.backend)
+        self._journal.note(
+            pid=str(os.getpid()),
+            started=str(time.time()),
+            inbox=str(self._settings.inbox),
+            outbox=str(self._settings.outbox),
+            backend=line[0].name if line else "",
+            backend_reason=line[0].reason if line else "no backend is installed",
+            model=self._settings.model,
+            engine="",
+            trouble="",
+            phase="",
+        )
+        self._log.info(
+            "daemon.started",
+            pid=os.getpid(),
+            inbox=str(self._settings.inbox),
+            outbox=str(self._settings.outbox),
+            backend=line[0].name if line else None,
+            reason=line[0].reason if line else "no backend is installed",
+            model=self._settings.model,
+            interrupted=again,
+            temporary_files_removed=swept,
+            once=self._once,
+        )
+        threading.Thread(target=self._digest_files, daemon=True, name="digest").start()
+
+    def _rows_in(self, state: State) -> list[tuple[bytes, Stat, State]]:
+        return [(key, found, s) for key, (found, s) in self._known.items() if s == state]
+
+    def _end(self) -> None:
+        self._watcher.close()
+        self._digests.put(None)
+        if self._job is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._journal.release(self._job.recording.id)
+            self._log.info("job.interrupted", **self._about(self._job.recording), reason=self._stopping)
+        self._stop_worker("daemon ends")
+        with contextlib.suppress(sqlite3.Error):
+            self._journal.note(pid="", phase="", engine="")
+        self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._results)
+
+    def close(self) -> None:
+        """Close the journal and let go of the locks."""
+        self._journal.close()
+        for descriptor in self._locks:
+            os.close(descriptor)
+
+    def _journal_counts(self) -> int:
+        counts = self._journal.counts()
+        return counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
+
+    def _sleep(self) -> float:
+        """Return how long the loop may sleep."""
+        now = time.monotonic()
+        times = [now + TICK, self._next_scan]
+        if (due := self._settler.due()) is not None:
+            times.append(due)
+        return max(0.0, min(times) - now)
+
+    def _finished(self) -> bool:
+        """Return whether nothing is left that could be done now."""
+        if len(self._settler) or self._digesting or self._job is not None or not self._messages.empty():
+            return False
+        if self._trouble is not None or self._paused or self._inbox_trouble:
+            return True
+        counts = self._journal.counts()
+        return not counts[State.QUEUED] and not counts[State.PUBLISHING]
+
+    def _tick(self) -> None:
+        """Do whatever is due. A fault of the environment is noted, waited out and tried again."""
+        try:
+            self._read_requests()
+            self._take_hints()
+            if time.monotonic() >= self._next_scan:
+                self._scan()
+            self._settle()
+            self._watch_worker()
+            self._dispatch()
+        except EnvironmentFaultError as error:
+            self._wait_out(error)
+        except sqlite3.OperationalError as error:
+            self._wait_out(self._journal_fault(error))
+
+    def _handle(self, message: Any) -> None:
+        try:
+            if isinstance(message, engine.Message):
+                if message.worker is self._worker:
+                    self._hear(message)
+            elif isinstance(message, _Digested):
+                self._take_in(message)
+        except EnvironmentFaultError as error:
+            self._wait_out(error)
+        except sqlite3.OperationalError as error:
+            self._drop_job()
+            self._wait_out(self._journal_fault(error))
+
+    def _journal_fault(self, error: sqlite3.Error) -> EnvironmentFaultError:
+        return EnvironmentFaultError(
+            "journal-unwritable",
+            f"The journal cannot be written: {error}.",
+            f"Look at the disk that holds {self._settings.state}.",
+        )
+
+    # Trouble around us
+
+    def _wait_out(self, error: EnvironmentFaultError) -> None:
+        """Stop giving out work for a while, and say so once."""
+        old = self._trouble
+        delay = min(old.delay * 2, BACKOFF[1]) if old and old.code == error.code else BACKOFF[0]
+        self._trouble = _Trouble(error, error.code, delay, time.monotonic() + delay)
+        if old is None or old.code != error.code:
+            self._log.warning("daemon.waiting", code=error.code, reason=error.message, cure=error.cure)
+        with contextlib.suppress(sqlite3.Error):
+            self._journal.note(trouble=json.dumps({"code": error.code, "reason": str(error), "since": time.time()}))
+
+    def _over(self) -> None:
+        """Something worked: what was wrong is over."""
+        if self._trouble is not None:
+            self._log.info("daemon.goes_on", code=self._trouble.code)
+            self._trouble = None
+            self._journal.note(trouble="")
+
+    # Requests of the command line
+
+    def _read_requests(self) -> None:
+        paused = (self._settings.state / PAUSED).exists()
+        if paused != self._paused:
+            self._paused = paused
+            self._log.info("daemon.paused" if paused else "daemon.resumed")
+            if paused:
+                self._drop_job()
+                self._stop_worker("paused")
+        folder = self._settings.state / REQUESTS
+        try:
+            names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
+        except FileNotFoundError:
+            return
+        for name in names:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                self._retry(json.loads((folder / name).read_bytes())["retry"])
+            (folder / name).unlink(missing_ok=True)
+
+    def _retry(self, wanted: str | None) -> None:
+        """Queue a failed recording again, or all of them."""
+        for recording in self._journal.all(State.FAILED):
+            if wanted is None or path_key(wanted) == recording.key:
+                self._journal.retry(recording.id, time.time())
+                self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
+                self._log.info("job.retried", **self._about(recording))
+        if self._trouble is not None:
+            self._trouble.until = 0.0
+
+    # The inbox
+
+    def _take_hints(self) -> None:
+        paths, scan = self._watcher.take()
+        if scan:
+            self._next_scan = 0.0
+        now = time.monotonic()
+        for relative in paths:
+            found = self._inbox.look(relative)
+            if found is not None:
+                self._notice(relative, found, now)
+
+    def _scan(self) -> None:
+        """Look through the whole inbox."""
+        every = self._settings.scan_seconds
+        started = time.monotonic()
+        self._next_scan = started + (every if self._watcher.native else min(every, POLL_SECONDS))
+        try:
+            if self._watcher.ensure():
+                self._log.info("inbox.watched", native=self._watcher.native, why=self._watcher.why or None)
+            if not self._watcher.native:
+                self._next_scan = started + min(every, POLL_SECONDS)
+            seen = set()
+            for relative, found in self._inbox.scan():
+                seen.add(path_key(relative))
+                self._notice(relative, found, started)
+        except EnvironmentFaultError as error:
+            if self._inbox_trouble != error.code:
+                self._inbox_trouble = error.code
+                self._log.warning("inbox.missing", code=error.code, reason=error.message, cure=error.cure)
+                self._journal.note(inbox_trouble=str(error))
+            self._next_scan = started + min(every, POLL_SECONDS)
+            return
+        if self._inbox_trouble:
+            self._inbox_trouble = ""
+            self._log.info("inbox.back")
+            self._journal.note(inbox_trouble="")
+        gone = [
+            key
+            for key, (_, state) in self._known.items()
+            if state in {State.QUEUED, State.WAITING} and key not in seen
+        ]
+        if gone:
+            self._leave(gone, time.time())
+
+    def _notice(self, relative: str, found: Stat, now: float) -> None:
+        """Let a file settle unless the journal knows it as it is."""
+        if relative in self._digesting:
+            return
+        known = self._known.get(path_key(relative))
+        if known is None or known[0] != found or known[1] in {State.GONE, State.WAITING}:
+            if relative not in self._settler and (known is None or known[0] != found):
+                self._log.info("inbox.seen", file=_readable(relative), bytes=found.size)
+            self._settler.observe(relative, found, now)
+
+    def _settle(self) -> None:
+        for relative, found in self._settler.settled(self._inbox.look, time.monotonic()):
+            self._digesting.add(relative)
+            self._digests.put((relative, found))
+
+    def _digest_files(self) -> None:
+        """Thread: digest settled files, one after another, so that a large one does not stop the loop."""
+        while (item := self._digests.get()) is not None:
+            relative, found = item
+            sha256, error = None, None
+            try:
+                sha256 = digest(self._settings.inbox / relative, found)
+            except (OSError, DropscribeError) as caught:
+                error = caught
+            self._messages.put(_Digested(relative, found, sha256, error))
+
+    def _take_in(self, message: _Digested) -> None:
+        """A settled file was digested: queue it."""
+        relative, found, now = message.relative, message.found, time.time()
+        self._digesting.discard(relative)
+        key = path_key(relative)
+        if isinstance(message.error, FileNotFoundError):
+            return
+        if message.error is not None:
+            error = message.error
+            code = error.code if isinstance(error, EnvironmentFaultError) else "unreadable"
+            reason = str(error) if isinstance(error, DropscribeError) else _unreadable(error)
+            if self._journal.wait(PurePath(relative), found.size, found.mtime_ns, code, reason, now):
+                self._log.warning("inbox.unreadable", file=_readable(relative), code=code, reason=reason)
+            self._known[key] = (found, State.WAITING)
+            return
+        if message.sha256 is None:  # it changed after all
+            again = self._inbox.look(relative)
+            if again is not None:
+                self._settler.observe(relative, again, time.monotonic())
+            return
+        if self._journal.queue(PurePath(relative), found.size, found.mtime_ns, message.sha256, now):
+            self._known[key] = (found, State.QUEUED)
+            self._log.info("inbox.settled", file=_readable(relative), bytes=found.size, sha256=message.sha256)
+            if self._job is not None and self._job.recording.key == key:
+                self._log.info("job.superseded", **self._about(self._job.recording))
+                self._job = None
+                self._stop_worker("its recording was replaced")
+        else:
+            state = self._known[key][1] if key in self._known else State.DONE
+            self._known[key] = (found, state)
+
+    # The worker
+
+    def _watch_worker(self) -> None:
+        """Replace a worker that shows no life; end one that has had no work for long."""
+        now = time.monotonic()
+        stall, idle = self._settings.stall_minutes * 60, self._settings.idle_minutes * 60
+        if self._job is not None and stall and now - self._job.heard > stall:
+            job, self._job = self._job, None
+            self._stop_worker("stalled")
+            message = f"The engine showed no progress for {self._settings.stall_minutes:g} minutes."
+            self._engine_failed(job.recording, "stalled", message)
+        elif self._job is None and self._worker is not None and idle and now - self._idle_since > idle:
+            self._stop_worker("idle")
+
+    def _stop_worker(self, reason: str) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.kill()
+            self._log.info("worker.stopped", pid=worker.pid, reason=reason)
+            with contextlib.suppress(sqlite3.Error):
+                self._journal.note(engine="", phase="")
+            for left in self._spool.iterdir():
+                left.unlink(missing_ok=True)
+
+    def _drop_job(self) -> None:
+        """Put the recording in progress back; its finished windows are kept."""
+        job, self._job = self._job, None
+        if job is not None:
+            self._stop_worker("its job was dropped")
+            with contextlib.suppress(sqlite3.Error):
+                self._journal.release(job.recording.id)
+
+    def _dispatch(self) -> None:
+        """Give the next recording to the worker, or publish what only needs publishing."""
+        if self._job is not None or self._paused:
+            return
+        if self._trouble is not None:
+            if time.monotonic() < self._trouble.until:
+                return
+            self._journal.recover()  # a journal that failed may have left a recording marked as running
+        self._check_outbox()
+        for unpublished in self._journal.all(State.PUBLISHING, limit=1):
+            self._publish(unpublished)
+            return
+        recording = self._journal.claim(self._fingerprint, time.time())
+        if recording is None:
+            self._over()
+            return
+        assert recording.result is not None  # noqa: S101 (claim sets it)
+        claimed = Stat(recording.size, recording.mtime_ns)
+        self._known[recording.key] = (claimed, State.RUNNING)
+        found = self._inbox.look(str(recording.name))
+        if found != claimed:
+            self._lost(recording, found)
+            return
+        if self._journal.result(recording.result) is not None:
+            self._log.info("job.known", **self._about(recording))
+            self._journal.reuse_result(recording.id, time.time())
+            self._publish(self._journal.get(recording.id))
+            return
+        try:
+            request = engine.request(self._settings, download=True)
+        except EnvironmentFaultError:
+            self._journal.release(recording.id)
+            raise
+        if self._worker is None:
+            self._worker = engine.Worker(self._messages.put, self._command)
+            self._log.info("worker.started", pid=self._worker.pid)
+        now = time.monotonic()
+        self._job = _Job(recording, begun=now, heard=now)
+        saved = self._journal.checkpoints(recording.result)
+        resume = saved[0] | {"done": len(saved) - 1} if saved else None
+        self._log.info("job.claimed", **self._about(recording), attempt=recording.attempts, bytes=recording.size)
+        self._journal.note(phase="decoding")
+        self._worker.send(
+            recording.id,
+            "transcribe",
+            path=str(self._settings.inbox / recording.name),
+            spool=str(self._spool / f"{recording.id}.f32"),
+            resume=resume,
+            **request,
+        )
+
+    def _check_outbox(self) -> None:
+        if not self._settings.outbox.is_dir():
+            raise EnvironmentFaultError(
+                "outbox-missing",
+                f"The outbox {self._settings.outbox} is not there.",
+                "Make it again or bring its volume back; the work goes on by itself.",
+            )
+
+    def _hear(self, message: engine.Message) -> None:
+        """Act on one event of the worker."""
+        job, facts = self._job, message.facts
+        if message.event == "log":
+            getattr(self._log, facts["level"], self._log.info)(facts["name"], **facts["facts"])
+            return
+        if message.event == "exit":
+            self._worker = None
+            self._log.warning("worker.died", pid=message.worker.pid, how=facts["how"], stderr=facts["stderr"][-2000:])
+            if job is not None:
+                self._job = None
+                self._engine_failed(job.recording, "worker-died", f"The engine's process ended with {facts['how']}.")
+            return
+        if job is None or message.job != job.recording.id:
+            return
+        job.heard = time.monotonic()
+        match message.event:
+            case "decoded":
+                job.facts |= facts
+                self._log.info(
+                    "job.decoded",
+                    **self._about(job.recording),
+                    audio_s=facts["audio_s"],
+                    seconds=facts["decode_s"],
+                    channels=facts["channels"],
+                    codec=facts["codec"],
+                    warnings=[w["code"] for w in facts["warnings"]],
+                )
+                self._journal.note(phase="loading the model")
+            case "model":
+                self._tell_download(job, facts)
+            case "fallback":
+                self._log.warning(
+                    "backend.fallback", backend=facts["backend"], code=facts["code"], reason=facts["reason"]
+                )
+            case "loaded":
+                job.facts |= facts
+                if facts["load_s"]:
+                    self._log.info(
+                        "model.loaded",
+                        **{k: facts[k] for k in ("backend", "reason", "device", "model", "revision")},
+                        seconds=facts["load_s"],
+                    )
+                self._over()
+                self._journal.note(
+                    phase="listening for speech",
+                    backend=facts["backend"],
+                    backend_reason=facts["reason"],
+                    engine=f"{facts['model']} on {facts['device']}, process {message.worker.pid}",
+                )
+            case "planned":
+                self._plan(job, facts)
+            case "window":
+                job.window += 1
+                self._journal.checkpoint(job.recording, job.window, facts, facts["end_s"], job.facts["audio_s"])
+                self._tell(job, facts["end_s"])
+            case "finished":
+                self._job = None
+                self._idle_since = time.monotonic()
+                self._conclude(job)
+            case "failed":
+                self._job = None
+                self._idle_since = time.monotonic()
+                self._failed(job, facts)
+
+    def _tell_download(self, job: _Job, facts: dict[str, Any]) -> None:
+        """Log a download of a model at its start and every tenth of the way."""
+        tenth = 10 * facts["done"] // max(1, facts["total"])
+        if tenth != job.tenth:
+            job.tenth = tenth
+            self._log.info(
+                "model.downloading",
+                **{k: facts[k] for k in ("model", "repo")},
+                percent=10 * tenth,
+                bytes=facts["total"],
+            )
+            self._journal.note(phase=f"downloading the model {facts['model']}: {10 * tenth} %")
+
+    def _plan(self, job: _Job, facts: dict[str, Any]) -> None:
+        job.facts |= facts
+        job.window = facts["done"]
+        recording, windows = job.recording, facts["plan"]["windows"]
+        if not facts["done"]:
+            assert recording.result is not None  # noqa: S101
+            self._journal.forget_checkpoints(recording.result)
+        plan = facts["plan"] | {k: facts[k] for k in ("language", "language_probability")}
+        done_s = windows[facts["done"] - 1][1] / backends.SAMPLE_RATE if facts["done"] else 0.0
+        self._journal.checkpoint(recording, 0, plan, done_s, job.facts["audio_s"])
+        self._log.info(
+            "job.planned",
+            **self._about(recording),
+            windows=len(windows),
+            resumed_at=facts["done"],
+            speech_s=facts["speech_s"],
+            language=facts["language"],
+            language_probability=facts["language_probability"],
+            seconds=facts["plan_s"],
+        )
+        self._journal.note(phase="transcribing")
+        self._tell(job, done_s)
+
+    def _tell(self, job: _Job, done_s: float) -> None:
+        self._progress(Progress(str(job.recording.name), done_s, job.facts["audio_s"]))
+
+    def _conclude(self, job: _Job) -> None:
+        """Every window is there: make the transcript, keep it, publish it."""
+        recording = job.recording
+        found = self._inbox.look(str(recording.name))
+        if found not in {None, Stat(recording.size, recording.mtime_ns)}:
+            self._lost(recording, found)
+            return
+        assert recording.result is not None  # noqa: S101
+        assert recording.sha256 is not None  # noqa: S101
+        source = Source(
+            name=_readable(recording.name.name),
+            path=_readable(str(recording.name)),
+            sha256=recording.sha256,
+            bytes=recording.size,
+        )
+        windows = self._journal.checkpoints(recording.result)[1:]
+        transcript = engine.assemble(source, job.facts, windows, self._settings)
+        self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
+        self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.PUBLISHING)
+        self._log.info(
+            "job.transcribed",
+            **self._about(recording),
+            audio_s=transcript.timing.audio_s,
+            seconds=round(time.monotonic() - job.begun, 3),
+            speed=transcript.timing.speed,
+            segments=len(transcript.segments),
+            language=transcript.language,
+        )
+        self._publish(self._journal.get(recording.id))
+
+    def _lost(self, recording: Recording, found: Stat | None) -> None:
+        """A claimed recording is no longer the file that had settled: let it settle again, or note that it left."""
+        now, key = time.time(), recording.key
+        old = Stat(recording.size, recording.mtime_ns)
+        reason = "The file is being changed." if found else "The file left the inbox."
+        self._journal.wait(recording.name, old.size, old.mtime_ns, "changing", reason, now)
+        self._known[key] = (old, State.WAITING)
+        if found is None:
+            self._leave([key], now)
+        else:
+            self._log.info("job.superseded", **self._about(recording))
+            self._settler.observe(str(recording.name), found, time.monotonic())
+
+    def _leave(self, keys: list[bytes], now: float) -> None:
+        """Note files that left the inbox before they were transcribed."""
+        self._journal.gone(keys, now)
+        for key in keys:
+            self._known[key] = (self._known[key][0], State.GONE)
+            self._log.info("inbox.gone", file=_readable(os.fsdecode(key)))
+
+    def _publish(self, recording: Recording) -> None:
+        """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
+        self._check_outbox()
+        started = time.monotonic()
+        assert recording.result is not None  # noqa: S101
+        stored = self._journal.result(recording.result)
+        if stored is None:  # only damage from outside can do this
+            self._journal.retry(recording.id, time.time())
+            return
+        transcript = Transcript.from_json(stored)
+        # It may have been made from the same recording under another name.
+        source = dataclasses.replace(
+            transcript.source, name=_readable(recording.name.name), path=_readable(str(recording.name))
+        )
+        transcript = dataclasses.replace(transcript, source=source)
+        contents = {name: formats.RENDERERS[name](transcript) for name in self._settings.formats}
+        base = self._journal.base(recording)
+        known = self._journal.outputs(recording.id)
+        try:
+            published = outbox.publish(self._settings.outbox, base, contents, known)
+            self._remove_failure(recording, known)
+        except OSError as error:
+            raise _outbox_fault(self._settings.outbox, error) from None
+        self._journal.done(recording.id, published, time.time())
+        self._over()
+        self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.DONE)
+        self._results["done"] += 1
+        self._log.info(
+            "job.done",
+            **self._about(recording),
+            files=[_readable(p.path) for p in published],
+            beside=[p.beside for p in published if p.beside] or None,
+            seconds=round(time.monotonic() - started, 3),
+        )
+        self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
+
+    def _remove_failure(self, recording: Recording, known: dict[str, str]) -> None:
+        """Remove the record of an earlier failure, if it is as we wrote it."""
+        name = outbox.failure_path(recording.name)
+        path = self._settings.outbox / name
+        with contextlib.suppress(FileNotFoundError):
+            if name in known and hashlib.sha256(path.read_bytes()).hexdigest() == known[name]:
+                path.unlink()
+
+    # Failures
+
+    def _failed(self, job: _Job, facts: dict[str, Any]) -> None:
+        recording, code = job.recording, facts["code"]
+        reason = f"{facts['message']} {facts['cure']}".strip()
+        match Fault(facts["fault"]):
+            case Fault.RECORDING:
+                self._quarantine(recording, code, reason)
+            case Fault.ENVIRONMENT if code in _READ_AGAIN:
+                found = Stat(recording.size, recording.mtime_ns)
+                self._journal.wait(recording.name, found.size, found.mtime_ns, code, reason, time.time())
+                self._known[recording.key] = (found, State.WAITING)
+                self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
+            case Fault.ENVIRONMENT:
+                self._journal.release(recording.id, code, reason)
+                self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
+                raise EnvironmentFaultError(code, facts["message"], facts["cure"])
+            case Fault.ENGINE:
+                # What failed once may have left the process in a bad state: the next try gets a new one.
+                self._stop_worker("engine failed")
+                self._engine_failed(recording, code, reason)
+
+    def _engine_failed(self, recording: Recording, code: str, reason: str) -> None:
+        """Try again, up to `ATTEMPTS` times, then quarantine."""
+        self._log.warning(
+            "job.engine_failed",
+            **self._about(recording),
+            attempt=recording.attempts,
+            code=code,
+            reason=reason,
+        )
+        if recording.attempts < ATTEMPTS:
+            self._journal.release(recording.id, code, reason, at_end=time.time())
+            self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
+        else:
+            cure = "`dropscribe retry` tries it again; another model or backend may do better."
+            self._quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
+
+    def _quarantine(self, recording: Recording, code: str, reason: str) -> None:
+        """Write the record of a failure into the outbox, then note it."""
+        name = outbox.failure_path(recording.name)
+        source = self._settings.inbox / recording.name
+        text = (
+            f"{_readable(recording.name.name)} could not be transcribed.\n\n"
+            f"What happened: {reason}\nReason code:   {code}\nRecording:     {_readable(str(source))}\n"
+            f"When:          {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
+            "The recording is untouched. It is tried again when it changes, or with:\n"
+            f"    dropscribe retry {_readable(shlex.quote(str(source)))}\n"
+        )
+        data = text.encode("utf-8", "replace")
+        try:
+            self._check_outbox()
+            outbox.write(self._settings.outbox / name, data)
+        except OSError as error:
+            self._journal.release(recording.id, code, reason)
+            raise _outbox_fault(self._settings.outbox, error) from None
+        except EnvironmentFaultError:
+            self._journal.release(recording.id, code, reason)
+            raise
+        record = outbox.Published(name, hashlib.sha256(data).hexdigest())
+        self._journal.fail(recording.id, code, reason, record, time.time())
+        self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.FAILED)
+        self._results["failed"] += 1
+        self._log.error("job.failed", **self._about(recording), code=code, reason=reason, record=_readable(name))
+        self._progress(Progress(str(recording.name), 0.0, 0.0, outcome=f"failed: {reason}"))
+
+    def _about(self, recording: Recording) -> dict[str, Any]:
+        return {"job_id": recording.id, "file": _readable(str(recording.name))}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a recording is."""
+
+    file: str
+    done_s: float
+    audio_s: float
+    outcome: str = ""
+    """`done`, `failed: why`, or empty while it runs."""
+
+
+PAUSED = "paused"
+"""File in the state folder whose presence means that no work is given out; it survives restarts."""
+REQUESTS = "requests"
+"""Folder in the state folder into which the command line puts requests for the daemon."""
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return what stands, in a result's key, for the settings that change a result."""
+    values = {name: getattr(settings, name) for name in engine.RESULT_OPTIONS}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def make_folders(settings: Settings) -> None:
+    """Make the inbox, the outbox and the state folder where they are missing.
+
+    Raises: DropscribeError naming the folder.
+    """
+    for name in ("inbox", "outbox", "state"):
+        folder: Path = getattr(settings, name)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700 if name == "state" else 0o777)
+        except OSError as error:
+            msg = f"The folder {folder} (setting `{name}`) cannot be made: {error.strerror}."
+            raise DropscribeError(msg, "Make it yourself or choose another one.") from None
+
+
+def lock(path: Path, what: Path, *, patience: float = 0.5) -> int:
+    """Take a lock that ends with this process; returns its descriptor.
+
+    `patience` seconds outlast a look by `running`, which holds the lock for a moment.
+
+    Raises: AlreadyRunningError naming `what`.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            os.close(descriptor)
+            msg = f"A daemon is already running on {what}."
+            raise AlreadyRunningError(msg, "`dropscribe status` shows what it does.") from None
+        return descriptor
+
+
+def inbox_lock(inbox: Path) -> Path:
+    """Return the lock file that keeps daemons with different state folders off one inbox.
+
+    It is not in the inbox: an open file there would keep a removable volume from being ejected.
+    """
+    folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"dropscribe-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / (hashlib.sha256(os.fsencode(os.path.realpath(inbox))).hexdigest()[:16] + ".lock")
+
+
+def running(state: Path) -> bool:
+    """Return whether a daemon has the lock of this state folder."""
+    try:
+        os.close(lock(state / "daemon.lock", state, patience=0))
+    except AlreadyRunningError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def handle_signals(supervisor: Supervisor) -> None:
+    """Let SIGTERM and SIGINT end the loop, and SIGHUP too: a closed terminal is a stop, not a crash."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda n, _: supervisor.stop(signal.Signals(n).name))
+
+
+def _outbox_fault(folder: Path, error: OSError) -> EnvironmentFaultError:
+    cures = {
+        errno.ENOSPC: (
+            "disk-full",
+            "The disk of the outbox is full.",
+            "Free some space; the work goes on by itself.",
+        ),
+        errno.EDQUOT: (
+            "disk-full",
+            "The disk quota is used up.",
+            "Free some space; the work goes on by itself.",
+        ),
+        errno.EROFS: (
+            "outbox-readonly",
+            "The outbox is on a read-only disk.",
+            "Make it writable or choose another.",
+        ),
+        errno.EACCES: ("outbox-refused", "The outbox may not be written.", "Grant access or choose another."),
+        errno.EPERM: ("outbox-refused", "The outbox may not be written.", "Grant access or choose another."),
+    }
+    found = cures.get(error.errno or 0)
+    if found is None:
+        return EnvironmentFaultError("outbox-unwritable", f"The outbox {folder} cannot be written: {error}.")
+    return EnvironmentFaultError(*found)
+
+
+def _unreadable(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "The recording may not be read. Give this user the right to read it."
+    return f"The recording cannot be read: {error.strerror}."
+
+
+def _readable(text: str) -> str:
+    """Return a file name as text that any encoder takes: names need not be UTF-8."""
+    return os.fsencode(text).decode("utf-8", "replace")

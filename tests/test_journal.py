@@ -1,0 +1,180 @@
+"""The journal: each transition, what a reader sees, and two names for one file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path, PurePath
+
+import pytest
+
+from dropscribe.journal import Journal, JournalError, Recording, State, path_key
+from dropscribe.outbox import Published
+
+TALK = PurePath("a/talk.m4a")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite3")
+
+
+def queued(journal: Journal, name: PurePath = TALK, sha256: str = "aa", now: float = 1.0) -> Recording:
+    assert journal.queue(name, 10, 20, sha256, now)
+    return found(journal, name)
+
+
+def found(journal: Journal, name: PurePath = TALK) -> Recording:
+    recording = journal.find(name)
+    assert recording is not None
+    return recording
+
+
+def claimed(journal: Journal, now: float = 2.0) -> Recording:
+    recording = journal.claim("settings", now)
+    assert recording is not None
+    return recording
+
+
+def test_a_recording_goes_its_way(journal: Journal) -> None:
+    queued(journal)
+    recording = claimed(journal)
+    assert (recording.state, recording.attempts, recording.result) == (State.RUNNING, 1, "aa:settings")
+    journal.checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
+    journal.checkpoint(recording, 1, {"window": 1}, 30.0, 60.0)
+    assert journal.checkpoints("aa:settings") == [{"plan": 1}, {"window": 1}]
+    assert (found(journal).done_s, found(journal).audio_s) == (30.0, 60.0)
+    journal.keep_result(recording, '{"text": "ä"}', 12.5, 3.0)
+    assert journal.result("aa:settings") == '{"text": "ä"}'
+    assert journal.checkpoints("aa:settings") == []
+    assert found(journal).state == State.PUBLISHING
+    assert journal.base(found(journal)) == "a/talk"
+    journal.done(recording.id, [Published("a/talk.json", "d1"), Published("a/talk (2).txt", "d2", "a/talk.txt")], 4.0)
+    assert found(journal).state == State.DONE
+    assert journal.outputs(recording.id) == {"a/talk.json": "d1", "a/talk (2).txt": "d2"}
+    assert journal.beside(recording.id) == {"a/talk (2).txt": "a/talk.txt"}
+    assert journal.counts()[State.DONE] == 1
+
+
+def test_the_queue_is_first_come_first_served(journal: Journal) -> None:
+    for number, name in enumerate(("c.wav", "a.wav", "b.wav")):
+        queued(journal, PurePath(name), sha256=name, now=float(number))
+    assert [str(claimed(journal).name) for _ in range(3)] == ["c.wav", "a.wav", "b.wav"]
+    assert journal.claim("settings", 9.0) is None
+
+
+def test_an_interruption_does_not_count_and_a_failure_does(journal: Journal) -> None:
+    queued(journal, PurePath("first.wav"), "f", now=1.0)
+    queued(journal, PurePath("second.wav"), "s", now=2.0)
+    journal.release(claimed(journal).id)
+    again = claimed(journal)
+    assert (str(again.name), again.attempts) == ("first.wav", 1)
+    journal.release(again.id, "worker-died", "It died.", at_end=5.0)
+    assert str(claimed(journal).name) == "second.wav"
+    last = claimed(journal)
+    assert (str(last.name), last.attempts, last.reason) == ("first.wav", 2, "It died.")
+
+
+def test_what_was_running_when_all_stopped_is_queued_again(journal: Journal) -> None:
+    queued(journal)
+    claimed(journal)
+    assert journal.recover() == 1
+    assert (found(journal).state, found(journal).attempts) == (State.QUEUED, 0)
+    assert journal.recover() == 0
+
+
+def test_a_failure_and_a_retry(journal: Journal) -> None:
+    queued(journal)
+    recording = claimed(journal)
+    journal.fail(recording.id, "no-audio", "It has no sound.", Published("_failed/a/talk.m4a.error.txt", "dd"), 3.0)
+    failed = found(journal)
+    assert (failed.state, failed.code, failed.reason) == (State.FAILED, "no-audio", "It has no sound.")
+    journal.retry(recording.id, 4.0)
+    assert (found(journal).state, found(journal).attempts, found(journal).reason) == (State.QUEUED, 0, "")
+
+
+def test_the_same_content_again_is_no_new_work_and_other_content_is(journal: Journal) -> None:
+    recording = queued(journal)
+    journal.done(recording.id, [], 2.0)
+    assert not journal.queue(TALK, 10, 99, "aa", 3.0)
+    assert (found(journal).state, found(journal).mtime_ns) == (State.DONE, 99)
+    assert journal.queue(TALK, 11, 100, "bb", 4.0)
+    assert (found(journal).state, found(journal).id) == (State.QUEUED, recording.id)
+
+
+def test_a_file_that_left_and_came_back_is_new_work(journal: Journal) -> None:
+    queued(journal)
+    journal.gone([path_key(TALK)], 2.0)
+    assert found(journal).state == State.GONE
+    assert journal.queue(TALK, 10, 20, "aa", 3.0)
+    assert found(journal).state == State.QUEUED
+
+
+def test_leaving_does_not_touch_what_is_done(journal: Journal) -> None:
+    journal.done(queued(journal).id, [], 2.0)
+    journal.gone([path_key(TALK)], 3.0)
+    assert found(journal).state == State.DONE
+
+
+def test_a_file_that_cannot_be_read_is_told_once(journal: Journal) -> None:
+    assert journal.wait(TALK, 1, 2, "permission-denied", "No.", 1.0)
+    assert not journal.wait(TALK, 1, 2, "permission-denied", "No.", 2.0)
+    assert journal.wait(TALK, 1, 2, "unreadable", "Bad disk.", 3.0)
+    assert journal.queue(TALK, 1, 2, "aa", 4.0)
+    assert (found(journal).state, found(journal).reason) == (State.QUEUED, "")
+
+
+def test_output_names_are_decided_once_and_never_shared(journal: Journal) -> None:
+    names = ["a/talk.m4a", "a/talk.mp3", "a/Talk.wav", "a/talk.MP3", "b/talk.mp3"]
+    made = [journal.base(queued(journal, PurePath(n), sha256=n)) for n in names]
+    assert made == ["a/talk", "a/talk.mp3", "a/Talk.wav", "a/talk.MP3 (2)", "b/talk"]
+    assert [journal.base(found(journal, PurePath(n))) for n in names] == made
+
+
+def test_a_composed_and_a_decomposed_name_are_one_file(journal: Journal) -> None:
+    queued(journal, PurePath("Caf\u00e9.m4a"))
+    assert not journal.queue(PurePath("Cafe\u0301.m4a"), 10, 20, "aa", 2.0)
+    assert str(found(journal, PurePath("Caf\u00e9.m4a")).name) == "Cafe\u0301.m4a"
+
+
+def test_names_need_not_be_utf8(journal: Journal) -> None:
+    name = PurePath("caf\udce9.m4a")
+    recording = queued(journal, name)
+    assert recording.name == name
+    assert journal.base(recording) == "caf\udce9"
+    journal.done(recording.id, [Published("caf\udce9.json", "d")], 2.0)
+    assert journal.outputs(recording.id) == {"caf\udce9.json": "d"}
+
+
+def test_a_reader_sees_and_cannot_write(journal: Journal, tmp_path: Path) -> None:
+    queued(journal)
+    reader = Journal(tmp_path / "journal.sqlite3", readonly=True)
+    assert [r.name for r in reader.all(State.QUEUED)] == [TALK]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.note(x="1")
+    reader.close()
+
+
+def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
+    queued(journal)
+    with pytest.raises(sqlite3.Error):
+        journal.checkpoint(claimed(journal), None, {}, 0.0, 1.0)  # type: ignore[arg-type]
+    assert found(journal).audio_s is None
+    journal.note(works="still")
+    assert journal.meta("works") == "still"
+
+
+def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(JournalError, match="newer version"):
+        Journal(path)
+
+
+def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> None:
+    queued(journal)
+    journal.note(model="base")
+    journal.close()
+    again = Journal(tmp_path / "journal.sqlite3")
+    assert (again.meta("model"), found(again).state) == ("base", State.QUEUED)

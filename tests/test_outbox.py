@@ -1,0 +1,117 @@
+"""Names in the outbox, and files that are whole, ours, and never over a person's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe import outbox
+
+CONTENTS = {"json": "{}\n", "txt": "words\n", "srt": "1\n"}
+
+
+def known(published: list[outbox.Published]) -> dict[str, str]:
+    return {p.path: p.sha256 for p in published}
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_suffixes_are_appended_to_the_stem() -> None:
+    assert outbox.bases(PurePath("a/b/Meeting 2026.08.19.m4a"))[:3] == [
+        "a/b/Meeting 2026.08.19",
+        "a/b/Meeting 2026.08.19.m4a",
+        "a/b/Meeting 2026.08.19.m4a (2)",
+    ]
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=300))
+def test_no_name_is_too_long_for_a_disk(name: str) -> None:
+    for base in outbox.bases(PurePath(f"x/{name}.m4a"))[:3]:
+        assert len(os.fsencode(PurePath(base).name + ".error.txt")) <= outbox.NAME_BYTES
+
+
+def test_long_names_stay_different() -> None:
+    one, two = outbox.bases(PurePath("ä" * 120 + "1.m4a"))[0], outbox.bases(PurePath("ä" * 120 + "2.m4a"))[0]
+    assert one != two
+    assert one.startswith("ä" * 50)
+
+
+def test_a_set_is_published_with_the_json_last(tmp_path: Path) -> None:
+    steps: list[str] = []
+
+    def look(point: str) -> None:
+        if point == "renamed":
+            steps.append(",".join(sorted(p.suffix for p in (tmp_path / "sub").glob("talk.*"))))
+
+    published = outbox.publish(tmp_path, "sub/talk", CONTENTS, {}, look)
+    assert [p.path for p in published] == ["sub/talk.txt", "sub/talk.srt", "sub/talk.json"]
+    assert steps == [".txt", ".srt,.txt", ".json,.srt,.txt"]
+    assert files(tmp_path) == {"sub/talk.json": "{}\n", "sub/talk.srt": "1\n", "sub/talk.txt": "words\n"}
+
+
+def test_publishing_again_replaces_what_is_ours(tmp_path: Path) -> None:
+    first = outbox.publish(tmp_path, "talk", CONTENTS, {})
+    again = outbox.publish(tmp_path, "talk", CONTENTS | {"txt": "better\n"}, known(first))
+    assert [p.beside for p in again] == [None, None, None]
+    assert files(tmp_path)["talk.txt"] == "better\n"
+    assert len(files(tmp_path)) == 3
+
+
+def test_a_file_that_a_person_changed_is_left_alone(tmp_path: Path) -> None:
+    first = outbox.publish(tmp_path, "talk", CONTENTS, {})
+    (tmp_path / "talk.txt").write_text("corrected by hand\n")
+    again = outbox.publish(tmp_path, "talk", CONTENTS | {"txt": "better\n"}, known(first))
+    assert files(tmp_path)["talk.txt"] == "corrected by hand\n"
+    assert files(tmp_path)["talk (2).txt"] == "better\n"
+    assert outbox.Published("talk (2).txt", known(again)["talk (2).txt"], "talk.txt") in again
+    third = outbox.publish(tmp_path, "talk", CONTENTS | {"txt": "best\n"}, known(again))
+    assert files(tmp_path)["talk (2).txt"] == "best\n"
+    assert len(third) == 3
+
+
+def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text("mine")
+    outbox.publish(tmp_path, "talk", CONTENTS, {})
+    assert files(tmp_path)["talk.json"] == "mine"
+    assert files(tmp_path)["talk (2).json"] == "{}\n"
+
+
+class Stop(BaseException):
+    """Stands for a crash between two steps."""
+
+
+@pytest.mark.parametrize("point", ["written", "renamed"])
+def test_a_file_is_whole_or_absent_wherever_it_stops(tmp_path: Path, point: str) -> None:
+    target = tmp_path / "talk.txt"
+    target.write_text("old")
+
+    def crash(name: str) -> None:
+        if name == point:
+            raise Stop
+
+    with pytest.raises(Stop):
+        outbox.write(target, b"new", crash)
+    assert target.read_text() == {"written": "old", "renamed": "new"}[point]
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_kill_left_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / "a" / f"{outbox.TEMPORARY}0123.tmp"
+    left.parent.mkdir()
+    left.write_text("half")
+    (tmp_path / "a" / "talk.txt").write_text("whole")
+    assert outbox.sweep(tmp_path) == 1
+    assert files(tmp_path) == {"a/talk.txt": "whole"}
+
+
+def test_a_rename_that_fails_leaves_nothing_half(tmp_path: Path) -> None:
+    (tmp_path / "talk.txt").mkdir()
+    with pytest.raises(IsADirectoryError):
+        outbox.write(tmp_path / "talk.txt", b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["talk.txt"]

@@ -1,0 +1,117 @@
+"""Settings: layers, types, and refusals that say what to write instead."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from dropscribe import settings
+from dropscribe.errors import UsageError
+
+CONFIG = Path(__file__).parent.parent / "config"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path)}
+
+
+def write(environ: dict[str, str], text: str) -> Path:
+    path = Path(environ["HOME"]) / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    environ["DROPSCRIBE_CONFIG"] = str(path)
+    return path
+
+
+def test_the_shipped_file_is_what_the_code_says() -> None:
+    assert (CONFIG / "default.toml").read_text(encoding="utf-8") == settings.default_toml()
+
+
+def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
+    plain = settings.load(environ=environ).settings
+    write(environ, (CONFIG / "default.toml").read_text(encoding="utf-8"))
+    assert settings.load(environ=environ).settings == plain
+    assert set(tomllib.loads(settings.default_toml())) == set(settings.FIELDS) - {"state", "logs"}
+
+
+def test_a_later_layer_wins_and_is_named(environ: dict[str, str]) -> None:
+    path = write(environ, 'model = "tiny"\nlanguage = "de"\nsettle_seconds = 5\n')
+    environ |= {"DROPSCRIBE_LANGUAGE": "fr", "DROPSCRIBE_SETTLE_SECONDS": "7.5", "DROPSCRIBE_RECURSIVE": "no"}
+    loaded = settings.load({"settle_seconds": "1", "formats": "srt, vtt"}, environ)
+    assert (loaded.settings.model, loaded.settings.language, loaded.settings.settle_seconds) == ("tiny", "fr", 1.0)
+    assert loaded.settings.recursive is False
+    assert loaded.settings.formats == ("srt", "vtt", "json")
+    assert loaded.origin["model"] == str(path)
+    assert loaded.origin["language"] == "DROPSCRIBE_LANGUAGE"
+    assert loaded.origin["settle_seconds"] == "--settle-seconds"
+    assert loaded.origin["threads"] == "default"
+
+
+def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
+    loaded = settings.load({"outbox": "relative/out"}, environ).settings
+    assert loaded.inbox == Path(environ["HOME"]) / "Dropscribe/Inbox"
+    assert loaded.outbox == Path.cwd() / "relative/out"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('outbx = "/x"', ["outbx", "outbox"]),
+        ("settle_seconds = -1", ["settle_seconds", "-1", "0 or more"]),
+        ("settle_seconds = nan", ["settle_seconds", "nan"]),
+        ('settle_seconds = "soon"', ["settle_seconds", "soon"]),
+        ("threads = 1.5", ["threads", "1.5", "whole number"]),
+        ("threads = true", ["threads", "True"]),
+        ("recursive = 3", ["recursive", "true or false"]),
+        ('observer = "magic"', ["observer", "magic", "auto, native, polling"]),
+        ('formats = ["docx"]', ["formats", "docx", "srt"]),
+        ("formats = [1]", ["formats"]),
+        ("inbox = 3", ["inbox", "path of a folder"]),
+        ('inbox = ""', ["inbox"]),
+        ('task = "sing"', ["task", "transcribe, translate"]),
+        ('language = "english"', ["english", "ISO code such as en"]),
+        ('model = "tiny.en"\nlanguage = "de"', ["tiny.en", "English only"]),
+        ('model = "base.en"\ntask = "translate"', ["base.en", "English only"]),
+        ("inbox = unquoted", ["not valid TOML", "quotes"]),
+    ],
+)
+def test_bad_values_are_refused_with_their_cure(environ: dict[str, str], text: str, words: list[str]) -> None:
+    write(environ, text)
+    with pytest.raises(UsageError) as caught:
+        settings.load(environ=environ)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_unknown_variables_are_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"DROPSCRIBE_OUTBXO.*`outbox`"):
+        settings.load(environ=environ | {"DROPSCRIBE_OUTBXO": "/x"})
+    settings.load(environ=environ | {"DROPSCRIBE_MODELS": "/x"})
+
+
+def test_a_named_file_must_exist(environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        settings.load(environ=environ | {"DROPSCRIBE_CONFIG": "/nowhere/config.toml"})
+
+
+def test_the_outbox_may_lie_in_the_inbox_and_nothing_else_may(tmp_path: Path, environ: dict[str, str]) -> None:
+    inbox = str(tmp_path / "in")
+    settings.load({"inbox": inbox, "outbox": f"{inbox}/out"}, environ)
+    for flags in (
+        {"inbox": inbox, "outbox": inbox},
+        {"inbox": inbox, "outbox": f"{inbox}/../in"},
+        {"inbox": f"{inbox}/deeper", "outbox": inbox},
+        {"inbox": inbox, "outbox": f"{tmp_path}/out", "state": f"{inbox}/state"},
+        {"inbox": inbox, "outbox": f"{tmp_path}/out", "state": f"{tmp_path}/out"},
+    ):
+        with pytest.raises(UsageError):
+            settings.load(flags, environ)
+
+
+def test_links_do_not_hide_that_two_folders_are_one(tmp_path: Path, environ: dict[str, str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(UsageError, match="same folder"):
+        settings.load({"inbox": str(tmp_path / "in"), "outbox": str(tmp_path / "link")}, environ)
