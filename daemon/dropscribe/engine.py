@@ -67,7 +67,8 @@ class Worker:
         self._stderr: collections.deque[str] = collections.deque(maxlen=20)
         self._drain = threading.Thread(target=self._read_stderr, daemon=True, name="worker stderr")
         self._drain.start()
-        threading.Thread(target=self._read, daemon=True, name="worker stdout").start()
+        self._listen = threading.Thread(target=self._read, daemon=True, name="worker stdout")
+        self._listen.start()
 
     @property
     def pid(self) -> int:
@@ -87,23 +88,29 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
+        self._listen.join(timeout=5)
 
     def _read_stderr(self) -> None:
         assert self._process.stderr is not None  # noqa: S101
-        for line in self._process.stderr:
-            self._stderr.append(line.rstrip())
+        with self._process.stderr as lines:
+            for line in lines:
+                self._stderr.append(line.rstrip())
 
     def _read(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
-        for line in self._process.stdout:
-            try:
-                facts = json.loads(line)
-                event, job = facts.pop("event"), facts.pop("job")
-            except (ValueError, KeyError, AttributeError):
-                self._stderr.append(line.rstrip())  # a native library that wrote to a descriptor of its own
-                continue
-            self._post(Message(self, event, job, facts))
+        assert self._process.stdin is not None  # noqa: S101
+        with self._process.stdout as lines:
+            for line in lines:
+                try:
+                    facts = json.loads(line)
+                    event, job = facts.pop("event"), facts.pop("job")
+                except (ValueError, KeyError, AttributeError):
+                    self._stderr.append(line.rstrip())  # a native library that wrote to a descriptor of its own
+                    continue
+                self._post(Message(self, event, job, facts))
         code = self._process.wait()
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._drain.join(timeout=5)
         self._post(Message(self, "exit", 0, {"code": code, "how": _how(code), "stderr": "\n".join(self._stderr)}))
 

@@ -33,7 +33,9 @@ def configure(settings: Settings, *, console: TextIO | None = None) -> None:
     """
     logging.raiseExceptions = False
     logger = logging.getLogger("dropscribe")
-    logger.handlers.clear()
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+        old.close()
     logger.propagate = False
     logger.setLevel(logging.INFO)
     try:

@@ -401,7 +401,8 @@ class Supervisor:
             self._settler.observe(relative, found, now)
 
     def _settle(self) -> None:
-        for relative, found in self._settler.settled(self._inbox.look, time.monotonic()):
+        settled = self._settler.settled(self._inbox.look, time.monotonic())
+        for relative, found in sorted(settled, key=lambda item: (item[1].mtime_ns, item[0])):  # oldest first
             self._digesting.add(relative)
             self._digests.put((relative, found))
 

@@ -106,19 +106,12 @@ class Choice:
 NAMES = ("mlx", "faster-whisper")
 """Every backend, in the order of the fall-back line."""
 
-_MODULES = {"mlx": ("mlx.core", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
+_MODULES = {"mlx": ("mlx", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
 
 
 def installed() -> frozenset[str]:
     """Return the backends whose modules can be found; none of them is imported."""
-    return frozenset(name for name, modules in _MODULES.items() if all(map(_found, modules)))
-
-
-def _found(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # the parent package of a dotted name is missing
-        return False
+    return frozenset(name for name, modules in _MODULES.items() if all(map(find_spec, modules)))
 
 
 def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> tuple[Choice, ...]:

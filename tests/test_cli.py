@@ -1,0 +1,184 @@
+"""The command line as a person or a program meets it, without a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODEL_LIBRARIES = ("mlx", "mlx_whisper", "faster_whisper", "ctranslate2", "onnxruntime", "av", "numpy", "torch")
+
+
+class Shell:
+    """Runs `dropscribe` with everything it touches in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environ = {
+            "HOME": str(folder),
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "DROPSCRIBE_SETTLE_SECONDS": "0",
+        }
+        self.inbox = folder / "Dropscribe" / "Inbox"
+        self.outbox = folder / "Dropscribe" / "Outbox"
+
+    def run(self, *arguments: str, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "dropscribe", *arguments],
+            env=self.environ | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    return Shell(tmp_path)
+
+
+def test_without_a_command_it_shows_what_there_is(shell: Shell) -> None:
+    done = shell.run(code=2)
+    assert done.stdout == ""
+    assert "transcribe" in done.stderr
+
+
+def test_the_module_can_be_run_and_tells_its_version(shell: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dropscribe", "--version"],
+        env=shell.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("dropscribe ")
+
+
+def test_a_run_over_an_empty_inbox_makes_the_folders_and_is_fine(shell: Shell) -> None:
+    done = shell.run("run", "--once")
+    assert "0 done, 0 failed" in done.stderr
+    assert shell.inbox.is_dir()
+    assert shell.outbox.is_dir()
+
+
+def test_the_daemon_imports_no_model_library(shell: Shell) -> None:
+    program = (
+        "import sys; from dropscribe import cli; code = cli.main(['run', '--once']);"
+        f"print([m for m in {MODEL_LIBRARIES} if m in sys.modules]); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=shell.environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_wrong_setting_is_a_usage_error_in_two_lines(shell: Shell) -> None:
+    done = shell.run("run", "--once", code=2, DROPSCRIBE_BACKEND="torch")
+    assert done.stderr.splitlines() == [
+        "dropscribe: DROPSCRIBE_BACKEND: `backend` is 'torch'.",
+        "            Write one of auto, mlx, faster-whisper.",
+    ]
+
+
+def test_config_shows_values_and_where_they_come_from(shell: Shell) -> None:
+    shown = json.loads(shell.run("config", "show", "--json", "--model", "tiny").stdout)
+    assert shown["model"] == {"value": "tiny", "from": "--model"}
+    assert shown["settle_seconds"] == {"value": 0.0, "from": "DROPSCRIBE_SETTLE_SECONDS"}
+    assert 'model = "auto"' in shell.run("config", "show").stdout
+    assert shell.run("config", "path").stdout.strip() == str(shell.folder / ".config/dropscribe/config.toml")
+    assert "fine" in shell.run("config", "check").stderr
+
+
+def test_what_config_shows_can_be_put_into_the_file(shell: Shell) -> None:
+    path = shell.folder / ".config/dropscribe/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(shell.run("config", "show", "--prompt", 'say "Aalto"').stdout)
+    shown = json.loads(shell.run("config", "show", "--json").stdout)
+    assert shown["prompt"] == {"value": 'say "Aalto"', "from": str(path)}
+
+
+def test_status_without_a_daemon(shell: Shell) -> None:
+    assert "not running" in shell.run("status", code=3).stdout
+    shell.run("run", "--once")
+    facts = json.loads(shell.run("status", "--json", code=3).stdout)
+    assert facts["running"] is False
+    assert facts["pid"] is None
+    assert facts["counts"]["done"] == 0
+
+
+def test_why_has_one_reason_for_any_path(shell: Shell) -> None:
+    shell.run("run", "--once")
+    for name in ("notes.txt", ".hidden.wav", "half.wav.part", "new.wav"):
+        (shell.inbox / name).write_bytes(b"x")
+    (shell.inbox / "link.wav").symlink_to(shell.inbox / "new.wav")
+    (shell.inbox / "folder.wav").mkdir()
+    reasons = {
+        shell.folder / "elsewhere.wav": "does not lie in the inbox",
+        shell.inbox / "notes.txt": ".txt is not among the known suffixes",
+        shell.inbox / ".hidden.wav": "hidden or temporary",
+        shell.inbox / "half.wav.part": "unfinished download",
+        shell.inbox / "link.wav": "symbolic link",
+        shell.inbox / "folder.wav": "not a regular file",
+        shell.inbox / "never.wav": "no such file",
+        shell.inbox / "new.wav": "daemon is not running",
+    }
+    assert {p: words in shell.run("why", str(p)).stdout for p, words in reasons.items()} == dict.fromkeys(
+        reasons, True
+    )
+    assert json.loads(shell.run("why", "--json", str(shell.inbox / "notes.txt")).stdout)["state"] == "ignored"
+
+
+def test_pause_and_resume_without_a_daemon(shell: Shell) -> None:
+    shell.run("pause")
+    assert "paused" in shell.run("status", code=3).stdout
+    assert "not running" in shell.run("resume", code=3).stderr
+    assert "paused" not in shell.run("status", code=3).stdout
+
+
+def test_retry_of_what_did_not_fail_says_what_is_the_matter(shell: Shell) -> None:
+    shell.run("run", "--once")
+    assert "did not fail" in shell.run("retry", str(shell.inbox / "x.wav"), code=2).stderr
+    assert "0 recordings" in shell.run("retry", "--all").stderr
+    shell.run("retry", code=2)
+
+
+def test_logs_are_json_lines_in_a_pipe(shell: Shell) -> None:
+    assert "There is no log yet" in shell.run("logs", code=1).stderr
+    shell.run("run", "--once")
+    events = [json.loads(line)["event"] for line in shell.run("logs").stdout.splitlines()]
+    assert events[0] == "daemon.started"
+    assert events[-1] == "daemon.stopped"
+    assert len(shell.run("logs", "-n", "1").stdout.splitlines()) == 1
+
+
+def test_models_list_needs_no_network_and_no_model(shell: Shell) -> None:
+    rows = json.loads(shell.run("models", "list", "--json", HF_ENDPOINT="http://127.0.0.1:9").stdout)
+    assert {"mlx", "faster-whisper"} == {row["backend"] for row in rows}
+    assert shell.run("models", "path", "nonesuch", code=2).stderr
+    assert "models pull tiny" in shell.run("models", "path", "tiny", "--backend", "faster-whisper", code=1).stderr
+
+
+def test_service_files_can_be_printed_for_either_system(shell: Shell) -> None:
+    assert "app.dropscribe" in shell.run("service", "print", "--platform", "macos").stdout
+    assert "[Service]" in shell.run("service", "print", "--platform", "linux").stdout
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "tcsh"])
+def test_completion(shell: Shell, name: str) -> None:
+    assert "transcribe" in shell.run("completion", name).stdout
+
+
+def test_transcribe_of_a_missing_file_says_so(shell: Shell) -> None:
+    done = shell.run("transcribe", "nowhere.wav", code=1)
+    assert "nowhere.wav" in done.stderr
+    assert done.stdout == ""

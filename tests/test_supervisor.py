@@ -1,0 +1,340 @@
+"""The daemon's decisions, with a worker that fails on demand (a real process; see faults/fake_worker.py).
+
+The real engines are in test_backends.py and test_daemon.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import pytest
+
+from dropscribe import logs, settings, supervisor
+from dropscribe.journal import Journal, Recording, State
+from dropscribe.settings import Settings
+
+FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
+
+
+class House:
+    """An inbox, an outbox and a daemon that is run until nothing is left to do."""
+
+    def __init__(self, folder: Path) -> None:
+        flags = {
+            "inbox": folder / "in",
+            "outbox": folder / "out",
+            "state": folder / "state",
+            "logs": folder / "logs",
+            "settle_seconds": 0,
+            "model": "fake",
+        }
+        self.settings: Settings = settings.load(flags, {"HOME": str(folder)}).settings
+        self.inbox, self.outbox = folder / "in", folder / "out"
+        self.inbox.mkdir()
+
+    def drop(self, name: str, *lines: str) -> Path:
+        path = self.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines))
+        return path
+
+    def run(self, **changes: Any) -> supervisor.Summary:
+        chosen = dataclasses.replace(self.settings, **changes)
+        logs.configure(chosen)
+        daemon = supervisor.Supervisor(chosen, once=True, command=FAKE)
+        try:
+            return daemon.run()
+        finally:
+            daemon.close()
+
+    def row(self, name: str) -> Recording:
+        journal = Journal(self.settings.state / "journal.sqlite3", readonly=True)
+        found = journal.find(PurePath(name))
+        journal.close()
+        assert found is not None
+        return found
+
+    def outputs(self) -> list[str]:
+        return sorted(str(p.relative_to(self.outbox)) for p in self.outbox.rglob("*") if p.is_file())
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        lines = (self.settings.logs / logs.NAME).read_text().splitlines()
+        return [e for e in map(json.loads, lines) if not names or e["event"] in names]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setenv("FAKE_COUNTS", str(tmp_path / "counts"))
+    yield House(tmp_path)
+    for handler in logs.logging.getLogger("dropscribe").handlers[:]:
+        handler.close()
+        logs.logging.getLogger("dropscribe").removeHandler(handler)
+
+
+def four(stem: str) -> list[str]:
+    return [f"{stem}.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
+
+
+def test_recordings_become_outputs_in_the_same_subfolders(house: House) -> None:
+    house.drop("one.wav", "Hello there.")
+    house.drop("a/b/two.mp3", "First.", "Second.")
+    house.drop("notes.txt", "not a recording")
+    assert house.run() == supervisor.Summary(done=2, failed=0, waiting=0, trouble=None)
+    assert house.outputs() == sorted(four("one") + four("a/b/two"))
+    made = json.loads((house.outbox / "a/b/two.json").read_text())
+    assert made["text"] == "First. Second."
+    assert [s["id"] for s in made["segments"]] == [0, 1]
+    assert made["source"]["path"] == "a/b/two.mp3"
+    assert made["engine"]["options"]["model"] == "fake"
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+
+
+def test_the_log_tells_each_step_and_never_what_was_said(house: House) -> None:
+    house.drop("one.wav", "Unmistakable words.")
+    house.run()
+    steps = [e["event"] for e in house.events() if e.get("file") == "one.wav"]
+    assert steps == [
+        "inbox.seen",
+        "inbox.settled",
+        "job.claimed",
+        "job.decoded",
+        "job.planned",
+        "job.transcribed",
+        "job.done",
+    ]
+    assert "Unmistakable" not in (house.settings.logs / logs.NAME).read_text()
+
+
+def test_a_copy_is_published_from_the_result_that_is_there(house: House) -> None:
+    house.drop("one.wav", "Same.")
+    house.run()
+    house.drop("copy/of one.wav", "Same.")
+    (house.inbox / "one.wav").rename(house.inbox / "renamed.wav")
+    assert house.run().done == 2
+    assert house.outputs() == sorted(four("one") + four("copy/of one") + four("renamed"))
+    assert len(house.events("job.claimed")) == 1
+    assert [e["file"] for e in house.events("job.known")] in (
+        ["copy/of one.wav", "renamed.wav"],
+        ["renamed.wav", "copy/of one.wav"],
+    )
+    assert json.loads((house.outbox / "renamed.json").read_text())["source"]["name"] == "renamed.wav"
+
+
+def test_other_settings_make_another_result(house: House) -> None:
+    house.drop("one.wav", "Same.")
+    house.run()
+    house.drop("two.wav", "Same.")
+    house.run(language="de")
+    assert len(house.events("job.claimed")) == 2
+
+
+def test_a_changed_recording_is_transcribed_again_into_its_own_files(house: House) -> None:
+    path = house.drop("one.wav", "Before.")
+    house.run()
+    path.write_text("After, and longer.")
+    assert house.run().done == 1
+    assert (house.outbox / "one.txt").read_text() == "After, and longer.\n"
+    assert house.outputs() == four("one")
+
+
+def test_an_edited_output_is_left_alone(house: House) -> None:
+    path = house.drop("one.wav", "Before.")
+    house.run()
+    (house.outbox / "one.txt").write_text("Corrected by hand.")
+    path.write_text("After, and longer.")
+    house.run()
+    assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
+    assert (house.outbox / "one (2).txt").read_text() == "After, and longer.\n"
+
+
+def test_two_recordings_of_one_stem_get_their_own_names(house: House) -> None:
+    house.drop("talk.m4a", "Apple.")
+    house.run()
+    house.drop("talk.mp3", "Pear.")
+    house.run()
+    assert house.outputs() == sorted(four("talk") + four("talk.mp3"))
+    assert (house.outbox / "talk.mp3.txt").read_text() == "Pear.\n"
+
+
+def test_a_bad_recording_is_quarantined_and_the_next_goes_on(house: House) -> None:
+    house.drop("a/bad.wav", "!fail recording no-audio")
+    house.drop("good.wav", "Fine.")
+    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.outputs() == sorted([*four("good"), "_failed/a/bad.wav.error.txt"])
+    record = (house.outbox / "_failed/a/bad.wav.error.txt").read_text()
+    assert "It failed: no-audio. Do something." in record
+    assert str(house.inbox / "a/bad.wav") in record
+    assert house.row("a/bad.wav").attempts == 1
+
+
+def test_a_bad_recording_that_changes_is_tried_again_and_its_record_goes(house: House) -> None:
+    path = house.drop("bad.wav", "!fail recording no-audio")
+    house.run()
+    path.write_text("Fine now.")
+    assert house.run().done == 1
+    assert house.outputs() == four("bad")
+
+
+def test_retry_tries_again(house: House) -> None:
+    house.drop("bad.wav", "!until 1 !fail recording no-audio", "Fine.")
+    house.drop("worse.wav", "!fail recording no-audio")
+    assert house.run().failed == 2
+    requests = house.settings.state / supervisor.REQUESTS
+    requests.mkdir()
+    (requests / "1.json").write_text(json.dumps({"retry": "bad.wav"}))
+    (requests / "2.json").write_text("broken")
+    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.row("worse.wav").state == State.FAILED
+    assert list(requests.iterdir()) == []
+
+
+@pytest.mark.parametrize("order", ["!crash", "!exit 3", "!fail engine out-of-memory"])
+def test_an_engine_that_fails_twice_gets_a_third_try_in_a_fresh_process(house: House, order: str) -> None:
+    house.drop("one.wav", "Begin.", f"!until 2 {order}", "End.")
+    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert len(house.events("worker.started")) == 3
+    text = (house.outbox / "one.txt").read_text()
+    assert text.startswith("Begin.")
+    assert text.endswith("End.\n")
+
+
+def test_an_engine_that_always_fails_ends_in_quarantine_and_the_next_goes_on(house: House) -> None:
+    house.drop("one.wav", "!crash")
+    house.drop("two.wav", "Fine.")
+    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.row("one.wav").code == "worker-died"
+    assert "SIGSEGV" in (house.outbox / "_failed/one.wav.error.txt").read_text()
+    # The one that failed went behind the other each time.
+    assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "one.wav", "one.wav"]
+
+
+def test_an_engine_that_hangs_is_replaced(house: House) -> None:
+    house.drop("one.wav", "!until 1 !hang", "Fine.")
+    assert house.run(stall_minutes=0.01).done == 1
+    assert [e["code"] for e in house.events("job.engine_failed")] == ["stalled"]
+
+
+def test_finished_windows_are_not_done_again(house: House) -> None:
+    house.drop("one.wav", "One.", "Two.", "!until 1 !crash", "Four.")
+    house.run()
+    assert [e["resumed_at"] for e in house.events("job.planned")] == [0, 2]
+    made = json.loads((house.outbox / "one.json").read_text())
+    assert [s["text"] for s in made["segments"]] == ["One.", "Two.", "!until 1 !crash", "Four."]
+
+
+def test_noise_on_the_pipes_changes_nothing(house: House) -> None:
+    house.drop("one.wav", "!babble", "Fine.")
+    assert house.run().done == 1
+
+
+def test_a_missing_model_makes_recordings_wait_and_fails_none(house: House) -> None:
+    house.drop("one.wav", "!until 1 !fail environment model-missing", "Fine.")
+    first = house.run()
+    assert (first.done, first.failed, first.waiting) == (0, 0, 1)
+    assert "model-missing" in str(first.trouble)
+    assert house.row("one.wav").attempts == 0
+    assert house.run().done == 1
+
+
+def test_a_recording_that_may_not_be_read_waits_and_the_others_go_on(house: House) -> None:
+    house.drop("one.wav", "!fail environment permission-denied")
+    house.drop("two.wav", "Fine.")
+    summary = house.run()
+    assert (summary.done, summary.failed, summary.waiting) == (1, 0, 1)
+    assert house.row("one.wav").state == State.WAITING
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_outbox_that_may_not_be_written_makes_recordings_wait(house: House) -> None:
+    house.drop("one.wav", "Fine.")
+    house.outbox.mkdir(mode=0o500)
+    assert house.run().waiting == 1
+    house.outbox.chmod(0o700)
+    assert house.run().done == 1
+
+
+def test_an_outbox_that_vanishes_is_waited_for_and_nothing_is_done_twice(house: House) -> None:
+    house.drop("one.wav", "Fine.")
+    away = house.outbox.with_name("away")
+    chosen = house.settings
+    logs.configure(chosen)
+    house.outbox.mkdir()
+    daemon = supervisor.Supervisor(chosen, once=True, command=FAKE)
+    house.outbox.rename(away)
+    summary = daemon.run()
+    daemon.close()
+    assert (summary.done, summary.waiting) == (0, 1)
+    assert "outbox" in str(summary.trouble)
+    assert not house.outbox.exists()
+    away.rename(house.outbox)
+    assert house.run().done == 1
+
+
+def test_the_queue_stands_still_while_paused(house: House) -> None:
+    house.drop("one.wav", "Fine.")
+    house.settings.state.mkdir()
+    paused = house.settings.state / supervisor.PAUSED
+    paused.touch()
+    assert (house.run().done, house.run().waiting) == (0, 1)
+    paused.unlink()
+    assert house.run().done == 1
+
+
+def test_a_recording_that_leaves_is_forgotten(house: House) -> None:
+    path = house.drop("one.wav", "Fine.")
+    house.settings.state.mkdir()
+    paused = house.settings.state / supervisor.PAUSED
+    paused.touch()
+    house.run()
+    path.unlink()
+    paused.unlink()
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.row("one.wav").state == State.GONE
+    house.drop("one.wav", "Fine.")
+    assert house.run().done == 1
+
+
+def test_a_name_that_is_not_utf8(house: House) -> None:
+    try:
+        house.drop("caf\udce9.wav", "Fine.")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    assert house.run().done == 1
+    made = [p for p in os.listdir(os.fsencode(house.outbox)) if p.endswith(b".json")]  # noqa: PTH208
+    assert made == [b"caf\xe9.json"]
+
+
+def test_a_second_daemon_is_told_so(house: House, tmp_path: Path) -> None:
+    daemon = supervisor.Supervisor(house.settings, command=FAKE)
+    assert supervisor.running(house.settings.state)
+    with pytest.raises(supervisor.AlreadyRunningError, match="already running"):
+        supervisor.Supervisor(house.settings, command=FAKE)
+    elsewhere = dataclasses.replace(house.settings, state=tmp_path / "state2")
+    with pytest.raises(supervisor.AlreadyRunningError, match=str(house.inbox)):
+        supervisor.Supervisor(elsewhere, command=FAKE)
+    daemon.close()
+    assert not supervisor.running(house.settings.state)
+
+
+def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> None:
+    house.drop("one.wav", "One.", "!until 1 !hang", "Three.")
+    logs.configure(house.settings)
+
+    def stop(progress: supervisor.Progress) -> None:
+        if progress.done_s >= 1:
+            threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
+
+    daemon = supervisor.Supervisor(house.settings, command=FAKE, progress=stop)
+    daemon.run()
+    row = house.row("one.wav")
+    daemon.close()
+    assert (row.state, row.attempts) == (State.QUEUED, 0)
+    assert house.run().done == 1
+    assert [e["resumed_at"] for e in house.events("job.planned")] == [0, 1]
