@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MODEL_LIBRARIES = ("mlx", "mlx_whisper", "faster_whisper", "ctranslate2", "onnxruntime", "av", "numpy", "torch")
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import outbox
+from dropscribe import crash, outbox
 
 CONTENTS = {"json": "{}\n", "txt": "words\n", "srt": "1\n"}
 
@@ -43,15 +46,8 @@ def test_long_names_stay_different() -> None:
 
 
 def test_a_set_is_published_with_the_json_last(tmp_path: Path) -> None:
-    steps: list[str] = []
-
-    def look(point: str) -> None:
-        if point == "renamed":
-            steps.append(",".join(sorted(p.suffix for p in (tmp_path / "sub").glob("talk.*"))))
-
-    published = outbox.publish(tmp_path, "sub/talk", CONTENTS, {}, look)
+    published = outbox.publish(tmp_path, "sub/talk", CONTENTS, {})
     assert [p.path for p in published] == ["sub/talk.txt", "sub/talk.srt", "sub/talk.json"]
-    assert steps == [".txt", ".srt,.txt", ".json,.srt,.txt"]
     assert files(tmp_path) == {"sub/talk.json": "{}\n", "sub/talk.srt": "1\n", "sub/talk.txt": "words\n"}
 
 
@@ -82,23 +78,19 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
     assert files(tmp_path)["talk (2).json"] == "{}\n"
 
 
-class Stop(BaseException):
-    """Stands for a crash between two steps."""
-
-
-@pytest.mark.parametrize("point", ["written", "renamed"])
-def test_a_file_is_whole_or_absent_wherever_it_stops(tmp_path: Path, point: str) -> None:
-    target = tmp_path / "talk.txt"
-    target.write_text("old")
-
-    def crash(name: str) -> None:
-        if name == point:
-            raise Stop
-
-    with pytest.raises(Stop):
-        outbox.write(target, b"new", crash)
-    assert target.read_text() == {"written": "old", "renamed": "new"}[point]
-    assert list(tmp_path.iterdir()) == [target]
+@pytest.mark.parametrize(("point", "text"), [("written", "old"), ("renamed", "new")])
+def test_a_file_is_whole_or_absent_wherever_it_is_killed(tmp_path: Path, point: str, text: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "talk.txt").write_text("old")
+    program = "import sys, pathlib; from dropscribe import outbox; outbox.write(pathlib.Path(sys.argv[1]), b'new')"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "out" / "talk.txt")],
+        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), crash.VARIABLE: f"{point} 1 {tmp_path}"},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    outbox.sweep(tmp_path / "out")
+    assert files(tmp_path / "out") == {"talk.txt": text}
 
 
 def test_what_a_kill_left_is_swept(tmp_path: Path) -> None:

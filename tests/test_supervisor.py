@@ -10,15 +10,18 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dropscribe import logs, settings, supervisor
 from dropscribe.journal import Journal, Recording, State
-from dropscribe.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dropscribe.settings import Settings
 
 FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
 
@@ -338,3 +341,40 @@ def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> 
     assert (row.state, row.attempts) == (State.QUEUED, 0)
     assert house.run().done == 1
     assert [e["resumed_at"] for e in house.events("job.planned")] == [0, 1]
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise"])
+def test_a_damaged_journal_is_set_aside_and_made_anew_from_the_outbox(house: House, damage: str) -> None:
+    house.drop("one.wav", "First.")
+    house.drop("a/two.wav", "Second.")
+    house.run()
+    (house.outbox / "one.txt").write_text("Corrected by hand.")
+    path = house.settings.state / "journal.sqlite3"
+    whole = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": os.urandom(len(whole))}[damage])
+    house.drop("copy.wav", "Second.")
+    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert len(house.events("job.claimed")) == 2
+    assert house.events("journal.rebuilt")[0]["recordings"] == 2
+    kept = [p for p in house.settings.state.glob("*.damaged-*") if not p.name.endswith("-journal")]
+    assert len(kept) == (1 if damage in {"cut", "noise"} else 0)
+    assert house.outputs() == sorted(four("one") + four("a/two") + four("copy"))
+    # What a person edited is still a person's.
+    house.drop("one.wav", "First, said again.")
+    house.run()
+    assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
+    assert (house.outbox / "one (2).txt").read_text() == "First, said again.\n"
+    assert json.loads((house.outbox / "one.json").read_text())["text"] == "First, said again."
+
+
+def test_a_foreign_json_in_the_outbox_is_not_taken_for_ours(house: House) -> None:
+    house.outbox.mkdir()
+    (house.outbox / "one.json").write_text('{"text": "mine"}')
+    (house.outbox / "list.json").write_text("[1, 2]")
+    house.drop("one.wav", "First.")
+    assert house.run().done == 1
+    assert (house.outbox / "one.json").read_text() == '{"text": "mine"}'
+    assert (house.outbox / "one (2).json").exists()

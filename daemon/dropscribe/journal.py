@@ -161,6 +161,13 @@ class Journal:
                 self._db.execute("ROLLBACK")
             raise
 
+    def check(self) -> None:
+        """Read the whole file and raise sqlite3.DatabaseError when it is damaged."""
+        verdict = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        self._db.execute("SELECT count(*) FROM recordings").fetchone()  # a file that was emptied is whole, too
+
     # Reading
 
     def meta(self, name: str, default: str = "") -> str:
@@ -377,6 +384,39 @@ class Journal:
                 "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ? WHERE id = ?",
                 (State.FAILED, code, reason, now, recording),
             )
+
+    def adopt(
+        self,
+        relative: PurePath,
+        size: int,
+        sha256: str,
+        fingerprint: str,
+        transcript: str,
+        base: str,
+        published: Sequence[outbox.Published],
+        now: float,
+    ) -> bool:
+        """Take in, as done, a recording whose outputs were found in the outbox; False if it is known already.
+
+        Its time is not known: the next scan digests it and finds it unchanged.
+        """
+        key, path, result = path_key(relative), os.fsencode(relative), f"{sha256}:{fingerprint}"
+        with self._transaction() as db:
+            row = db.execute(
+                "INSERT OR IGNORE INTO recordings"
+                " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (key, path, size, sha256, result, State.DONE, os.fsencode(base), now, now),
+            ).fetchone()
+            if row is None:
+                return False
+            packed = zlib.compress(transcript.encode())
+            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (result, packed, now))
+            db.execute("INSERT OR IGNORE INTO bases VALUES (?, ?)", (os.fsencode(outbox.fold(base)), row["id"]))
+            db.executemany(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, NULL)",
+                [(os.fsencode(p.path), row["id"], p.sha256) for p in published],
+            )
+        return True
 
     def retry(self, recording: int, now: float) -> None:
         """Queue a recording again as if it were new."""

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from dropscribe import crash
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 FAILED = "_failed"
 """Folder in the outbox for the records of recordings that could not be transcribed."""
@@ -71,7 +73,6 @@ def publish(
     base: str,
     contents: Mapping[str, str],
     known: Mapping[str, str],
-    crash_point: Callable[[str], None] = lambda _: None,
 ) -> list[Published]:
     """Write a set of files `base.SUFFIX` and return what was written.
 
@@ -80,7 +81,6 @@ def publish(
         base: name relative to it, without suffix.
         contents: text by suffix (`json`, `txt`, …); `json` is written last whatever the order.
         known: digest by relative path of files that we wrote: only those may be replaced, while they are as written.
-        crash_point: called with `written` and `renamed` around each file, for tests that kill the process there.
 
     Raises: OSError when the disk is full, read-only, gone, …; files already written stay and are replaced next time.
     """
@@ -89,7 +89,7 @@ def publish(
         name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
         digest = hashlib.sha256(text).hexdigest()
         free = _free_name(outbox, name, digest, known)
-        write(outbox / free, text, crash_point)
+        write(outbox / free, text)
         done.append(Published(free, digest, name if free != name else None))
     return done
 
@@ -110,7 +110,7 @@ def _free_name(outbox: Path, name: str, digest: str, known: Mapping[str, str]) -
     raise FileExistsError(msg)
 
 
-def write(path: Path, data: bytes, crash_point: Callable[[str], None] = lambda _: None) -> None:
+def write(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all: temporary name, sync, rename, sync the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
@@ -120,13 +120,13 @@ def write(path: Path, data: bytes, crash_point: Callable[[str], None] = lambda _
             file.write(data)
             file.flush()
             sync(file.fileno())
-        crash_point("written")
+        crash.reach("written")
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    crash_point("renamed")
+    crash.reach("renamed")
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         sync(folder)

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PREFIX = "DROPSCRIBE_"
-RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS"})
-"""Variables with our prefix that are no settings: the settings file, and the folders of converted models."""
+RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "CRASH"})
+"""Variables with our prefix that are no settings: the settings file, folders of models, and `crash.VARIABLE`."""
 
-LANGUAGES = frozenset(
-    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is"
-    " it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk"
-    " sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue".split(" ")  # noqa: SIM905 (shorter)
+_CODES = (
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy "
+    "id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru "
+    "sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo zh yue"
 )
+LANGUAGES = frozenset(_CODES.split())
 """The languages of Whisper's tokenizer."""
 
 

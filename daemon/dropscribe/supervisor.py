@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, engine, formats, outbox
+from dropscribe import backends, crash, engine, formats, heal, outbox
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
 from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
-from dropscribe.journal import Journal, Recording, State, path_key
+from dropscribe.journal import Recording, State, path_key
 from dropscribe.transcript import Source, Transcript
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Supervisor:
             lock(settings.state / "daemon.lock", settings.state),
             lock(inbox_lock(settings.inbox), settings.inbox),
         ]
-        self._journal = Journal(settings.state / "journal.sqlite3")
+        self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox)
         self._spool = settings.state / "spool"
         self._inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
         self._watcher = Watcher(self._inbox, settings.observer, lambda: self._messages.put(_Wake()))
@@ -157,7 +157,7 @@ class Supervisor:
         self._inbox_trouble = ""
         self._paused = False
         self._results = {"done": 0, "failed": 0}
-        self._fingerprint = fingerprint(settings)
+        self._fingerprint = heal.fingerprint({name: getattr(settings, name) for name in engine.RESULT_OPTIONS})
 
     # The loop
 
@@ -398,6 +398,7 @@ class Supervisor:
         if known is None or known[0] != found or known[1] in {State.GONE, State.WAITING}:
             if relative not in self._settler and (known is None or known[0] != found):
                 self._log.info("inbox.seen", file=_readable(relative), bytes=found.size)
+                crash.reach("seen")
             self._settler.observe(relative, found, now)
 
     def _settle(self) -> None:
@@ -438,6 +439,7 @@ class Supervisor:
                 self._settler.observe(relative, again, time.monotonic())
             return
         if self._journal.queue(PurePath(relative), found.size, found.mtime_ns, message.sha256, now):
+            crash.reach("queued")
             self._known[key] = (found, State.QUEUED)
             self._log.info("inbox.settled", file=_readable(relative), bytes=found.size, sha256=message.sha256)
             if self._job is not None and self._job.recording.key == key:
@@ -497,6 +499,7 @@ class Supervisor:
             self._over()
             return
         assert recording.result is not None  # noqa: S101 (claim sets it)
+        crash.reach("claimed")
         claimed = Stat(recording.size, recording.mtime_ns)
         self._known[recording.key] = (claimed, State.RUNNING)
         found = self._inbox.look(str(recording.name))
@@ -594,6 +597,7 @@ class Supervisor:
             case "window":
                 job.window += 1
                 self._journal.checkpoint(job.recording, job.window, facts, facts["end_s"], job.facts["audio_s"])
+                crash.reach("checkpointed")
                 self._tell(job, facts["end_s"])
             case "finished":
                 self._job = None
@@ -661,6 +665,7 @@ class Supervisor:
         windows = self._journal.checkpoints(recording.result)[1:]
         transcript = engine.assemble(source, job.facts, windows, self._settings)
         self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
+        crash.reach("kept")
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.PUBLISHING)
         self._log.info(
             "job.transcribed",
@@ -711,12 +716,15 @@ class Supervisor:
         contents = {name: formats.RENDERERS[name](transcript) for name in self._settings.formats}
         base = self._journal.base(recording)
         known = self._journal.outputs(recording.id)
+        crash.reach("rendered")
         try:
             published = outbox.publish(self._settings.outbox, base, contents, known)
             self._remove_failure(recording, known)
         except OSError as error:
             raise _outbox_fault(self._settings.outbox, error) from None
+        crash.reach("published")
         self._journal.done(recording.id, published, time.time())
+        crash.reach("committed")
         self._over()
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.DONE)
         self._results["done"] += 1
@@ -796,6 +804,7 @@ class Supervisor:
         except EnvironmentFaultError:
             self._journal.release(recording.id, code, reason)
             raise
+        crash.reach("quarantined")
         record = outbox.Published(name, hashlib.sha256(data).hexdigest())
         self._journal.fail(recording.id, code, reason, record, time.time())
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.FAILED)
@@ -822,12 +831,6 @@ PAUSED = "paused"
 """File in the state folder whose presence means that no work is given out; it survives restarts."""
 REQUESTS = "requests"
 """Folder in the state folder into which the command line puts requests for the daemon."""
-
-
-def fingerprint(settings: Settings) -> str:
-    """Return what stands, in a result's key, for the settings that change a result."""
-    values = {name: getattr(settings, name) for name in engine.RESULT_OPTIONS}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def make_folders(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dropscribe import __version__, backends
+from dropscribe import __version__, backends, crash
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
 
@@ -147,6 +147,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     try:
         decoded = audio.decode(Path(job["path"]), spool, heartbeat=heartbeat)
         decode_s = time.monotonic() - started
+        crash.reach("decoded")
         channel.send(
             "decoded",
             audio_s=round(decoded.seconds, 3),
@@ -190,6 +191,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         started = time.monotonic()
         for window, segments in backend.transcribe(decoded.samples, windows[done:], options):
             seconds, started = time.monotonic() - started, time.monotonic()
+            crash.reach("segment")
             channel.send(
                 "window",
                 index=window.index,

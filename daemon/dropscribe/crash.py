@@ -1,0 +1,55 @@
+"""Named points at which a test has the process killed, to prove that any moment is a safe one to die at.
+
+`DROPSCRIBE_CRASH="POINT COUNT FOLDER"` kills the process with SIGKILL the first COUNT times that any process reaches
+POINT; FOLDER keeps the count across processes. Not set, a point is an empty function.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+POINTS = {
+    "seen": "a file was seen and begins to settle",
+    "queued": "a settled recording is in the journal",
+    "claimed": "a recording is marked as running",
+    "decoded": "the worker has the sound on disk",
+    "segment": "the worker has the first window's text, and told nobody",
+    "checkpointed": "a finished window is in the journal",
+    "kept": "the transcript is in the journal",
+    "rendered": "every format is made, no file is written",
+    "written": "a file is on the disk under its temporary name",
+    "renamed": "a file has its name, its folder may not be on the disk",
+    "published": "every file is there, the journal does not know it",
+    "committed": "the journal says done",
+    "quarantined": "the record of a failure is written, the journal does not know it",
+}
+"""Every point, and what is true there."""
+
+VARIABLE = "DROPSCRIBE_CRASH"
+
+
+def _armed(order: str) -> tuple[str, int, Path] | None:
+    if not order:
+        return None
+    point, count, folder = order.split(" ", 2)
+    if point not in POINTS:
+        msg = f"{VARIABLE}: no point {point}; there are {', '.join(POINTS)}"
+        raise ValueError(msg)
+    return point, int(count), Path(folder)
+
+
+_ARMED = _armed(os.environ.get(VARIABLE, ""))
+
+
+def reach(point: str) -> None:
+    """Die here if a test wants it."""
+    if _ARMED is None or _ARMED[0] != point:
+        return
+    for number in range(_ARMED[1]):
+        try:
+            (_ARMED[2] / f"{point}.{number}").touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        os.kill(os.getpid(), signal.SIGKILL)

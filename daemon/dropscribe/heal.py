@@ -1,0 +1,100 @@
+"""Making the journal anew from the outbox, when it is damaged or gone.
+
+Guarantees: a damaged journal is set aside, never erased; every transcript whose JSON is in the outbox is known again,
+so that its recording is not transcribed a second time; an output that a person edited stays a person's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+import structlog
+
+from dropscribe import engine, formats, outbox
+from dropscribe.journal import Journal
+from dropscribe.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def open_journal(path: Path, folder: Path) -> Journal:
+    """Return the journal at `path`; one that is damaged is set aside, and a new one learns from the outbox `folder`.
+
+    Raises: sqlite3.OperationalError when the disk refuses; JournalError when it is of a newer program.
+    """
+    log = structlog.get_logger()
+    fresh = not path.exists() or not path.stat().st_size
+    journal = None
+    try:
+        journal = Journal(path)
+        journal.check()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        if journal is not None:
+            journal.close()
+        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
+        path.rename(aside)
+        # What SQLite would roll back belongs to the damaged file and must not be applied to the new one.
+        rollback = path.with_name(path.name + "-journal")
+        if rollback.exists():
+            rollback.rename(aside.with_name(aside.name + "-journal"))
+        log.warning("journal.damaged", reason=str(error), kept_as=str(aside))
+        journal, fresh = Journal(path), True
+    if fresh and (found := sum(1 for _ in _adopt(journal, folder))):
+        log.warning("journal.rebuilt", recordings=found, outbox=str(folder))
+    return journal
+
+
+def _adopt(journal: Journal, folder: Path) -> Iterator[str]:
+    """Tell the journal of every transcript of ours in the outbox; yield their recordings."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        for name in sorted(names, key=lambda n: (len(n), n)):
+            path = Path(parent, name)
+            if path.suffix != ".json" or name.startswith(outbox.TEMPORARY):
+                continue
+            try:
+                text = path.read_text(encoding="utf-8")
+                transcript = Transcript.from_json(text)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # somebody else's JSON
+            relative = PurePath(transcript.source.path)
+            if relative.is_absolute() or ".." in relative.parts:
+                continue  # made by `dropscribe transcribe`
+            base = str(path.relative_to(folder).with_suffix(""))
+            known = journal.adopt(
+                relative,
+                transcript.source.bytes,
+                transcript.source.sha256,
+                fingerprint(transcript.engine.options),
+                text,
+                base,
+                _ours(transcript, folder, base),
+                time.time(),
+            )
+            if known:
+                yield str(relative)
+
+
+def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:
+    """Return the files of a set that are as we would write them: those a person edited are not ours any more."""
+    found = []
+    for name, render in formats.RENDERERS.items():
+        path = folder / f"{base}.{name}"
+        digest = hashlib.sha256(render(transcript).encode("utf-8", "replace")).hexdigest()
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+            found.append(outbox.Published(f"{base}.{name}", digest))
+    return found
+
+
+def fingerprint(options: Mapping[str, str]) -> str:
+    """Return what stands, in a result's key, for the settings that change a result (`engine.RESULT_OPTIONS`)."""
+    values = "\0".join(f"{name}={options.get(name, '')}" for name in engine.RESULT_OPTIONS)
+    return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -1,0 +1,273 @@
+"""The whole path as a person uses it: the real daemon process, real weights, real recordings."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+SPEECH, OTHER, *_ = sorted(DATA.glob("*.flac"))
+SCHEMA = json.loads((HERE.parent / "config" / "transcript.schema.json").read_text(encoding="utf-8"))
+PATIENCE = 180.0
+"""Seconds after which a test gives up; far more than a noisy machine needs."""
+
+
+class Daemon:
+    """`dropscribe run` as a process, and its folders."""
+
+    def __init__(self, folder: Path, model: Path, backend: str) -> None:
+        self.inbox, self.outbox, self.logs = folder / "in", folder / "out", folder / "logs"
+        self.folder = folder
+        self.environ = os.environ | {
+            "HOME": str(folder),
+            "HF_HOME": str(folder / "hf"),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "DROPSCRIBE_INBOX": str(self.inbox),
+            "DROPSCRIBE_OUTBOX": str(self.outbox),
+            "DROPSCRIBE_STATE": str(folder / "state"),
+            "DROPSCRIBE_LOGS": str(self.logs),
+            "DROPSCRIBE_MODEL": str(model),
+            "DROPSCRIBE_BACKEND": backend,
+            "DROPSCRIBE_SETTLE_SECONDS": "0.5",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **environ: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dropscribe", "run"], env=self.environ | environ, stderr=subprocess.PIPE
+        )
+        self.until(lambda: self.events("inbox.watched"))
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        self.process.stderr.close()
+        self.process = None
+        return code
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dropscribe", *arguments],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def until(self, holds: Callable[[], object]) -> None:
+        """Wait for something to become true, and fail with the log when it does not."""
+        limit = time.monotonic() + PATIENCE
+        while not holds():
+            if time.monotonic() > limit or (self.process is not None and self.process.poll() is not None):
+                pytest.fail(f"it never came: {(self.logs / 'dropscribe.jsonl').read_text()[-4000:]}")
+            time.sleep(0.05)
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        path = self.logs / "dropscribe.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [e for e in map(json.loads, lines) if not names or e["event"] in names]
+
+    def transcript(self, base: str) -> dict[str, Any]:
+        """Wait for a transcript, check it against the schema and return it."""
+        path = self.outbox / f"{base}.json"
+        self.until(path.exists)
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        jsonschema.validate(made, SCHEMA)
+        assert {p.suffix for p in path.parent.glob(f"{path.stem}.*")} == {".json", ".txt", ".srt", ".vtt"}
+        return made
+
+    def workers(self) -> list[int]:
+        """Return the worker processes that this daemon has started and that still live."""
+        pids = [e["pid"] for e in self.events("worker.started")]
+        return [pid for pid in pids if alive(pid)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    if sys.platform == "linux":  # nobody may have waited for it yet
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return True
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, tiny_en: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path, tiny_en, "faster-whisper")
+    made.inbox.mkdir()
+    yield made
+    if made.process is not None:
+        made.stop(signal.SIGKILL)
+
+
+def test_whatever_way_a_recording_comes_it_is_transcribed_once(daemon: Daemon, tmp_path: Path) -> None:
+    speech = SPEECH
+    shutil.copy(speech, daemon.inbox / "there before.flac")
+    daemon.start()
+    first = daemon.transcript("there before")
+    assert first["segments"]
+    assert first["engine"]["backend"] == "faster-whisper"
+    assert first["source"]["bytes"] == speech.stat().st_size
+
+    # Renamed into place, in a subfolder that comes with it.
+    (tmp_path / "album" / "disc 1").mkdir(parents=True)
+    shutil.copy(speech, tmp_path / "album" / "disc 1" / "song.flac")
+    (tmp_path / "album").rename(daemon.inbox / "album")
+    assert daemon.transcript("album/disc 1/song")["text"] == first["text"]
+
+    # Copied slowly, with pauses shorter than the settling time.
+    other = OTHER.read_bytes()
+    with (daemon.inbox / "slow.flac").open("wb") as file:
+        for part in range(8):
+            file.write(other[part * len(other) // 8 : (part + 1) * len(other) // 8])
+            file.flush()
+            time.sleep(0.2)
+    slow = daemon.transcript("slow")
+    assert slow["source"]["bytes"] == len(other)
+
+    # Not audio, by its name and by its content.
+    (daemon.inbox / "notes.txt").write_text("not a recording")
+    (daemon.inbox / "fake.mp3").write_bytes(os.urandom(20_000))
+    daemon.until((daemon.outbox / "_failed" / "fake.mp3.error.txt").exists)
+    assert "does not" not in daemon.command("why", str(daemon.inbox / "notes.txt")).stdout
+    assert daemon.command("why", str(daemon.inbox / "fake.mp3")).stdout.startswith("Failed on ")
+
+    claimed = [e["file"] for e in daemon.events("job.claimed")]
+    assert sorted(claimed) == ["fake.mp3", "slow.flac", "there before.flac"]
+    assert len(daemon.events("model.loaded")) == 1
+    assert daemon.stop() == 0
+    assert daemon.workers() == []
+
+    # After a restart nothing is done again.
+    daemon.start()
+    shutil.copy(speech, daemon.inbox / "again.flac")
+    daemon.transcript("again")
+    assert len(daemon.events("job.claimed")) == len(claimed)
+    said = (daemon.logs / "dropscribe.jsonl").read_text()
+    assert max(first["text"].split(), key=len) not in said
+
+
+def test_status_and_why_tell_what_happens(daemon: Daemon) -> None:
+    daemon.start()
+    facts = json.loads(daemon.command("status", "--json").stdout)
+    assert facts["running"] is True
+    assert facts["backend"] == "faster-whisper"
+    assert facts["pid"] == daemon.process.pid if daemon.process else False
+    shutil.copy(SPEECH, daemon.inbox / "talk.flac")
+    daemon.transcript("talk")
+    daemon.until(lambda: daemon.events("job.done"))
+    assert daemon.command("why", str(daemon.inbox / "talk.flac")).stdout.startswith("Done on ")
+    facts = json.loads(daemon.command("status", "--json").stdout)
+    assert facts["counts"]["done"] == 1
+    assert "cpu int8" in facts["engine"] or "cuda" in facts["engine"]
+    second = daemon.command("run")
+    assert second.returncode == 0
+    assert "already running" in second.stderr
+
+
+def test_a_model_without_work_gives_its_memory_back(daemon: Daemon) -> None:
+    daemon.start(DROPSCRIBE_IDLE_MINUTES="0.01")
+    shutil.copy(SPEECH, daemon.inbox / "talk.flac")
+    daemon.transcript("talk")
+    daemon.until(lambda: [e for e in daemon.events("worker.stopped") if e["reason"] == "idle"])
+    assert daemon.workers() == []
+    shutil.copy(OTHER, daemon.inbox / "next.flac")
+    daemon.transcript("next")
+
+
+def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) -> None:
+    daemon.start()
+    shutil.copy(SPEECH, daemon.inbox / "talk.flac")
+    daemon.until(lambda: daemon.events("job.claimed"))
+    daemon.stop(signal.SIGKILL)
+    daemon.until(lambda: not daemon.workers())
+    daemon.start()
+    daemon.transcript("talk")
+    assert daemon.events("daemon.started")[-1]["interrupted"] == 1
+
+
+def test_while_it_runs_it_opens_no_connection(daemon: Daemon) -> None:
+    """A hub on loopback that must not be asked for a model that is here."""
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        hub.listen()
+        hub.setblocking(False)
+        daemon.start(HF_ENDPOINT=f"http://127.0.0.1:{hub.getsockname()[1]}")
+        shutil.copy(SPEECH, daemon.inbox / "talk.flac")
+        daemon.transcript("talk")
+        with pytest.raises(BlockingIOError):
+            hub.accept()
+
+
+def test_a_missing_model_is_said_and_recordings_wait(daemon: Daemon) -> None:
+    daemon.start(DROPSCRIBE_MODEL="tiny", HF_ENDPOINT="http://127.0.0.1:9")
+    shutil.copy(SPEECH, daemon.inbox / "talk.flac")
+    daemon.until(lambda: daemon.events("daemon.waiting"))
+    status = daemon.command("status")
+    assert status.returncode == 4
+    assert "tiny" in status.stdout
+    assert "queue" in daemon.command("why", str(daemon.inbox / "talk.flac")).stdout
+    assert not (daemon.outbox / "_failed").exists()
+
+
+def test_transcribe_needs_no_daemon(daemon: Daemon, tmp_path: Path) -> None:
+    speech = SPEECH
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    done = daemon.command("transcribe", str(speech), str(tmp_path / "bad.wav"), "-o", str(tmp_path / "made"))
+    assert done.returncode == 1
+    assert "bad.wav" in done.stderr
+    assert sorted(Path(line).suffix for line in done.stdout.splitlines()) == [".json", ".srt", ".txt", ".vtt"]
+    made = json.loads((tmp_path / "made" / f"{speech.stem}.json").read_text(encoding="utf-8"))
+    jsonschema.validate(made, SCHEMA)
+    shown = daemon.command("transcribe", str(speech), "--json")
+    assert json.loads(shown.stdout)["text"] == made["text"]
+
+
+def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
+    done = daemon.command("doctor", "--json")
+    checks = {check["name"]: check["verdict"] for check in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    assert checks["engine"] == "ok"
+    assert {
+        "inbox",
+        "outbox",
+        "state",
+        "events",
+        "journal",
+        "daemon",
+        "service",
+        "pytorch",
+        "backend",
+        "model",
+    } <= set(checks)
+
+
+def test_the_mlx_backend_goes_the_same_way(tmp_path: Path, tiny_en_mlx: Path) -> None:
+    made = Daemon(tmp_path, tiny_en_mlx, "mlx")
+    made.inbox.mkdir()
+    shutil.copy(min(DATA.glob("*.flac"), key=lambda p: p.stat().st_size), made.inbox / "talk.flac")
+    made.environ["DROPSCRIBE_LANGUAGE"] = "en"
+    done = made.command("run", "--once")
+    assert done.returncode == 0, done.stderr
+    transcript = made.transcript("talk")
+    assert transcript["engine"]["backend"] == "mlx"
+    assert transcript["segments"][0]["words"]
