@@ -7,10 +7,12 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from dropscribe.journal import Journal, JournalError, Recording, State, path_key
+from dropscribe.inbox import Inbox
+from dropscribe.journal import Journal, JournalError, Recording, State
 from dropscribe.outbox import Published
 
 TALK = PurePath("a/talk.m4a")
+key = Inbox(Path("/nowhere"), recursive=True, exclude=Path("/nowhere")).key
 
 
 @pytest.fixture
@@ -19,12 +21,12 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def queued(journal: Journal, name: PurePath = TALK, sha256: str = "aa", now: float = 1.0) -> Recording:
-    assert journal.queue(name, 10, 20, sha256, now)
+    assert journal.queue(key(name), name, 10, 20, sha256, now)
     return found(journal, name)
 
 
 def found(journal: Journal, name: PurePath = TALK) -> Recording:
-    recording = journal.find(name)
+    recording = journal.find(key(name))
     assert recording is not None
     return recording
 
@@ -95,31 +97,31 @@ def test_a_failure_and_a_retry(journal: Journal) -> None:
 def test_the_same_content_again_is_no_new_work_and_other_content_is(journal: Journal) -> None:
     recording = queued(journal)
     journal.done(recording.id, [], 2.0)
-    assert not journal.queue(TALK, 10, 99, "aa", 3.0)
+    assert not journal.queue(key(TALK), TALK, 10, 99, "aa", 3.0)
     assert (found(journal).state, found(journal).mtime_ns) == (State.DONE, 99)
-    assert journal.queue(TALK, 11, 100, "bb", 4.0)
+    assert journal.queue(key(TALK), TALK, 11, 100, "bb", 4.0)
     assert (found(journal).state, found(journal).id) == (State.QUEUED, recording.id)
 
 
 def test_a_file_that_left_and_came_back_is_new_work(journal: Journal) -> None:
     queued(journal)
-    journal.gone([path_key(TALK)], 2.0)
+    journal.gone([key(TALK)], 2.0)
     assert found(journal).state == State.GONE
-    assert journal.queue(TALK, 10, 20, "aa", 3.0)
+    assert journal.queue(key(TALK), TALK, 10, 20, "aa", 3.0)
     assert found(journal).state == State.QUEUED
 
 
 def test_leaving_does_not_touch_what_is_done(journal: Journal) -> None:
     journal.done(queued(journal).id, [], 2.0)
-    journal.gone([path_key(TALK)], 3.0)
+    journal.gone([key(TALK)], 3.0)
     assert found(journal).state == State.DONE
 
 
 def test_a_file_that_cannot_be_read_is_told_once(journal: Journal) -> None:
-    assert journal.wait(TALK, 1, 2, "permission-denied", "No.", 1.0)
-    assert not journal.wait(TALK, 1, 2, "permission-denied", "No.", 2.0)
-    assert journal.wait(TALK, 1, 2, "unreadable", "Bad disk.", 3.0)
-    assert journal.queue(TALK, 1, 2, "aa", 4.0)
+    assert journal.wait(key(TALK), TALK, 1, 2, "permission-denied", "No.", 1.0)
+    assert not journal.wait(key(TALK), TALK, 1, 2, "permission-denied", "No.", 2.0)
+    assert journal.wait(key(TALK), TALK, 1, 2, "unreadable", "Bad disk.", 3.0)
+    assert journal.queue(key(TALK), TALK, 1, 2, "aa", 4.0)
     assert (found(journal).state, found(journal).reason) == (State.QUEUED, "")
 
 
@@ -132,7 +134,8 @@ def test_output_names_are_decided_once_and_never_shared(journal: Journal) -> Non
 
 def test_a_composed_and_a_decomposed_name_are_one_file(journal: Journal) -> None:
     queued(journal, PurePath("Caf\u00e9.m4a"))
-    assert not journal.queue(PurePath("Cafe\u0301.m4a"), 10, 20, "aa", 2.0)
+    decomposed = PurePath("Cafe\u0301.m4a")
+    assert not journal.queue(key(decomposed), decomposed, 10, 20, "aa", 2.0)
     assert str(found(journal, PurePath("Caf\u00e9.m4a")).name) == "Cafe\u0301.m4a"
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +59,7 @@ class House:
 
     def row(self, name: str) -> Recording:
         journal = Journal(self.settings.state / "journal.sqlite3", readonly=True)
-        found = journal.find(PurePath(name))
+        found = journal.find(name.encode())
         journal.close()
         assert found is not None
         return found
@@ -378,3 +378,29 @@ def test_a_foreign_json_in_the_outbox_is_not_taken_for_ours(house: House) -> Non
     assert house.run().done == 1
     assert (house.outbox / "one.json").read_text() == '{"text": "mine"}'
     assert (house.outbox / "one (2).json").exists()
+
+
+def test_a_composed_and_a_decomposed_name_are_two_files_where_the_disk_says_so(house: House) -> None:
+    house.drop("Cafe\u0301.wav", "Decomposed.")
+    if (house.inbox / "Caf\u00e9.wav").exists():
+        pytest.skip("this file system takes them for one")
+    house.run()
+    house.drop("Caf\u00e9.wav", "Composed.")
+    assert house.run().failed == 0
+    said = {json.loads(p.read_text())["text"] for p in house.outbox.glob("*.json")}
+    assert said == {"Decomposed.", "Composed."}
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+
+
+def test_a_file_too_large_is_refused_before_it_is_begun(house: House) -> None:
+    house.drop("one.wav", "x" * 5000)
+    assert house.run(max_gigabytes=4e-6).failed == 1
+    assert house.row("one.wav").code == "too-large"
+    assert house.events("worker.started") == []
+
+
+def test_a_worker_that_has_grown_is_replaced_between_recordings(house: House) -> None:
+    house.drop("one.wav", "One.")
+    house.drop("two.wav", "Two.")
+    assert house.run(memory_gigabytes=1e-6).done == 2
+    assert [e["reason"] for e in house.events("worker.stopped")] == ["memory", "memory"]

@@ -23,6 +23,7 @@ from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
 
@@ -468,6 +469,12 @@ def _relative(chosen: Settings, path: Path) -> str | None:
     return str(PurePath(parent, path.name).relative_to(inbox))
 
 
+def _inbox(chosen: Settings) -> Inbox:
+    from dropscribe.inbox import Inbox
+
+    return Inbox(chosen.inbox, chosen.recursive, chosen.outbox)
+
+
 def _why(arguments: argparse.Namespace) -> int:
     chosen = settings.load().settings
     state, reason = explain(chosen, arguments.file)
@@ -491,7 +498,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
         return "outside", f"It does not lie in the inbox {chosen.inbox}."
     real = chosen.inbox / relative
     journal = _journal(chosen)
-    recording = journal.find(relative) if journal else None
+    recording = journal.find(_inbox(chosen).key(relative)) if journal else None
     if recording is None or journal is None:
         if real.is_symlink():
             return "ignored", "It is a symbolic link: links are not followed; put the recording itself here."
@@ -558,7 +565,7 @@ def _retry(arguments: argparse.Namespace) -> int:
     wanted: list[str | None] = []
     for path in arguments.files:
         relative = _relative(chosen, path) or str(path)
-        recording = journal.find(relative) if journal else None
+        recording = journal.find(_inbox(chosen).key(relative)) if journal else None
         if recording is None or recording.state != State.FAILED:
             _, reason = explain(chosen, path)
             raise UsageError(f"{path} did not fail.", reason)

@@ -83,6 +83,14 @@ class Worker:
             stdin.write(json.dumps({"job": job, "op": operation, **facts}) + "\n")
             stdin.flush()
 
+    def memory(self) -> int | None:
+        """Return the bytes of memory it holds now, or None when nobody can tell."""
+        command = ["ps", "-o", "rss=", "-p", str(self.pid)]
+        try:
+            return 1024 * int(subprocess.run(command, capture_output=True, timeout=5, check=False).stdout)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return None
+
     def kill(self) -> None:
         """End it at once; it has no state to save."""
         with contextlib.suppress(ProcessLookupError):
@@ -143,6 +151,7 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "task": settings.task,
         "prompt": settings.prompt,
         "threads": settings.threads,
+        "max_seconds": settings.max_hours * 3600 or None,
         "download": download,
     }
 

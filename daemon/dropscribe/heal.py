@@ -22,8 +22,10 @@ from dropscribe.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from dropscribe.inbox import Inbox
 
-def open_journal(path: Path, folder: Path) -> Journal:
+
+def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
     """Return the journal at `path`; one that is damaged is set aside, and a new one learns from the outbox `folder`.
 
     Raises: sqlite3.OperationalError when the disk refuses; JournalError when it is of a newer program.
@@ -47,12 +49,12 @@ def open_journal(path: Path, folder: Path) -> Journal:
             rollback.rename(aside.with_name(aside.name + "-journal"))
         log.warning("journal.damaged", reason=str(error), kept_as=str(aside))
         journal, fresh = Journal(path), True
-    if fresh and (found := sum(1 for _ in _adopt(journal, folder))):
+    if fresh and (found := sum(1 for _ in _adopt(journal, folder, inbox))):
         log.warning("journal.rebuilt", recordings=found, outbox=str(folder))
     return journal
 
 
-def _adopt(journal: Journal, folder: Path) -> Iterator[str]:
+def _adopt(journal: Journal, folder: Path, inbox: Inbox) -> Iterator[str]:
     """Tell the journal of every transcript of ours in the outbox; yield their recordings."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
@@ -70,6 +72,7 @@ def _adopt(journal: Journal, folder: Path) -> Iterator[str]:
                 continue  # made by `dropscribe transcribe`
             base = str(path.relative_to(folder).with_suffix(""))
             known = journal.adopt(
+                inbox.key(relative),
                 relative,
                 transcript.source.bytes,
                 transcript.source.sha256,

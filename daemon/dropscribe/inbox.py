@@ -9,6 +9,7 @@ watchdog's threads do no more here than note a path: an exception in a handler w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -16,6 +17,7 @@ import stat
 import subprocess
 import sys
 import threading
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -107,6 +109,19 @@ class Inbox:
             raise _missing(self.root, error) from None
         return found.st_dev, found.st_ino
 
+    def key(self, relative: str | PurePath) -> bytes:
+        """Return what names a file in the journal: its path relative to the root, in NFC.
+
+        One disk may report the same name composed or decomposed. Where both are there as two files, the decomposed
+        one keeps its own spelling.
+        """
+        spelled, composed = str(relative), unicodedata.normalize("NFC", str(relative))
+        if spelled != composed:
+            with contextlib.suppress(OSError):
+                if not os.path.samestat(os.lstat(self.root / composed), os.lstat(self.root / spelled)):
+                    return os.fsencode(spelled)
+        return os.fsencode(composed)
+
     def scan(self) -> Iterator[tuple[str, Stat]]:
         """Yield every recording by its name: path relative to the root, and size and time.
 
@@ -157,11 +172,8 @@ def _passed_over(folder: str) -> bool:
 
 def _missing(root: Path, error: OSError) -> EnvironmentFaultError:
     if isinstance(error, PermissionError):
-        return EnvironmentFaultError(
-            "inbox-refused",
-            f"The inbox {root} may not be read.",
-            "Grant access (on a Mac: System Settings, Privacy & Security, Files and Folders) or choose another folder.",
-        )
+        cure = "Grant access (on a Mac: System Settings, Privacy & Security, Files and Folders), or choose another."
+        return EnvironmentFaultError("inbox-refused", f"The inbox {root} may not be read.", cure)
     cure = "Make it again or bring its volume back."
     return EnvironmentFaultError("inbox-missing", f"The inbox {root} is not there.", cure)
 

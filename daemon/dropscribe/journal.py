@@ -13,7 +13,6 @@ import enum
 import json
 import os
 import sqlite3
-import unicodedata
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,8 +33,8 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE recordings (
     id INTEGER PRIMARY KEY,
-    key BLOB NOT NULL UNIQUE,      -- path relative to the inbox, NFC
-    path BLOB NOT NULL,            -- the same as the file system spells it
+    key BLOB NOT NULL UNIQUE,      -- names the file: Inbox.key
+    path BLOB NOT NULL,            -- relative to the inbox, as the file system spells it
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     sha256 TEXT,
@@ -114,11 +113,6 @@ class Recording:
         return PurePath(os.fsdecode(self.path))
 
 
-def path_key(relative: str | PurePath) -> bytes:
-    """Return the key of a path: NFC, because one disk may report the same name composed or decomposed."""
-    return os.fsencode(unicodedata.normalize("NFC", str(relative)))
-
-
 class JournalError(DropscribeError):
     """The journal cannot be opened."""
 
@@ -179,10 +173,10 @@ class Journal:
         """Return a recording by id. Raises: KeyError."""
         return self._one("id = ?", (recording,))
 
-    def find(self, relative: str | PurePath) -> Recording | None:
-        """Return the recording at a path relative to the inbox."""
+    def find(self, key: bytes) -> Recording | None:
+        """Return a recording by its key."""
         try:
-            return self._one("key = ?", (path_key(relative),))
+            return self._one("key = ?", (key,))
         except KeyError:
             return None
 
@@ -240,9 +234,9 @@ class Journal:
         with self._transaction() as db:
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
-    def queue(self, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
+    def queue(self, key: bytes, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
         """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more."""
-        key, path = path_key(relative), os.fsencode(relative)
+        path = os.fsencode(relative)
         with self._transaction() as db:
             old = db.execute("SELECT * FROM recordings WHERE key = ?", (key,)).fetchone()
             if old is not None and old["sha256"] == sha256 and old["state"] != State.GONE:
@@ -262,9 +256,11 @@ class Journal:
             )
         return True
 
-    def wait(self, relative: PurePath, size: int, mtime_ns: int, code: str, reason: str, now: float) -> bool:
+    def wait(
+        self, key: bytes, relative: PurePath, size: int, mtime_ns: int, code: str, reason: str, now: float
+    ) -> bool:
         """Note a file that cannot be read at present. Returns False when that was known already."""
-        key, path = path_key(relative), os.fsencode(relative)
+        path = os.fsencode(relative)
         with self._transaction() as db:
             old = db.execute("SELECT state, code FROM recordings WHERE key = ?", (key,)).fetchone()
             db.execute(
@@ -387,6 +383,7 @@ class Journal:
 
     def adopt(
         self,
+        key: bytes,
         relative: PurePath,
         size: int,
         sha256: str,
@@ -400,11 +397,12 @@ class Journal:
 
         Its time is not known: the next scan digests it and finds it unchanged.
         """
-        key, path, result = path_key(relative), os.fsencode(relative), f"{sha256}:{fingerprint}"
+        path, result = os.fsencode(relative), f"{sha256}:{fingerprint}"
         with self._transaction() as db:
             row = db.execute(
                 "INSERT OR IGNORE INTO recordings"
-                " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed) VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) RETURNING id",
+                " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed)"
+                " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (key, path, size, sha256, result, State.DONE, os.fsencode(base), now, now),
             ).fetchone()
             if row is None:

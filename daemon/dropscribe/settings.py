@@ -120,6 +120,11 @@ class Settings:
         "An engine that shows no progress for so long is replaced and the recording tried again. 0: never.",
         least=0,
     )
+    max_hours: float = _setting(24.0, "A longer recording is refused, not begun. 0: no limit.", least=0)
+    max_gigabytes: float = _setting(50.0, "A larger file is refused, not begun. 0: no limit.", least=0)
+    memory_gigabytes: float = _setting(
+        16.0, "A model's process that has grown beyond this is replaced before the next recording. 0: never.", least=0
+    )
     threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
     state: Path = _setting(Path(), "Journal and work files. Default: where the system keeps application state.")
     logs: Path = _setting(Path(), "Log files. Default: where the system keeps logs.")

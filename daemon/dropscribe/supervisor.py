@@ -33,7 +33,7 @@ import structlog
 from dropscribe import backends, crash, engine, formats, heal, outbox
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
 from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
-from dropscribe.journal import Recording, State, path_key
+from dropscribe.journal import Recording, State
 from dropscribe.transcript import Source, Transcript
 
 if TYPE_CHECKING:
@@ -139,9 +139,9 @@ class Supervisor:
             lock(settings.state / "daemon.lock", settings.state),
             lock(inbox_lock(settings.inbox), settings.inbox),
         ]
-        self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox)
-        self._spool = settings.state / "spool"
         self._inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
+        self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox, self._inbox)
+        self._spool = settings.state / "spool"
         self._watcher = Watcher(self._inbox, settings.observer, lambda: self._messages.put(_Wake()))
         self._settler = Settler(settings.settle_seconds)
         self._known: dict[bytes, tuple[Stat, State]] = {
@@ -338,7 +338,7 @@ class Supervisor:
     def _retry(self, wanted: str | None) -> None:
         """Queue a failed recording again, or all of them."""
         for recording in self._journal.all(State.FAILED):
-            if wanted is None or path_key(wanted) == recording.key:
+            if wanted is None or self._inbox.key(wanted) == recording.key:
                 self._journal.retry(recording.id, time.time())
                 self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
                 self._log.info("job.retried", **self._about(recording))
@@ -369,7 +369,7 @@ class Supervisor:
                 self._next_scan = started + min(every, POLL_SECONDS)
             seen = set()
             for relative, found in self._inbox.scan():
-                seen.add(path_key(relative))
+                seen.add(self._inbox.key(relative))
                 self._notice(relative, found, started)
         except EnvironmentFaultError as error:
             if self._inbox_trouble != error.code:
@@ -394,7 +394,7 @@ class Supervisor:
         """Let a file settle unless the journal knows it as it is."""
         if relative in self._digesting:
             return
-        known = self._known.get(path_key(relative))
+        known = self._known.get(self._inbox.key(relative))
         if known is None or known[0] != found or known[1] in {State.GONE, State.WAITING}:
             if relative not in self._settler and (known is None or known[0] != found):
                 self._log.info("inbox.seen", file=_readable(relative), bytes=found.size)
@@ -422,14 +422,14 @@ class Supervisor:
         """A settled file was digested: queue it."""
         relative, found, now = message.relative, message.found, time.time()
         self._digesting.discard(relative)
-        key = path_key(relative)
+        key = self._inbox.key(relative)
         if isinstance(message.error, FileNotFoundError):
             return
         if message.error is not None:
             error = message.error
             code = error.code if isinstance(error, EnvironmentFaultError) else "unreadable"
             reason = str(error) if isinstance(error, DropscribeError) else _unreadable(error)
-            if self._journal.wait(PurePath(relative), found.size, found.mtime_ns, code, reason, now):
+            if self._journal.wait(key, PurePath(relative), found.size, found.mtime_ns, code, reason, now):
                 self._log.warning("inbox.unreadable", file=_readable(relative), code=code, reason=reason)
             self._known[key] = (found, State.WAITING)
             return
@@ -438,7 +438,7 @@ class Supervisor:
             if again is not None:
                 self._settler.observe(relative, again, time.monotonic())
             return
-        if self._journal.queue(PurePath(relative), found.size, found.mtime_ns, message.sha256, now):
+        if self._journal.queue(key, PurePath(relative), found.size, found.mtime_ns, message.sha256, now):
             crash.reach("queued")
             self._known[key] = (found, State.QUEUED)
             self._log.info("inbox.settled", file=_readable(relative), bytes=found.size, sha256=message.sha256)
@@ -474,6 +474,12 @@ class Supervisor:
             for left in self._spool.iterdir():
                 left.unlink(missing_ok=True)
 
+    def _weigh(self, worker: engine.Worker) -> None:
+        """Replace a worker that has grown too large: between recordings it costs one load of the model."""
+        most = self._settings.memory_gigabytes * 1e9
+        if most and (worker.memory() or 0) > most:
+            self._stop_worker("memory")
+
     def _drop_job(self) -> None:
         """Put the recording in progress back; its finished windows are kept."""
         job, self._job = self._job, None
@@ -505,6 +511,11 @@ class Supervisor:
         found = self._inbox.look(str(recording.name))
         if found != claimed:
             self._lost(recording, found)
+            return
+        most = self._settings.max_gigabytes * 1e9
+        if most and recording.size > most:
+            reason = f"It has {recording.size / 1e9:.1f} GB, more than the setting `max_gigabytes` allows."
+            self._quarantine(recording, "too-large", f"{reason} Set it higher, then retry.")
             return
         if self._journal.result(recording.result) is not None:
             self._log.info("job.known", **self._about(recording))
@@ -602,6 +613,7 @@ class Supervisor:
             case "finished":
                 self._job = None
                 self._idle_since = time.monotonic()
+                self._weigh(message.worker)
                 self._conclude(job)
             case "failed":
                 self._job = None
@@ -683,7 +695,7 @@ class Supervisor:
         now, key = time.time(), recording.key
         old = Stat(recording.size, recording.mtime_ns)
         reason = "The file is being changed." if found else "The file left the inbox."
-        self._journal.wait(recording.name, old.size, old.mtime_ns, "changing", reason, now)
+        self._journal.wait(recording.key, recording.name, old.size, old.mtime_ns, "changing", reason, now)
         self._known[key] = (old, State.WAITING)
         if found is None:
             self._leave([key], now)
@@ -755,7 +767,9 @@ class Supervisor:
                 self._quarantine(recording, code, reason)
             case Fault.ENVIRONMENT if code in _READ_AGAIN:
                 found = Stat(recording.size, recording.mtime_ns)
-                self._journal.wait(recording.name, found.size, found.mtime_ns, code, reason, time.time())
+                self._journal.wait(
+                    recording.key, recording.name, found.size, found.mtime_ns, code, reason, time.time()
+                )
                 self._known[recording.key] = (found, State.WAITING)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
             case Fault.ENVIRONMENT:

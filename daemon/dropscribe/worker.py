@@ -145,7 +145,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
 
     started = time.monotonic()
     try:
-        decoded = audio.decode(Path(job["path"]), spool, heartbeat=heartbeat)
+        decoded = audio.decode(Path(job["path"]), spool, heartbeat=heartbeat, max_seconds=job["max_seconds"])
         decode_s = time.monotonic() - started
         crash.reach("decoded")
         channel.send(
