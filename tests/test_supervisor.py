@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import sys
 import threading
@@ -76,9 +77,9 @@ class House:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setenv("FAKE_COUNTS", str(tmp_path / "counts"))
     yield House(tmp_path)
-    for handler in logs.logging.getLogger("dropscribe").handlers[:]:
+    for handler in logging.getLogger("dropscribe").handlers[:]:
         handler.close()
-        logs.logging.getLogger("dropscribe").removeHandler(handler)
+        logging.getLogger("dropscribe").removeHandler(handler)
 
 
 def four(stem: str) -> list[str]:

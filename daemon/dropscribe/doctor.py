@@ -58,7 +58,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
         "program", "ok", f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
     path = settings.config_path()
-    yield Check("settings", "ok", str(path) if path.exists() else f"all defaults ({path} does not exist)")
+    yield Check("settings", "ok", str(path) if path.exists() else f"no file ({path}): defaults and the environment")
     yield _folder("inbox", chosen.inbox, "read")
     yield _folder("outbox", chosen.outbox, "write")
     yield _folder("state", chosen.state, "write")

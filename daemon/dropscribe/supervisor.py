@@ -47,7 +47,7 @@ BACKOFF = (5.0, 300.0)
 """Seconds before the first and, doubling, between the last tries while something of the environment is wrong."""
 TICK = 1.0
 """Seconds between two looks at requests and deadlines."""
-_READ_AGAIN = frozenset({"permission-denied", "unreadable", "in-icloud"})
+_READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-icloud"})
 """Faults of the environment that concern one file: the others go on."""
 
 
@@ -763,6 +763,8 @@ class Supervisor:
         recording, code = job.recording, facts["code"]
         reason = f"{facts['message']} {facts['cure']}".strip()
         match Fault(facts["fault"]):
+            case Fault.RECORDING if code == "gone":
+                self._lost(recording, None)
             case Fault.RECORDING:
                 self._quarantine(recording, code, reason)
             case Fault.ENVIRONMENT if code in _READ_AGAIN:

@@ -160,7 +160,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         backend = model.get(job, channel)
         started = time.monotonic()
         spans = speech.spans(decoded.samples)
-        windows = speech.windows(decoded.samples, spans)
+        windows = speech.windows(spans, len(decoded.samples))
         resume = job.get("resume") or {}
         plan = {
             "samples": len(decoded.samples),

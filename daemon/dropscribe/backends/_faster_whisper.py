@@ -1,0 +1,194 @@
+"""The faster-whisper engine: CTranslate2 on a CUDA GPU where one works, else on the CPU in 8-bit integers.
+
+Guarantees: opens no network connection (every file must be in the folder); a window's result depends on that
+window alone: no text is carried over, and sampling is seeded by the window's index.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import ctranslate2
+import faster_whisper
+import numpy as np
+import structlog
+
+from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends._segments import MOST_DECODINGS, TAIL, Raw, shaped
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from dropscribe.backends import Options, Window
+    from dropscribe.transcript import Segment
+
+_log = structlog.get_logger()
+
+_NEEDED = ("model.bin", "config.json", "tokenizer.json")  # without a tokenizer the library would download one
+
+
+class _HeardEnough(Exception):  # noqa: N818  # no error: it ends the library's loop
+    pass
+
+
+class FasterWhisper:
+    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's Whisper."""
+
+    name = "faster-whisper"
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._encode: Any = None
+
+    def load(self, folder: Path, *, threads: int = 0) -> Loaded:
+        """Load a CTranslate2 folder. See `Backend.load`."""
+        self.close()
+        missing = [name for name in _NEEDED if not (folder / name).is_file()]
+        if missing:
+            raise _unusable(folder, f"{', '.join(missing)} not found")
+        try:
+            model, device = _on_gpu(folder) or _on_cpu(folder, threads)
+        except MemoryError as error:
+            raise _out_of_memory() from error
+        except Exception as error:  # the library raises RuntimeError, ValueError, KeyError, and what tokenizers raises
+            if _is_memory(error):
+                raise _out_of_memory() from error
+            raise _unusable(folder, str(error)) from error
+        self._model = model
+        self._encode = model.encode
+        return Loaded(
+            device=device,
+            multilingual=bool(model.model.is_multilingual),
+            versions={name: version(name) for name in ("faster-whisper", "ctranslate2")},
+        )
+
+    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
+        """See `Backend.detect_language`. An `.en` model answers English."""
+        if not self._model.model.is_multilingual:
+            return "en", 1.0
+        try:
+            language, probability, _ = self._model.detect_language(audio=_slice(audio, 0, 30 * SAMPLE_RATE))
+        except (RuntimeError, MemoryError) as error:
+            raise _failed(error) from error
+        return str(language), round(float(probability), 4)
+
+    def transcribe(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+    ) -> Iterator[tuple[Window, list[Segment]]]:
+        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
+        for window in windows:
+            try:
+                yield window, shaped(window, self._window(audio, window, options))
+            except (RuntimeError, ValueError, MemoryError) as error:
+                raise _failed(error) from error
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        self._model = self._encode = None
+
+    def _window(self, audio: NDArray[np.float32], window: Window, options: Options) -> list[Raw]:
+        ctranslate2.set_random_seed(window.index)
+        found: list[Raw] = []
+        decodings = 0
+        enough = (window.end - window.start) / SAMPLE_RATE - TAIL
+
+        def encode(features: NDArray[np.float32]) -> Any:
+            # The library calls this once for each stretch that it is going to decode: the place to stop it.
+            nonlocal decodings
+            decodings += 1
+            if decodings > 1 and (decodings > MOST_DECODINGS or (found and found[-1].end >= enough)):
+                raise _HeardEnough
+            return self._encode(features)
+
+        self._model.encode = encode
+        try:
+            segments, _ = self._model.transcribe(
+                _slice(audio, window.start, window.end),
+                language=options.language,
+                task=options.task,
+                initial_prompt=options.prompt or None,
+                beam_size=5,
+                word_timestamps=True,
+                condition_on_previous_text=False,
+                compression_ratio_threshold=2.4,
+                log_prob_threshold=-1.0,
+                no_speech_threshold=0.6,
+                vad_filter=False,
+            )
+            for segment in segments:  # lazy: this is where the work is done
+                words = [(w.word, w.start, w.end, w.probability) for w in segment.words or ()]
+                found.append(
+                    Raw(
+                        segment.start,
+                        segment.end,
+                        segment.text,
+                        words,
+                        segment.avg_logprob,
+                        segment.compression_ratio,
+                        segment.no_speech_prob,
+                        segment.temperature,
+                    )
+                )
+        except _HeardEnough:
+            pass
+        finally:
+            self._model.encode = self._encode
+        return found
+
+
+def _slice(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
+    """A copy in memory: the library must not get a memory map."""
+    return np.array(audio[start:end], dtype=np.float32)
+
+
+def _on_gpu(folder: Path) -> tuple[Any, str] | None:
+    """Load on CUDA and run the encoder once: that a GPU is listed does not mean that its libraries are there."""
+    try:
+        if not ctranslate2.get_cuda_device_count():
+            return None
+        kinds = ctranslate2.get_supported_compute_types("cuda")
+        kind = next(k for k in ("float16", "int8_float32", "float32") if k in kinds)
+        model = faster_whisper.WhisperModel(str(folder), device="cuda", compute_type=kind)
+        mels = model.feature_extractor.mel_filters.shape[0]
+        model.encode(np.zeros((mels, model.feature_extractor.nb_max_frames), dtype=np.float32))
+    except (RuntimeError, ValueError, StopIteration) as error:
+        _log.warning("gpu.unusable", reason=str(error), instead="cpu")
+        return None
+    return model, f"gpu {kind}"
+
+
+def _on_cpu(folder: Path, threads: int) -> tuple[Any, str]:
+    kinds = ctranslate2.get_supported_compute_types("cpu")
+    kind = "int8" if "int8" in kinds else "float32"
+    model = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type=kind, cpu_threads=threads)
+    return model, f"cpu {kind}"
+
+
+def _is_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "bad_alloc", "alloc_failed"))
+
+
+def _failed(error: BaseException) -> JobError:
+    if _is_memory(error):
+        return _out_of_memory()
+    return EngineFaultError("engine-failed", f"The engine failed: {error}.", "It is tried again in a fresh process.")
+
+
+def _out_of_memory() -> JobError:
+    return EngineFaultError(
+        "out-of-memory", "There is not enough memory for this model.", "Choose a smaller model, or close other programs."
+    )
+
+
+def _unusable(folder: Path, reason: str) -> JobError:
+    return EnvironmentFaultError(
+        "model-unusable",
+        f"The model in {folder} cannot be loaded: {reason}.",
+        "Check it with `dropscribe models verify`, or pull it again.",
+    )

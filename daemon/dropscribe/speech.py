@@ -1,0 +1,237 @@
+"""Where somebody speaks, and the windows that are decoded one by one.
+
+Guarantees: memory does not grow with the recording beyond four bytes for each 32 ms; equal samples give equal
+spans and windows; the model is read from a file of this machine. Windows are in order, do not overlap, last at
+most `MAX_WINDOW` samples and cover every span.
+
+The detector is Silero VAD v6 (MIT, https://github.com/snakers4/silero-vad), the ONNX file that the distribution
+faster-whisper carries. Only that file is used: importing `faster_whisper` would bring CTranslate2 along.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.errors import EnvironmentFaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+FRAME = 512
+"""Samples (32 ms) that one probability of Silero VAD stands for at 16 kHz."""
+
+MAX_WINDOW = 30 * SAMPLE_RATE
+"""Samples that Whisper hears at once."""
+
+_CONTEXT = 64  # samples of the frame before that the model sees with each frame
+_BLOCK = 2048  # frames for each run of the model: 65 s, about 5 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch in which somebody speaks."""
+
+    start: int
+    """First sample."""
+    end: int
+    """One past the last sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How probabilities become spans.
+
+    The two thresholds and `pad` are the defaults of Silero VAD's own `get_speech_timestamps`
+    (threshold 0.5, neg_threshold = threshold - 0.15, speech_pad_ms 30), and so is `min_silence` (100 ms):
+    windows are cut at pauses, so even short ones must be seen.
+    """
+
+    threshold: float = 0.5
+    """Speech begins with a frame of at least this probability."""
+    neg_threshold: float = 0.35
+    """Speech may end with a frame below this probability."""
+    min_silence: float = 0.1
+    """Seconds below `neg_threshold` that end a span."""
+    min_speech: float = 0.0
+    """Seconds; a span no longer than this is dropped."""
+    pad: float = 0.03
+    """Seconds added on both sides; spans that would meet share the pause between them."""
+    max_span: float = 25.0
+    """Seconds; a longer span is cut where speech is least likely, in its later part."""
+
+
+@functools.cache
+def _session() -> Any:
+    import onnxruntime
+
+    spec = find_spec("faster_whisper")
+    folder = Path(spec.origin).parent / "assets" if spec and spec.origin else None
+    found = sorted(folder.glob("silero_vad*.onnx")) if folder else []
+    if not found:
+        raise EnvironmentFaultError(
+            "vad-missing",
+            "The speech detection model is not there: it comes with the package faster-whisper.",
+            "Install faster-whisper 1.2 again.",
+        )
+    options = onnxruntime.SessionOptions()
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # it would keep the largest block for good
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(str(found[-1]), providers=["CPUExecutionProvider"], sess_options=options)
+
+
+def probabilities(
+    audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None
+) -> NDArray[np.float32]:
+    """Return the probability of speech in every frame of `FRAME` samples; shape (ceil(samples / FRAME),).
+
+    Args:
+        audio: Shape (samples,), 16 kHz; may be a memory map, of which one block at a time is read.
+        heartbeat: Called after each block with the seconds heard so far.
+
+    Raises: EnvironmentFaultError `vad-missing`.
+    """
+    session = _session()
+    h = np.zeros((1, 1, 128), dtype=np.float32)
+    c = np.zeros((1, 1, 128), dtype=np.float32)
+    context = np.zeros(_CONTEXT, dtype=np.float32)
+    found = np.empty(math.ceil(len(audio) / FRAME), dtype=np.float32)
+    for first in range(0, len(found), _BLOCK):
+        block = np.asarray(audio[first * FRAME : (first + _BLOCK) * FRAME], dtype=np.float32)
+        frames = math.ceil(len(block) / FRAME)
+        rows = np.zeros((frames, _CONTEXT + FRAME), dtype=np.float32)
+        flat = np.zeros(frames * FRAME, dtype=np.float32)
+        flat[: len(block)] = block
+        rows[:, _CONTEXT:] = flat.reshape(frames, FRAME)
+        rows[0, :_CONTEXT] = context
+        rows[1:, :_CONTEXT] = rows[:-1, -_CONTEXT:]
+        context = rows[-1, -_CONTEXT:].copy()
+        output, h, c = session.run(None, {"input": rows, "h": h, "c": c})
+        found[first : first + frames] = output.reshape(-1)[:frames]
+        if heartbeat is not None:
+            heartbeat(min(len(audio), (first + frames) * FRAME) / SAMPLE_RATE)
+    return found
+
+
+def spans(
+    audio: NDArray[np.float32],
+    hearing: Hearing | None = None,
+    *,
+    heartbeat: Callable[[float], None] | None = None,
+) -> list[Span]:
+    """Return the stretches of speech in `audio`, in order; empty when nobody speaks.
+
+    Arguments and errors are those of `probabilities`.
+    """
+    return spans_of(probabilities(audio, heartbeat=heartbeat), audio, hearing or Hearing())
+
+
+def spans_of(heard: NDArray[np.float32], audio: NDArray[np.float32], hearing: Hearing) -> list[Span]:
+    """Return the spans that the probabilities `heard`, shape (frames,), make of `audio`.
+
+    The hysteresis is that of Silero VAD's `get_speech_timestamps`.
+    """
+    found: list[list[int]] = []  # in frames, open end
+    start = end = -1
+    quiet = hearing.min_silence * SAMPLE_RATE
+    for frame, probability in enumerate(heard.tolist()):
+        if probability >= hearing.threshold:
+            end = -1
+            if start < 0:
+                start = frame
+        elif probability < hearing.neg_threshold and start >= 0:
+            if end < 0:
+                end = frame
+            if (frame - end) * FRAME >= quiet:
+                found.append([start, end])
+                start = end = -1
+    if start >= 0:
+        found.append([start, len(heard)])
+    longest = int(hearing.max_span * SAMPLE_RATE / FRAME) if math.isfinite(hearing.max_span) else len(heard) + 1
+    edges = [
+        [piece[0] * FRAME, min(piece[1] * FRAME, len(audio))]
+        for span in found
+        if min(span[1] * FRAME, len(audio)) - span[0] * FRAME > hearing.min_speech * SAMPLE_RATE
+        for piece in _pieces(heard, audio, span[0], span[1], longest)
+    ]
+    return _padded(edges, len(audio), int(hearing.pad * SAMPLE_RATE))
+
+
+def _pieces(
+    heard: NDArray[np.float32], audio: NDArray[np.float32], first: int, last: int, longest: int
+) -> list[tuple[int, int]]:
+    """Cut the frames first..last into pieces of at most `longest`, each at the least likely speech of its later half."""
+    pieces = []
+    while last - first > longest:
+        low, high = first + longest // 2, first + longest
+        near = np.convolve(heard[low - 1 : high + 1], np.full(3, 1 / 3), mode="valid")
+        block = np.asarray(audio[low * FRAME : high * FRAME], dtype=np.float64)
+        energy = np.square(block).reshape(high - low, FRAME).sum(axis=1)
+        # Inside steady speech or song every probability is near 1: there the quietest frame decides.
+        energy[near > near.min() + 0.1] = np.inf
+        cut = low + int(energy.argmin())
+        pieces.append((first, cut))
+        first = cut
+    pieces.append((first, last))
+    return pieces
+
+
+def _padded(edges: list[list[int]], length: int, pad: int) -> list[Span]:
+    for before, after in zip(edges, edges[1:], strict=False):
+        pause = after[0] - before[1]
+        add = pad if pause >= 2 * pad else pause // 2
+        before[1] += add
+        after[0] -= add
+    if edges:
+        edges[0][0] = max(0, edges[0][0] - pad)
+        edges[-1][1] = min(length, edges[-1][1] + pad)
+    return [Span(start, end) for start, end in edges]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How spans become windows. Times are in seconds."""
+
+    limit: float = 29.5
+    pad: float = 0.3
+    bridge: float = 3.0
+    weight: float = 1.0
+    calm: float = 1.0
+
+
+def windows(spans: Sequence[Span], length: int, cutting: Cutting | None = None) -> list[Window]:
+    cutting = cutting or Cutting()
+    limit, pad = int(cutting.limit * SAMPLE_RATE), int(cutting.pad * SAMPLE_RATE)
+    bridge = cutting.bridge * SAMPLE_RATE
+    n = len(spans)
+    pauses = [b.start - a.end for a, b in zip(spans, spans[1:], strict=False)]
+    starts = [s.start - min(pad, (pauses[i - 1] // 2 if i else s.start)) for i, s in enumerate(spans)]
+    ends = [s.end + min(pad, (pauses[i] // 2 if i < n - 1 else length - s.end)) for i, s in enumerate(spans)]
+    best = [0.0] + [math.inf] * n
+    back = [0] * (n + 1)
+    for j in range(n):
+        p = pauses[j] / SAMPLE_RATE if j < n - 1 else math.inf
+        price = 1.0 + cutting.weight * max(0.0, 1.0 - p / cutting.calm)
+        for i in range(j, -1, -1):
+            if i < j and (ends[j] - starts[i] > limit or pauses[i] > bridge):
+                break
+            if best[i] + price < best[j + 1]:
+                best[j + 1] = best[i] + price
+                back[j + 1] = i
+    cuts = []
+    j = n
+    while j:
+        cuts.append((starts[back[j]], ends[j - 1]))
+        j = back[j]
+    return [Window(k, s, e) for k, (s, e) in enumerate(reversed(cuts))]
