@@ -36,6 +36,7 @@ class Daemon:
         self.environ = os.environ | {
             "HOME": str(folder),
             "HF_HOME": str(folder / "hf"),
+            "XDG_CACHE_HOME": str(folder / ".cache"),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             "DROPSCRIBE_INBOX": str(self.inbox),
             "DROPSCRIBE_OUTBOX": str(self.outbox),
@@ -216,6 +217,8 @@ def test_while_it_runs_it_opens_no_connection(daemon: Daemon) -> None:
         daemon.transcript("talk")
         with pytest.raises(BlockingIOError):
             hub.accept()
+    # onnxruntime's telemetry begins with a device number in the cache.
+    assert not (daemon.folder / ".cache" / "Microsoft").exists()
 
 
 def test_a_missing_model_is_said_and_recordings_wait(daemon: Daemon) -> None:
