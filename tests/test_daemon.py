@@ -89,7 +89,7 @@ class Daemon:
     def transcript(self, base: str) -> dict[str, Any]:
         """Wait for a transcript, check it against the schema and return it."""
         path = self.outbox / f"{base}.json"
-        self.until(path.exists)
+        self.until(lambda: path.exists() or base in [Path(e["file"]).stem for e in self.events("job.failed")])
         made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         jsonschema.validate(made, SCHEMA)
         assert {p.suffix for p in path.parent.glob(f"{path.stem}.*")} == {".json", ".txt", ".srt", ".vtt"}

@@ -146,6 +146,7 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
         origin = None if container.start_time is None else container.start_time / 1_000_000
         clock: float | None = None  # where the next frame is expected, in the file's own time
         damage = _Damage(notices)
+        good = 0  # packets
         beat = 0.0
         for count, (packet, frames) in enumerate(_frames(container, stream)):
             if mixer.seconds >= beat or count % 1000 == 0:
@@ -156,6 +157,7 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
                 if packet is None:
                     break
                 continue
+            good += bool(frames)
             for frame in frames:
                 now = frame.time
                 if now is not None:
@@ -179,9 +181,12 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
                     f"It is longer than the {max_seconds / 3600:.3g} hours that are allowed.",
                     "Cut it into shorter files.",
                 )
+        if source.failed is not None:  # FFmpeg took it for the end of the file
+            raise _read_failed(source.failed)
         mixer.flush()
         damage.end()
-        if not mixer.heard:
+        # In random bytes, MPEG decoders find a frame now and then.
+        if not mixer.heard or damage.packets > 10 * good:
             raise RecordingFaultError(
                 "no-samples",
                 "No sound could be decoded from it: it is damaged, incomplete, or no recording.",
@@ -373,6 +378,8 @@ class _Damage:
 
     def __init__(self, notices: list[Notice]) -> None:
         self._notices = notices
+        self.packets = 0
+        """Damaged ones in all."""
         self._packets = 0
         self._start = self._last = 0.0
 
@@ -383,6 +390,7 @@ class _Damage:
             self._start = seconds
         self._last = seconds
         self._packets += 1
+        self.packets += 1
 
     def end(self) -> None:
         if self._packets and len(self._notices) < _MOST_NOTICES:

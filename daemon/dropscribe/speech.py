@@ -10,8 +10,12 @@ faster-whisper carries. Only that file is used: importing `faster_whisper` would
 
 from __future__ import annotations
 
+import bisect
+import dataclasses
 import functools
+import itertools
 import math
+import os
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,9 +27,11 @@ from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
+
+    from dropscribe.transcript import Segment, Word
 
 FRAME = 512
 """Samples (32 ms) that one probability of Silero VAD stands for at 16 kHz."""
@@ -51,9 +57,9 @@ class Span:
 class Hearing:
     """How probabilities become spans.
 
-    The two thresholds and `pad` are the defaults of Silero VAD's own `get_speech_timestamps`
-    (threshold 0.5, neg_threshold = threshold - 0.15, speech_pad_ms 30), and so is `min_silence` (100 ms):
-    windows are cut at pauses, so even short ones must be seen.
+    Thresholds and `min_silence` are the defaults of Silero VAD's own `get_speech_timestamps` (threshold 0.5,
+    neg_threshold = threshold - 0.15, min_silence_duration_ms 100). It drops less than 250 ms of speech, which may be
+    a "yes", and pads by 30 ms; here spans are the edges of the sound, and windows take what they need around them.
     """
 
     threshold: float = 0.5
@@ -64,7 +70,7 @@ class Hearing:
     """Seconds below `neg_threshold` that end a span."""
     min_speech: float = 0.0
     """Seconds; a span no longer than this is dropped."""
-    pad: float = 0.03
+    pad: float = 0.0
     """Seconds added on both sides; spans that would meet share the pause between them."""
     max_span: float = 25.0
     """Seconds; a longer span is cut where speech is least likely, in its later part."""
@@ -72,6 +78,8 @@ class Hearing:
 
 @functools.cache
 def _session() -> Any:
+    # Read at import: without it onnxruntime 1.32 writes a device number and asks for an upload host's address.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     spec = find_spec("faster_whisper")
@@ -171,7 +179,7 @@ def spans_of(heard: NDArray[np.float32], audio: NDArray[np.float32], hearing: He
 def _pieces(
     heard: NDArray[np.float32], audio: NDArray[np.float32], first: int, last: int, longest: int
 ) -> list[tuple[int, int]]:
-    """Cut the frames first..last into pieces of at most `longest`, each at the least likely speech of its later half."""
+    """Cut the frames first..last into pieces of at most `longest`, each where its later half is least like speech."""
     pieces = []
     while last - first > longest:
         low, high = first + longest // 2, first + longest
@@ -188,7 +196,7 @@ def _pieces(
 
 
 def _padded(edges: list[list[int]], length: int, pad: int) -> list[Span]:
-    for before, after in zip(edges, edges[1:], strict=False):
+    for before, after in itertools.pairwise(edges):
         pause = after[0] - before[1]
         add = pad if pause >= 2 * pad else pause // 2
         before[1] += add
@@ -201,37 +209,141 @@ def _padded(edges: list[list[int]], length: int, pad: int) -> list[Span]:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How spans become windows. Times are in seconds."""
+    """How spans become windows. The defaults were found with `tests/bench/accuracy.py`."""
 
-    limit: float = 29.5
+    limit: float = 30.0
+    """Seconds that a window may last; 30 is what Whisper hears."""
     pad: float = 0.3
+    """Seconds of the pauses around it that a window takes along; of a shorter pause, each neighbour half."""
     bridge: float = 3.0
-    weight: float = 1.0
-    calm: float = 1.0
+    """Seconds; a longer pause is never inside a window: over silence Whisper invents text."""
+    calm: float = 1.5
+    """Seconds; a pause of this length or more is as good a place to cut as any."""
+    weight: float = 3.0
+    """What a cut at no pause at all costs, in windows; at pauses up to `calm` in proportion less."""
 
 
-def windows(spans: Sequence[Span], length: int, cutting: Cutting | None = None) -> list[Window]:
+def windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutting | None = None) -> list[Window]:
+    """Return the windows, in order, that together cover `spans` of `audio`; none when there are no spans.
+
+    Each begins shortly before a span and ends shortly after one. Of all such cuts it takes the one with the least
+    cost: one for each window, and more the shorter the pause it ends with. A span longer than a window is cut as
+    in `spans`.
+    """
     cutting = cutting or Cutting()
-    limit, pad = int(cutting.limit * SAMPLE_RATE), int(cutting.pad * SAMPLE_RATE)
-    bridge = cutting.bridge * SAMPLE_RATE
-    n = len(spans)
-    pauses = [b.start - a.end for a, b in zip(spans, spans[1:], strict=False)]
-    starts = [s.start - min(pad, (pauses[i - 1] // 2 if i else s.start)) for i, s in enumerate(spans)]
-    ends = [s.end + min(pad, (pauses[i] // 2 if i < n - 1 else length - s.end)) for i, s in enumerate(spans)]
-    best = [0.0] + [math.inf] * n
-    back = [0] * (n + 1)
-    for j in range(n):
-        p = pauses[j] / SAMPLE_RATE if j < n - 1 else math.inf
-        price = 1.0 + cutting.weight * max(0.0, 1.0 - p / cutting.calm)
-        for i in range(j, -1, -1):
-            if i < j and (ends[j] - starts[i] > limit or pauses[i] > bridge):
+    limit, pad, bridge = (int(s * SAMPLE_RATE) for s in (cutting.limit, cutting.pad, cutting.bridge))
+    calm = cutting.calm * SAMPLE_RATE
+    parts = [part for span in spans for part in _parts(audio, span, limit)]
+    pauses = [after.start - before.end for before, after in itertools.pairwise(parts)]
+    rooms = [min(pad, pause // 2) for pause in pauses]
+    before = [min(pad, parts[0].start), *rooms] if parts else []
+    after = [*rooms, min(pad, len(audio) - parts[-1].end)] if parts else []
+    starts = [part.start - room for part, room in zip(parts, before, strict=True)]
+    ends = [part.end + room for part, room in zip(parts, after, strict=True)]
+    # Dynamic programming: least[k] is the lowest cost of windows for the first k parts, first[k] where the last begins.
+    least = [0.0] + [math.inf] * len(parts)
+    first = [0] * (len(parts) + 1)
+    for last in range(len(parts)):
+        pause = pauses[last] if last < len(pauses) else calm
+        price = 1.0 + cutting.weight * max(0.0, 1.0 - pause / calm)
+        for begin in range(last, -1, -1):
+            if begin < last and (pauses[begin] > bridge or ends[last] - starts[begin] > limit):
                 break
-            if best[i] + price < best[j + 1]:
-                best[j + 1] = best[i] + price
-                back[j + 1] = i
-    cuts = []
-    j = n
-    while j:
-        cuts.append((starts[back[j]], ends[j - 1]))
-        j = back[j]
-    return [Window(k, s, e) for k, (s, e) in enumerate(reversed(cuts))]
+            if least[begin] + price < least[last + 1]:
+                least[last + 1] = least[begin] + price
+                first[last + 1] = begin
+    found = []
+    done = len(parts)
+    while done:
+        begin = first[done]
+        # A single part may fill a window alone: then there is no room for its pauses.
+        start, end = starts[begin], ends[done - 1]
+        if end - start > limit:
+            start, end = parts[begin].start, parts[done - 1].end
+        found.append((start, end))
+        done = begin
+    return [Window(index, start, end) for index, (start, end) in enumerate(reversed(found))]
+
+
+def _parts(audio: NDArray[np.float32], span: Span, limit: int) -> list[Span]:
+    """Cut a span that is longer than a window where it is quietest, in the later half of each window."""
+    parts = []
+    start = span.start
+    while span.end - start > limit:
+        low, high = start + limit // 2, start + limit
+        frames = np.asarray(audio[low : low + (high - low) // FRAME * FRAME], dtype=np.float64).reshape(-1, FRAME)
+        cut = low + int(np.square(frames).sum(axis=1).argmin()) * FRAME
+        parts.append(Span(start, cut))
+        start = cut
+    parts.append(Span(start, span.end))
+    return parts
+
+
+_JOINT = 0.15
+"""Seconds; a shorter pause may be the closed mouth inside a word (p, t, k), and is no edge of one."""
+
+_REACH = 0.8
+"""Seconds that the outer edge of a word may be moved outwards to where the speech begins or ends."""
+
+
+def settle(segments: Iterable[Segment], spans: Sequence[Span]) -> list[Segment]:
+    """Return one window's segments with the times of the words beside pauses taken from the speech detection.
+
+    Whisper places words by its attention: inside a sentence that is good to some 50 ms, but the word beside a
+    pause often takes a part of the pause, or ends early. A word that reaches from a stretch of speech into a pause
+    is cut back to the stretch it lies in most; the first and the last word of a stretch are drawn out to its edge
+    if that is near. Words wholly inside a pause stay as they are. Order and text never change.
+    """
+    segments = list(segments)
+    stretches = _stretches(spans)
+    words = [word for segment in segments for word in segment.words]
+    homes = _homes(words, stretches)
+    settled = []
+    edge = 0.0
+    for index, (word, home) in enumerate(zip(words, homes, strict=True)):
+        start, end = word.start, word.end
+        if home is not None:
+            low, high = stretches[home]
+            if (index == 0 or homes[index - 1] != home) and start - low < _REACH:
+                start = low
+            if (index == len(words) - 1 or homes[index + 1] != home) and high - end < _REACH:
+                end = high
+            start, end = max(start, low), min(end, high)
+        start = round(max(start, edge), 3)
+        edge = end = round(max(end, start), 3)
+        settled.append(dataclasses.replace(word, start=start, end=end))
+    rest = iter(settled)
+    found = []
+    for segment in segments:
+        own = tuple(itertools.islice(rest, len(segment.words)))
+        found.append(dataclasses.replace(segment, start=own[0].start, end=own[-1].end, words=own) if own else segment)
+    return found
+
+
+def _stretches(spans: Sequence[Span]) -> list[tuple[float, float]]:
+    """Return spans in seconds, joined over the shortest pauses."""
+    found: list[tuple[float, float]] = []
+    for span in spans:
+        start, end = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
+        if found and start - found[-1][1] < _JOINT:
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found
+
+
+def _homes(words: Sequence[Word], stretches: Sequence[tuple[float, float]]) -> list[int | None]:
+    """Return for each word the stretch of speech that it overlaps most, or None."""
+    homes: list[int | None] = []
+    ends = [end for _, end in stretches]
+    for word in words:
+        best, most = None, 0.0
+        for index in range(bisect.bisect_right(ends, word.start), len(stretches)):
+            low, high = stretches[index]
+            if low >= word.end:
+                break
+            shared = min(high, word.end) - max(low, word.start)
+            if shared > most:
+                best, most = index, shared
+        homes.append(best)
+    return homes

@@ -781,16 +781,17 @@ class Supervisor:
             case Fault.ENGINE:
                 # What failed once may have left the process in a bad state: the next try gets a new one.
                 self._stop_worker("engine failed")
-                self._engine_failed(recording, code, reason)
+                self._engine_failed(recording, code, reason, facts.get("detail", ""))
 
-    def _engine_failed(self, recording: Recording, code: str, reason: str) -> None:
-        """Try again, up to `ATTEMPTS` times, then quarantine."""
+    def _engine_failed(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
+        """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""
         self._log.warning(
             "job.engine_failed",
             **self._about(recording),
             attempt=recording.attempts,
             code=code,
             reason=reason,
+            detail=detail[-2000:] or None,
         )
         if recording.attempts < ATTEMPTS:
             self._journal.release(recording.id, code, reason, at_end=time.time())

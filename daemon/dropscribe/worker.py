@@ -160,7 +160,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         backend = model.get(job, channel)
         started = time.monotonic()
         spans = speech.spans(decoded.samples)
-        windows = speech.windows(spans, len(decoded.samples))
+        windows = speech.windows(decoded.samples, spans)
         resume = job.get("resume") or {}
         plan = {
             "samples": len(decoded.samples),
@@ -244,6 +244,7 @@ _OPERATIONS = {"transcribe": _transcribe, "check": _check}
 
 def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.job = job["job"]
+    detail = ""
     try:
         _OPERATIONS[job["op"]](job, model, channel)
     except MemoryError:
@@ -253,11 +254,12 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     except JobError as error:
         failure = error
     except Exception as error:  # noqa: BLE001 (the one place: whatever a library raises is told and work goes on)
-        traceback.print_exc()
-        failure = EngineFaultError("engine-error", f"{type(error).__name__}: {error}")
+        detail = traceback.format_exc()
+        failure = EngineFaultError("engine-error", f"{type(error).__name__}: {error}.")
     else:
         return
-    channel.send("failed", fault=failure.fault, code=failure.code, message=failure.message, cure=failure.cure)
+    facts = {"code": failure.code, "message": failure.message, "cure": failure.cure}
+    channel.send("failed", fault=failure.fault, detail=detail, **facts)
 
 
 def main() -> None:

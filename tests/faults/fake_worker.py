@@ -2,25 +2,37 @@
 
 It speaks the worker's protocol as a real process. What it does is written in the recording: each line of the file is
 one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit 3`, `!fail FAULT CODE`, `!babble`,
-`!until COUNT ORDER` (obeys the order the first COUNT times it meets it, counted in the file named by FAKE_COUNTS).
+`!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER` (obeys the order the first COUNT times this
+recording meets it, counted in the file named by FAKE_COUNTS).
+
+Three more variables: FAKE_WORK names a file that gets a line for each window that is done, FAKE_PACE the journal: a
+window is begun only when the one before it is written there, as if it took long; FAKE_START is an order obeyed at the
+start, before anything is said.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
+import sqlite3
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "daemon"))
+
+from dropscribe import crash  # noqa: E402 (found by the line above)
 
 
 def send(job: int, event: str, **facts: Any) -> None:
     print(json.dumps({"event": event, "job": job, **facts}), flush=True)
 
 
-def obey(job: int, order: str) -> bool:
+def obey(job: int, path: str, order: str) -> bool:
     """Do what a line says; returns whether the job has ended by it."""
     match order.split():
         case ["!crash"]:
@@ -29,24 +41,54 @@ def obey(job: int, order: str) -> bool:
             threading.Event().wait()
         case ["!exit", code]:
             sys.exit(int(code))
+        case ["!gate", name]:
+            while not (Path(os.environ["FAKE_GATES"]) / name).exists():
+                time.sleep(0.02)
         case ["!fail", fault, code]:
-            send(job, "failed", fault=fault, code=code, message=f"It failed: {code}.", cure="Do something.")
+            send(job, "failed", fault=fault, code=code, message=f"It failed: {code}.", cure="Do something.", detail="")
+            return True
+        case ["!fail-by-name", fault, code]:
+            send(job, "failed", fault=fault, code=code, message=f"{path} failed.", cure="Do something.")
             return True
         case ["!babble"]:
             print("this is no JSON", flush=True)
+            print("[1, 2]", flush=True)
             print('{"event": 1}', file=sys.stderr, flush=True)
         case ["!until", count, *rest]:
-            counts = Path(os.environ["FAKE_COUNTS"])
-            seen = len(counts.read_text().splitlines()) if counts.exists() else 0
+            counts, mark = Path(os.environ["FAKE_COUNTS"]), json.dumps([path, order])
+            seen = counts.read_text().splitlines().count(mark) if counts.exists() else 0
             if seen < int(count):
                 with counts.open("a") as file:
-                    file.write("x\n")
-                return obey(job, " ".join(rest))
+                    file.write(mark + "\n")
+                return obey(job, path, " ".join(rest))
     return False
 
 
+def written_down(journal: str, job: int, window: int) -> bool:
+    """Return whether the journal knows that the first `window` windows of a job are done."""
+    try:
+        with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
+            row = db.execute("SELECT done_s FROM recordings WHERE id = ?", (job,)).fetchone()
+        db.close()
+    except sqlite3.OperationalError:
+        return False
+    return row is not None and row[0] >= window
+
+
+def note_work(path: str, index: int, line: str) -> None:
+    if work := os.environ.get("FAKE_WORK"):
+        with open(work, "a", encoding="utf-8") as file:  # noqa: PTH123 (one write, appended)
+            file.write(json.dumps([path, index, line]) + "\n")
+
+
 def transcribe(job: int, request: dict[str, Any]) -> None:
-    lines = Path(request["path"]).read_text().splitlines()
+    path = request["path"]
+    try:
+        lines = Path(path).read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        send(job, "failed", fault="recording", code="gone", message="It is not there any more.", cure="")
+        return
+    crash.reach("decoded")
     send(
         job,
         "decoded",
@@ -69,18 +111,33 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
     done = resume["done"] if {k: v for k, v in resume.items() if k in plan} == plan else 0
     spoken = {"language": "en", "language_probability": 1.0, "speech_s": float(len(lines)), "plan_s": 0.001}
     send(job, "planned", plan=plan, done=done, **spoken)
+    journal = os.environ.get("FAKE_PACE")
     for index, line in enumerate(lines[done:], done):
-        if line.startswith("!") and obey(job, line):
+        while journal and not written_down(journal, job, index):
+            time.sleep(0.01)
+        if line.startswith("!") and obey(job, path, line):
             return
+        note_work(path, index, line)
+        crash.reach("segment")
         text = {"id": 0, "start": float(index), "end": index + 1.0, "text": line, "words": []}
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
     send(job, "finished")
 
 
 def main() -> None:
+    if order := os.environ.get("FAKE_START"):
+        obey(0, "start", order)
+    jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            jobs.put(json.loads(line))
+        os._exit(0)  # as the real one: without a parent, work in progress is worth nothing
+
+    threading.Thread(target=read, daemon=True).start()
     send(0, "ready", pid=os.getpid())
-    for line in sys.stdin:
-        request = json.loads(line)
+    while True:
+        request = jobs.get()
         transcribe(request["job"], request)
 
 

@@ -15,8 +15,7 @@ import numpy as np
 import structlog
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
-from dropscribe.backends._segments import MOST_DECODINGS, TAIL, Raw, shaped
-from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+from dropscribe.backends._outcome import Raw, copied, failed, heard_enough, shaped, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,15 +49,11 @@ class FasterWhisper:
         self.close()
         missing = [name for name in _NEEDED if not (folder / name).is_file()]
         if missing:
-            raise _unusable(folder, f"{', '.join(missing)} not found")
+            raise unusable(folder, f"{', '.join(missing)} not found")
         try:
             model, device = _on_gpu(folder) or _on_cpu(folder, threads)
-        except MemoryError as error:
-            raise _out_of_memory() from error
-        except Exception as error:  # the library raises RuntimeError, ValueError, KeyError, and what tokenizers raises
-            if _is_memory(error):
-                raise _out_of_memory() from error
-            raise _unusable(folder, str(error)) from error
+        except Exception as error:  # tokenizers raises plain Exception
+            raise unusable(folder, error) from error
         self._model = model
         self._encode = model.encode
         return Loaded(
@@ -72,9 +67,9 @@ class FasterWhisper:
         if not self._model.model.is_multilingual:
             return "en", 1.0
         try:
-            language, probability, _ = self._model.detect_language(audio=_slice(audio, 0, 30 * SAMPLE_RATE))
+            language, probability, _ = self._model.detect_language(audio=copied(audio, 0, 30 * SAMPLE_RATE))
         except (RuntimeError, MemoryError) as error:
-            raise _failed(error) from error
+            raise failed(error) from error
         return str(language), round(float(probability), 4)
 
     def transcribe(
@@ -85,7 +80,7 @@ class FasterWhisper:
             try:
                 yield window, shaped(window, self._window(audio, window, options))
             except (RuntimeError, ValueError, MemoryError) as error:
-                raise _failed(error) from error
+                raise failed(error) from error
 
     def close(self) -> None:
         """See `Backend.close`."""
@@ -95,20 +90,20 @@ class FasterWhisper:
         ctranslate2.set_random_seed(window.index)
         found: list[Raw] = []
         decodings = 0
-        enough = (window.end - window.start) / SAMPLE_RATE - TAIL
 
         def encode(features: NDArray[np.float32]) -> Any:
             # The library calls this once for each stretch that it is going to decode: the place to stop it.
+            # What lies beyond the window is filled with zeros, which no sound gives in every mel band.
             nonlocal decodings
-            decodings += 1
-            if decodings > 1 and (decodings > MOST_DECODINGS or (found and found[-1].end >= enough)):
+            if heard_enough(decodings, np.count_nonzero(features.any(axis=0)) / self._model.frames_per_second):
                 raise _HeardEnough
+            decodings += 1
             return self._encode(features)
 
         self._model.encode = encode
         try:
             segments, _ = self._model.transcribe(
-                _slice(audio, window.start, window.end),
+                copied(audio, window.start, window.end),
                 language=options.language,
                 task=options.task,
                 initial_prompt=options.prompt or None,
@@ -141,11 +136,6 @@ class FasterWhisper:
         return found
 
 
-def _slice(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """A copy in memory: the library must not get a memory map."""
-    return np.array(audio[start:end], dtype=np.float32)
-
-
 def _on_gpu(folder: Path) -> tuple[Any, str] | None:
     """Load on CUDA and run the encoder once: that a GPU is listed does not mean that its libraries are there."""
     try:
@@ -167,28 +157,3 @@ def _on_cpu(folder: Path, threads: int) -> tuple[Any, str]:
     kind = "int8" if "int8" in kinds else "float32"
     model = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type=kind, cpu_threads=threads)
     return model, f"cpu {kind}"
-
-
-def _is_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in ("out of memory", "bad_alloc", "alloc_failed"))
-
-
-def _failed(error: BaseException) -> JobError:
-    if _is_memory(error):
-        return _out_of_memory()
-    return EngineFaultError("engine-failed", f"The engine failed: {error}.", "It is tried again in a fresh process.")
-
-
-def _out_of_memory() -> JobError:
-    return EngineFaultError(
-        "out-of-memory", "There is not enough memory for this model.", "Choose a smaller model, or close other programs."
-    )
-
-
-def _unusable(folder: Path, reason: str) -> JobError:
-    return EnvironmentFaultError(
-        "model-unusable",
-        f"The model in {folder} cannot be loaded: {reason}.",
-        "Check it with `dropscribe models verify`, or pull it again.",
-    )

@@ -1,31 +1,49 @@
-"""What the engines give, made into segments that hold what `dropscribe.transcript` promises.
+"""What the engines give back, made into what Dropscribe promises: segments, and errors for a person.
 
 Guarantees: times are plain floats in whole milliseconds of the whole recording, inside the window, in order and
-without overlap; joined, the words of a segment are its text; nothing without text or without length remains.
+without overlap; joined, the words of a segment are its text; nothing without text or without length remains;
+numbers are finite.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from dropscribe.backends import SAMPLE_RATE
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import Segment, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from dropscribe.backends import Window
 
-TAIL = 0.7
+_TAIL = 0.7
 """Seconds at the end of a window that are not worth another decoding.
 
-Where the text ends before the audio does, Whisper hears the rest again. A window ends with a pause, and over a
+Where the text ends before the window does, Whisper hears the rest again. A window ends with a pause, and over a
 pause it invents text; so a rest this short is left alone.
 """
 
-MOST_DECODINGS = 12
-"""Times that a window is heard again from where its text ended; a sound window needs one to three."""
+_MOST_DECODINGS = 12
+"""Times that a window may be heard again from where its text ended; one to three are usual."""
+
+
+def heard_enough(decodings: int, rest: float) -> bool:
+    """Whether the last `rest` seconds of a window are to be left alone after `decodings` stretches of it."""
+    return decodings > 0 and (rest <= _TAIL or decodings >= _MOST_DECODINGS)
+
+
+def copied(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
+    """Return the samples start..end in memory of their own: a library must not get a memory map."""
+    return np.array(audio[start:end], dtype=np.float32)
 
 
 @dataclass(slots=True)
@@ -64,10 +82,10 @@ def shaped(window: Window, raws: Iterable[Raw]) -> list[Segment]:
                 end=end,
                 text=text,
                 words=tuple(words),
-                avg_logprob=round(float(raw.avg_logprob), 4),
-                compression_ratio=round(float(raw.compression_ratio), 4),
+                avg_logprob=_finite(raw.avg_logprob),
+                compression_ratio=_finite(raw.compression_ratio),
                 no_speech_prob=_probability(raw.no_speech_prob),
-                temperature=round(float(raw.temperature), 2),
+                temperature=_finite(raw.temperature),
             )
         )
         edge = end
@@ -94,5 +112,39 @@ def _inside(seconds: float, low: float, high: float) -> float:
     return round(float(min(max(seconds, low), high)), 3)
 
 
-def _probability(value: float) -> float:
-    return round(float(min(max(value, 0.0), 1.0)), 4)
+def _probability(value: float) -> float | None:
+    return _finite(min(max(value, 0.0), 1.0))
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+_MEMORY = ("out of memory", "insufficient memory", "bad_alloc", "alloc_failed", "attempting to allocate", "malloc")
+
+
+def failed(error: BaseException) -> JobError:
+    """Return what an engine raised in its work as an error for a person."""
+    if isinstance(error, JobError):
+        return error
+    if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY):
+        return EngineFaultError(
+            "out-of-memory",
+            "There is not enough memory for this model.",
+            "Choose a smaller model, or close other programs.",
+        )
+    return EngineFaultError("engine-failed", f"The engine failed: {type(error).__name__}: {error}.")
+
+
+def unusable(folder: Path, error: BaseException | str) -> JobError:
+    """Return what went wrong at loading as an error for a person."""
+    if isinstance(error, BaseException):
+        found = failed(error)
+        if found.code != "engine-failed":
+            return found
+        error = f"{type(error).__name__}: {error}"
+    return EnvironmentFaultError(
+        "model-unusable",
+        f"The model in {folder} cannot be loaded: {error}.",
+        "Check it with `dropscribe models verify`, or pull it again.",
+    )

@@ -1,0 +1,34 @@
+"""`dropscribe run`, as a process of its own, with the worker that fails on demand in place of the real one.
+
+Everything else is the command itself: its settings, logs, signals, messages and exit codes. `--backoff FIRST LAST`
+sets the seconds between two tries while something of the environment is wrong: a test cannot wait for minutes.
+`--worker COMMAND…` names another worker.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "daemon"))
+
+from dropscribe import cli, supervisor  # noqa: E402 (found by the line above)
+
+
+def main() -> int:
+    """Run the daemon until it is told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backoff", nargs=2, type=float, default=supervisor.BACKOFF)
+    parser.add_argument("--worker", nargs="+", default=[sys.executable, str(Path(__file__).parent / "fake_worker.py")])
+    given = parser.parse_args()
+    first, last = given.backoff
+    supervisor.BACKOFF = (first, last)
+    supervisor.Supervisor = functools.partial(supervisor.Supervisor, command=given.worker)  # type: ignore[assignment, misc]
+    return cli.main(["run"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

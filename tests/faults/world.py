@@ -1,0 +1,343 @@
+"""A daemon process, its folders, what may happen to them, and what must be true all the same.
+
+`World` is what the tests of faults, the state machine and the soak have in common. The daemon is a real process
+(daemon.py), its folders are real ones, its outbox lies where possible on a disk of its own that can be filled.
+
+The one promise, checked by `World.broken`: every recording in the inbox has exactly one complete set of outputs, made
+from the content it has now, or exactly one record of its failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+
+from dropscribe import formats, outbox
+from dropscribe.journal import Journal, Recording, State
+from dropscribe.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+VALIDATOR = jsonschema.Draft202012Validator(json.loads((ROOT / "config/transcript.schema.json").read_text()))
+PATIENCE = 180.0
+"""Seconds after which waiting is given up; far more than a noisy machine needs."""
+SUFFIXES = ("json", "srt", "txt", "vtt")
+
+
+class NeverCameError(AssertionError):
+    """Something that had to become true did not."""
+
+
+class World:
+    """One inbox, one outbox, one daemon that may be killed and started again."""
+
+    def __init__(self, folder: Path, *, disk_bytes: int = 0, **environ: str) -> None:
+        """Make the folders; the daemon is not started.
+
+        Args:
+            folder: an empty folder for all of it.
+            disk_bytes: put the outbox on a disk of this size, where this process may mount one.
+            environ: more variables for the daemon, and for its worker.
+        """
+        self.folder = folder
+        self.inbox, self.disk, self.state = folder / "in", folder / "disk", folder / "state"
+        self.outbox, self.logs, self.gates = self.disk / "out", folder / "logs", folder / "gates"
+        for made in (self.inbox, self.disk, self.gates):
+            made.mkdir(parents=True)
+        self.mounted = bool(disk_bytes) and mount(self.disk, disk_bytes)
+        self.outbox.mkdir()
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith("DROPSCRIBE_")} | {
+            "HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder),
+            "DROPSCRIBE_INBOX": str(self.inbox),
+            "DROPSCRIBE_OUTBOX": str(self.outbox),
+            "DROPSCRIBE_STATE": str(self.state),
+            "DROPSCRIBE_LOGS": str(self.logs),
+            "DROPSCRIBE_MODEL": "fake",
+            "DROPSCRIBE_SETTLE_SECONDS": "0.1",
+            "DROPSCRIBE_SCAN_SECONDS": "1",
+            "FAKE_COUNTS": str(folder / "counts"),
+            "FAKE_GATES": str(self.gates),
+            "FAKE_WORK": str(folder / "work.jsonl"),
+            **environ,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+        self.edited: dict[Path, bytes] = {}
+        """Outputs that a person has changed, and what they must still hold."""
+        self.disturbances = 0
+        """What may each have cost one window of work: kills, stops, pauses, full disks."""
+
+    # The daemon
+
+    def spawn(self, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+        """Start the daemon and do not wait for it."""
+        with (self.folder / "stderr").open("ab") as stderr:
+            self.process = subprocess.Popen(
+                [sys.executable, str(HERE / "daemon.py"), "--backoff", "0.1", "0.5", *arguments],
+                env=self.environ | environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        return self.process
+
+    def start(self, *arguments: str, **environ: str) -> None:
+        """Start the daemon and wait until it looks after its inbox."""
+        before = len(self.events("daemon.started"))
+        self.spawn(*arguments, **environ)
+        self.until(lambda: len(self.events("daemon.started")) > before)
+
+    def signal(self, number: int) -> int:
+        """Send a signal that ends the daemon; return how it ended."""
+        assert self.process is not None
+        self.disturbances += 1
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self.process = None
+        return code
+
+    def close(self) -> None:
+        """End what still runs and take the disk away."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        if self.mounted:
+            subprocess.run(["umount", "--lazy", str(self.disk)], check=True)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `dropscribe …` on this world."""
+        environ = self.environ | {"PYTHONPATH": str(ROOT / "daemon")}
+        return subprocess.run(
+            [sys.executable, "-m", "dropscribe", *arguments],
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def resident(self) -> int:
+        """Return the daemon's resident memory in bytes."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmRSS:")[2].split()[0])
+
+    # What happens to the folders
+
+    def drop(self, name: str, *lines: str) -> Path:
+        """Write a recording; each line is a window of the worker that fails on demand."""
+        path = self.inbox / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return path
+
+    def fill(self) -> None:
+        """Fill the outbox's disk to the last byte."""
+        fill(self.disk)
+
+    def free(self) -> None:
+        """Give the space back."""
+        (self.disk / "filler").unlink(missing_ok=True)
+
+    def open_gate(self, name: str) -> None:
+        """Let recordings go on that wait at `!gate NAME`."""
+        (self.gates / name).touch()
+
+    # What is to be seen
+
+    def until(self, holds: Callable[[], object], *, running: bool = True) -> None:
+        """Wait for something to become true; fail with the log when it does not, or when the daemon ends."""
+        limit = time.monotonic() + PATIENCE
+        while not holds():
+            ended = running and self.process is not None and self.process.poll() is not None
+            if ended or time.monotonic() > limit:
+                how = f"the daemon ended with {self.process.returncode}" if ended and self.process else "too late"
+                raise NeverCameError(f"it never came: {how}\n{self.evidence()}")
+            time.sleep(0.02)
+
+    def evidence(self) -> str:
+        """Return what a person needs to find out what went wrong."""
+        rows = [f"{r.path!r} {r.state} {r.code} {r.size} {r.mtime_ns} {r.attempts} {r.base!r}" for r in self.rows()]
+        files = [f"{p.relative_to(self.folder)} {p.lstat().st_size}" for p in sorted(self.folder.rglob("*"))]
+        log = self.log().splitlines()[-60:]
+        said = (self.folder / "stderr").read_text(errors="replace")[-3000:]
+        return "\n".join(["journal:", *rows, "files:", *files, "log:", *log, "stderr:", said])
+
+    def log(self) -> str:
+        path = self.logs / "dropscribe.jsonl"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def events(self, *names: str) -> list[dict[str, Any]]:
+        """Return what the log says, without a line that is being written."""
+        found = []
+        for line in self.log().splitlines():
+            with contextlib.suppress(ValueError):
+                event = json.loads(line)
+                if not names or event["event"] in names:
+                    found.append(event)
+        return found
+
+    def rows(self) -> list[Recording]:
+        """Return the journal's rows; none when it cannot be read at this moment."""
+        try:
+            journal = Journal(self.state / "journal.sqlite3", readonly=True)
+        except sqlite3.Error:
+            return []
+        try:
+            return journal.all(*State)
+        except sqlite3.Error:
+            return []
+        finally:
+            journal.close()
+
+    def row(self, name: str) -> Recording:
+        """Return the journal's row for a recording by its path in the inbox."""
+        return next(row for row in self.rows() if row.path == os.fsencode(name))
+
+    def present(self) -> dict[str, os.stat_result]:
+        """Return the recordings that are in the inbox now, by path relative to it."""
+        found = {}
+        for folder, _, names in os.walk(self.inbox):
+            for name in names:
+                path = os.path.join(folder, name)  # noqa: PTH118 (os.walk gives strings)
+                if name.endswith((".wav", ".mp3", ".flac")) and not name.startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        found[os.path.relpath(path, self.inbox)] = os.lstat(path)
+        return found
+
+    def quiet(self) -> bool:
+        """Return whether the journal knows every recording as it is now, and nothing is on its way."""
+        rows = self.rows()
+        if any(row.state not in {State.DONE, State.FAILED, State.GONE} for row in rows):
+            return False
+        known = {row.path: (row.size, row.mtime_ns) for row in rows if row.state != State.GONE}
+        return all(known.get(os.fsencode(n)) == (s.st_size, s.st_mtime_ns) for n, s in self.present().items())
+
+    def settle(self) -> None:
+        """Wait until nothing is left to do."""
+        self.until(self.quiet)
+
+    def work(self) -> list[tuple[str, int, str]]:
+        """Return every window the worker did: path, number, text."""
+        path = self.folder / "work.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [(made[0], made[1], made[2]) for made in map(json.loads, lines)]
+
+    def claimed(self, name: str) -> int:
+        """Return how often a recording was given to a worker."""
+        return [e["file"] for e in self.events("job.claimed")].count(name)
+
+    def outputs(self) -> list[str]:
+        """Return every file in the outbox."""
+        return sorted(str(p.relative_to(self.outbox)) for p in self.outbox.rglob("*") if p.is_file())
+
+    # The promise
+
+    def broken(self) -> list[str]:
+        """Return what breaks the promise, a sentence each; to be asked when all is quiet."""
+        found = [f"temporary file {p}" for p in self.outbox.rglob(outbox.TEMPORARY + "*")]
+        found += [f"edited {p} was changed" for p, data in self.edited.items() if p.read_bytes() != data]
+        claims: dict[str, list[Path]] = {}
+        for path in self.outbox.rglob("*.json"):
+            if path in self.edited:
+                continue
+            made = json.loads(path.read_text(encoding="utf-8"))
+            claims.setdefault(made["source"]["path"], []).append(path)
+            found += [f"{path}: {error.message}" for error in VALIDATOR.iter_errors(made)]
+        for name in self.present():
+            found += [f"{name!r}: {what}" for what in self._broken(name, claims.get(readable(name), []))]
+        often = self.disturbances + 1
+        work = self.work()
+        found += [f"{w} was done {n} times" for w in set(work) if (n := work.count(w)) > often]
+        return found
+
+    def _broken(self, name: str, claims: Sequence[Path]) -> Iterator[str]:
+        """Yield what is wrong about one recording, given the transcripts that say they are made from it."""
+        data = (self.inbox / name).read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        sets = [p for p in claims if json.loads(p.read_bytes())["source"]["sha256"] == digest]
+        record = (self.outbox / outbox.failure_path(PurePath(name))).exists()
+        if fails(data):
+            if not record or sets:
+                yield f"it fails and has a record: {record}, sets: {sets}"
+            return
+        if record or len(claims) != 1 or sets != claims:
+            yield f"it has a record: {record}, sets: {sets}, of older content: {set(claims) - set(sets)}"
+        for path in sets:
+            transcript = Transcript.from_json(path.read_bytes())
+            if transcript.text != " ".join(data.decode("utf-8", "replace").splitlines()):
+                yield f"its text is {transcript.text!r}"
+            for suffix in set(SUFFIXES) - {"json"}:
+                text = formats.RENDERERS[suffix](transcript).encode("utf-8", "replace")
+                whole = [p for p in _beside(path, suffix) if p not in self.edited and p.read_bytes() == text]
+                if len(whole) != 1:
+                    yield f"{path.stem}.{suffix} is there {len(whole)} times"
+
+
+def _beside(path: Path, suffix: str) -> list[Path]:
+    """Return the files of a set that have one suffix: the one with its own name, and any beside it."""
+    stem = path.stem.removesuffix(" (2)")
+    names = [f"{stem}.{suffix}", *(f"{stem} ({n}).{suffix}" for n in range(2, 10))]
+    return [path.with_name(n) for n in names if path.with_name(n).exists()]
+
+
+def fails(data: bytes) -> bool:
+    """Return whether a recording of this content must end in a record of its failure."""
+    return any(line.startswith((b"!fail", b"!crash")) for line in data.splitlines())
+
+
+def readable(name: str) -> str:
+    """Return a name as the outputs write it."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def composed(name: str) -> str:
+    """Return a name in NFC."""
+    return unicodedata.normalize("NFC", name)
+
+
+def mount(folder: Path, size: int) -> bool:
+    """Put a small disk of its own at a folder; returns whether this process may."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "dropscribe-test", str(folder)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def fill(disk: Path) -> None:
+    """Fill a disk to the last byte."""
+    with (disk / "filler").open("ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,224 @@
+"""Speech detection against the library that carries its model, and the windows' promises by property."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from dropscribe import audio, speech
+from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.speech import Cutting, Hearing, Span
+from dropscribe.transcript import Segment, Word
+
+DATA = Path(__file__).parent / "data"
+SECOND = SAMPLE_RATE
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    """The three recordings with pauses of 0.5, 1 and 4 s between them: 27 s."""
+    spool = tmp_path_factory.mktemp("spool")
+    parts = [np.zeros(SECOND // 2, np.float32)]
+    for name, pause in (("jfk.opus", 1.0), ("conference.flac", 4.0), ("password.flac", 0.5)):
+        found = audio.decode(DATA / name, spool / name)
+        parts += [np.asarray(found.samples), np.zeros(int(pause * SECOND), np.float32)]
+    return np.concatenate(parts)
+
+
+def noise(seconds: float, level: float = 0.001) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, level, int(seconds * SECOND)).astype(np.float32)
+
+
+class TestSpans:
+    def test_probabilities_are_those_of_the_library(self, recording: NDArray[np.float32]) -> None:
+        vad = pytest.importorskip("faster_whisper.vad")
+        padded = np.pad(recording, (0, 512 - len(recording) % 512))
+        np.testing.assert_allclose(speech.probabilities(recording), vad.get_vad_model()(padded).reshape(-1), atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("silence", "pad", "least"), [(2.0, 0.4, 0.0), (0.1, 0.03, 0.25), (0.5, 0.2, 0.0), (0.1, 0.0, 0.0)]
+    )
+    def test_spans_are_those_of_the_library(
+        self, recording: NDArray[np.float32], silence: float, pad: float, least: float
+    ) -> None:
+        vad = pytest.importorskip("faster_whisper.vad")
+        theirs = vad.get_speech_timestamps(
+            recording,
+            min_silence_duration_ms=int(1000 * silence),
+            speech_pad_ms=int(1000 * pad),
+            min_speech_duration_ms=int(1000 * least),
+        )
+        ours = speech.spans(
+            recording, Hearing(min_silence=silence, pad=pad, min_speech=least, max_span=math.inf)
+        )
+        assert [(s.start, s.end) for s in ours] == [(s["start"], s["end"]) for s in theirs]
+
+    def test_blocks_make_no_difference(
+        self, recording: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = speech.probabilities(recording)
+        monkeypatch.setattr(speech, "_BLOCK", 7)
+        beats: list[float] = []
+        np.testing.assert_allclose(speech.probabilities(recording, heartbeat=beats.append), whole, atol=1e-5)
+        assert beats == sorted(beats)
+        assert beats[-1] == pytest.approx(len(recording) / SECOND)
+
+    def test_where_nobody_speaks_there_is_nothing(self) -> None:
+        for quiet in (np.zeros(10 * SECOND, np.float32), noise(10), noise(0.01), np.zeros(0, np.float32)):
+            found = speech.spans(quiet)
+            assert found == []
+            assert speech.windows(quiet, found) == []
+
+    def test_the_model_is_read_without_importing_the_engine(self) -> None:
+        code = (
+            "import sys, numpy as np; from dropscribe import speech; speech.spans(np.zeros(16000, np.float32)); "
+            "print(sorted({'faster_whisper', 'ctranslate2', 'av', 'mlx'} & set(sys.modules)))"
+        )
+        environ = {"PYTHONPATH": ":".join(filter(None, sys.path))}
+        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
+
+    def test_an_endless_span_is_cut_where_it_is_least_like_speech(self) -> None:
+        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
+        heard[600:603] = 0.6  # at 19.2 s: not silence, but the best place
+        sound = noise(40, 0.1)
+        first, second = speech.spans_of(heard, sound, Hearing())
+        assert first.start == 0
+        assert first.end == second.start == 601 * 512
+        assert second.end == len(heard) * 512
+
+    def test_among_equals_it_is_cut_where_it_is_quietest(self) -> None:
+        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
+        sound = noise(40, 0.1)
+        sound[700 * 512 : 701 * 512] *= 0.1
+        first, _ = speech.spans_of(heard, sound, Hearing())
+        assert first.end == 700 * 512
+
+
+@st.composite
+def talk(draw: st.DrawFn) -> tuple[int, list[Span]]:
+    """Return the length of a recording, and spans in it: any lengths, pauses from none to long."""
+    steps = draw(
+        st.lists(
+            st.tuples(
+                st.one_of(st.integers(0, SECOND), st.integers(0, 20 * SECOND)),
+                st.one_of(st.integers(1, 5 * SECOND), st.integers(1, 100 * SECOND)),
+            ),
+            max_size=40,
+        )
+    )
+    position, spans = 0, []
+    for pause, length in steps:
+        spans.append(Span(position + pause, position + pause + length))
+        position = spans[-1].end
+    return position + draw(st.integers(0, 10 * SECOND)), spans
+
+
+class Silent(np.ndarray[tuple[int], np.dtype[np.float32]]):
+    """Samples that take no memory, however many."""
+
+    @classmethod
+    def of(cls, length: int) -> NDArray[np.float32]:
+        return np.broadcast_to(np.float32(0), (length,))
+
+
+class TestWindows:
+    @given(talk())
+    def test_in_order_without_overlap_short_enough_and_over_all_speech(self, made: tuple[int, list[Span]]) -> None:
+        length, spans = made
+        windows = speech.windows(Silent.of(length), spans)
+        assert [w.index for w in windows] == list(range(len(windows)))
+        assert all(0 <= w.start < w.end <= length for w in windows)
+        assert all(w.end - w.start <= speech.MAX_WINDOW for w in windows)
+        assert all(a.end <= b.start for a, b in zip(windows, windows[1:], strict=False))
+        covered = np.zeros(length // 100 + 1, bool)
+        for window in windows:
+            covered[window.start // 100 : window.end // 100 + 1] = True
+        assert all(covered[s.start // 100 : s.end // 100 + 1].all() for s in spans)
+
+    @given(talk())
+    def test_no_window_bridges_a_long_silence_or_cuts_speech_without_need(self, made: tuple[int, list[Span]]) -> None:
+        length, spans = made
+        windows = speech.windows(Silent.of(length), spans)
+        for before, after in zip(spans, spans[1:], strict=False):
+            if after.start - before.end > Cutting().bridge * SECOND:
+                assert not any(w.start < before.end and w.end > after.start for w in windows)
+        for span in spans:
+            if span.end - span.start <= speech.MAX_WINDOW:
+                assert any(w.start <= span.start and span.end <= w.end for w in windows)
+
+    @given(talk())
+    def test_two_neighbours_that_fit_together_are_not_cut_at_a_short_pause(
+        self, made: tuple[int, list[Span]]
+    ) -> None:
+        length, spans = made
+        windows = speech.windows(Silent.of(length), spans)
+        for before, after in zip(windows, windows[1:], strict=False):
+            if after.end - before.start <= speech.MAX_WINDOW and after.start - before.end < 0.2 * SECOND:
+                # Joined they would be one window less and one bad cut less, so somewhere a long pause was bridged.
+                assert any(
+                    b.start - a.end > Cutting().bridge * SECOND
+                    for a, b in zip(spans, spans[1:], strict=False)
+                    if before.start <= a.end and b.start <= after.end
+                )
+
+    def test_the_longest_pause_near_the_end_is_the_place_to_cut(self) -> None:
+        edges = [(0, 8), (8.2, 16), (16.2, 24), (25.7, 29), (29.1, 40)]
+        spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in edges]
+        first, second = speech.windows(Silent.of(41 * SECOND), spans)
+        assert (first.start, first.end) == (0, int(24.3 * SECOND))
+        assert (second.start, second.end) == (int(25.4 * SECOND), int(40.3 * SECOND))
+
+    def test_a_window_takes_along_the_pauses_around_it(self) -> None:
+        (only,) = speech.windows(Silent.of(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
+        assert only == Window(0, int(4.7 * SECOND), int(8.3 * SECOND))
+
+
+def segment(*words: tuple[str, float, float]) -> Segment:
+    made = tuple(Word(text, start, end, 0.9) for text, start, end in words)
+    return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
+
+
+class TestSettle:
+    SPANS = (Span(SECOND, 3 * SECOND), Span(3 * SECOND + 1600, 4 * SECOND), Span(6 * SECOND, 8 * SECOND))
+
+    def test_words_beside_pauses_end_and_begin_with_the_speech(self) -> None:
+        given_ = [
+            segment((" Ask", 0.4, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 3.6)),
+            segment((" Ask", 3.6, 6.5), (" you.", 6.5, 7.7)),
+        ]
+        assert speech.settle(given_, self.SPANS) == [
+            segment((" Ask", 1.0, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 4.0)),
+            segment((" Ask", 6.0, 6.5), (" you.", 6.5, 8.0)),
+        ]
+
+    def test_words_far_from_the_edge_or_wholly_in_a_pause_stay(self) -> None:
+        given_ = [segment((" a", 1.9, 2.1), (" b", 4.5, 5.0), (" c", 6.9, 7.1))]
+        assert speech.settle(given_, self.SPANS) == given_
+        assert speech.settle(given_, []) == given_
+
+    def test_segments_without_words_stay(self) -> None:
+        given_ = [Segment(0, 0.5, 4.4, "Ask not.")]
+        assert speech.settle(given_, self.SPANS) == given_
+
+    @given(talk(), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=30))
+    def test_order_and_text_stay(self, made: tuple[int, list[Span]], steps: list[tuple[int, int]]) -> None:
+        position, words = 0, []
+        for number, (pause, length) in enumerate(steps):
+            start = position + pause
+            position = start + length
+            words.append((f" {number}", start / 100, position / 100))
+        given_ = [segment(*words[i : i + 4]) for i in range(0, len(words), 4)]
+        settled = speech.settle(given_, made[1])
+        assert [s.text for s in settled] == [s.text for s in given_]
+        times = [t for s in settled for w in s.words for t in (w.start, w.end)]
+        assert times == sorted(times)
+        assert all((s.start, s.end) == (s.words[0].start, s.words[-1].end) for s in settled)
