@@ -10,11 +10,15 @@ import socket
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+import numpy as np
 import pytest
+
+from dropscribe import audio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -204,6 +208,44 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
     daemon.start()
     daemon.transcript("talk")
     assert daemon.events("daemon.started")[-1]["interrupted"] == 1
+
+
+def long_recording(folder: Path, parts: int) -> Path:
+    """Return a recording of several windows: pauses longer than a window may hold lie between its parts."""
+    pieces = []
+    for number in range(parts):
+        decoded = audio.decode((SPEECH, OTHER)[number % 2], folder / "spool")
+        pieces += [np.array(decoded.samples), np.zeros(4 * 16000, np.float32)]
+    path = folder / "long.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes((np.concatenate(pieces) * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("backend", ["faster-whisper", "mlx"])
+def test_killed_after_each_window_it_ends_with_the_same_transcript(
+    tmp_path: Path, backend: str, request: pytest.FixtureRequest
+) -> None:
+    model = request.getfixturevalue("tiny_en_mlx" if backend == "mlx" else "tiny_en")
+    recording = long_recording(tmp_path, 3)
+    made = []
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name / "in").mkdir(parents=True)
+        shutil.copy(recording, tmp_path / name / "in")
+        daemon = Daemon(tmp_path / name, model, backend)
+        if name == "killed":
+            daemon.environ["DROPSCRIBE_CRASH"] = f"checkpointed 2 {tmp_path}"
+            assert [daemon.command("run", "--once").returncode for _ in range(2)] == [-signal.SIGKILL] * 2
+        assert daemon.command("run", "--once").returncode == 0
+        transcript = daemon.transcript("long")
+        made.append({k: transcript[k] for k in ("text", "language", "segments", "warnings", "engine")})
+        if name == "killed":
+            assert [e["resumed_at"] for e in daemon.events("job.planned")] == [0, 1, 2]
+            assert daemon.events("job.planned")[0]["windows"] == 3
+    assert made[0] == made[1]
 
 
 def test_while_it_runs_it_opens_no_connection(daemon: Daemon) -> None:

@@ -159,7 +159,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         )
         backend = model.get(job, channel)
         started = time.monotonic()
-        spans = speech.spans(decoded.samples)
+        spans = speech.spans(decoded.samples, heartbeat=heartbeat)
         windows = speech.windows(decoded.samples, spans)
         resume = job.get("resume") or {}
         plan = {
@@ -198,7 +198,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
                 start_s=round(window.start / backends.SAMPLE_RATE, 3),
                 end_s=round(window.end / backends.SAMPLE_RATE, 3),
                 seconds=round(seconds, 3),
-                segments=[to_dict(s) for s in segments],
+                segments=[to_dict(s) for s in speech.settle(window, segments, spans)],
             )
         channel.send("finished")
     finally:
