@@ -176,13 +176,16 @@ def demo(python: str, venv: Path) -> int:
     for segment in transcript["segments"]:
         say(f"  {segment['start']:6.2f} - {segment['end']:5.2f}  {segment['text'].strip()}")
     command = shlex.quote(str(venv / "bin/dropscribe"))
+    for_good = "uv tool install '.[starter]'"
+    if apple():
+        for_good = "uv tool install --excludes packaging/uv-excludes.txt '.[mlx,starter]'"
     files = ", ".join(sorted(path.name for path in written.parent.iterdir()))
     say(
         f"\nWritten to {written.parent}: {files}\n"
         "\nWhat next\n"
         "  More of your own:  put recordings into a folder of yours, and run\n"
         f"                     {command} run --inbox FOLDER --outbox OTHER_FOLDER\n"
-        "  For good:          uv tool install --excludes packaging/uv-excludes.txt '.[starter]'\n"
+        f"  For good:          {for_good}\n"
         "  Always on:         dropscribe service install   (then drop recordings into ~/Dropscribe/Inbox)\n"
         f"  Clean up:          remove {venv}; nothing was written elsewhere"
     )
