@@ -33,10 +33,10 @@ def said(segments: list[Segment]) -> str:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
-    """Two prompts with 4 s of silence between them: two windows, 12 s."""
+    """Two prompts with 9 s of silence between them: two windows, 17 s."""
     spool = tmp_path_factory.mktemp("spool")
     parts = [np.zeros(SAMPLE_RATE // 2, np.float32)]
-    for name, pause in (("conference.flac", 4.0), ("password.flac", 0.5)):
+    for name, pause in (("conference.flac", 9.0), ("password.flac", 0.5)):
         found = audio.decode(DATA / name, spool / name)
         parts += [np.asarray(found.samples), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
     return np.concatenate(parts)

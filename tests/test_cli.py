@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dropscribe import formats
+from examples import TWO
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -185,3 +188,14 @@ def test_transcribe_of_a_missing_file_says_so(shell: Shell) -> None:
     done = shell.run("transcribe", "nowhere.wav", code=1)
     assert "nowhere.wav" in done.stderr
     assert done.stdout == ""
+
+
+def test_export_makes_any_format_from_the_json_alone(shell: Shell) -> None:
+    (shell.folder / "talk.json").write_text(TWO.to_json())
+    done = shell.run("export", "talk.json", "--to", "srt, csv")
+    assert done.stdout.splitlines() == ["talk.srt", "talk.csv"]
+    assert (shell.folder / "talk.csv").read_bytes() == formats.RENDERERS["csv"](TWO).encode()
+    assert "eaf" in shell.run("export", "talk.json", "--to", "docx", code=2).stderr
+    (shell.folder / "other.json").write_text("[]")
+    assert "no transcript" in shell.run("export", "other.json", "--to", "srt", code=1).stderr
+    assert "cannot be read" in shell.run("export", "gone.json", "--to", "srt", code=1).stderr

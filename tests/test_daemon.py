@@ -215,7 +215,7 @@ def long_recording(folder: Path, parts: int) -> Path:
     pieces = []
     for number in range(parts):
         decoded = audio.decode((SPEECH, OTHER)[number % 2], folder / "spool")
-        pieces += [np.array(decoded.samples), np.zeros(4 * 16000, np.float32)]
+        pieces += [np.array(decoded.samples), np.zeros(9 * 16000, np.float32)]
     path = folder / "long.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

@@ -214,6 +214,12 @@ class TestSettle:
         assert speech.settle(WHOLE, given_, self.SPANS) == given_
         assert speech.settle(WHOLE, given_, []) == given_
 
+    def test_words_left_without_time_in_a_pause_share_that_of_the_word_before(self) -> None:
+        stretched = [segment((" the", 2.0, 2.4), (" con", 2.4, 5.0), (" ference.", 5.0, 5.0), (" Enter", 6.1, 6.5))]
+        assert speech.settle(WHOLE, stretched, [Span(SECOND, 3 * SECOND), self.SPANS[2]]) == [
+            segment((" the", 2.0, 2.4), (" con", 2.4, 2.585), (" ference.", 2.585, 3.0), (" Enter", 6.0, 6.5))
+        ]
+
     def test_no_time_leaves_the_window(self) -> None:
         given_ = [segment((" Ask", 1.2, 1.4), (" not", 1.4, 2.3))]
         window = Window(4, int(1.1 * SECOND), int(2.5 * SECOND))  # the speech was cut on both sides

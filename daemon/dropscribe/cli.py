@@ -79,6 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     transcribe.add_argument("-f", "--format", default="txt", help="format on stdout (default: txt)")
     _setting_flags(transcribe, without=("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer"))
 
+    export = command("export", _export, "Make another format of a finished transcript, from its JSON alone.")
+    export.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
+    export.add_argument(
+        "--to", required=True, metavar="FORMATS", help="comma-separated; see `dropscribe config show`"
+    )
+    export.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write there (default: beside the JSON)")
+
     status = command("status", _status, "Show what the daemon does.")
     why = command("why", _why, "Say in one sentence what became of a file.")
     why.add_argument("file", type=Path, metavar="FILE")
@@ -262,6 +269,31 @@ def _transcribe(arguments: argparse.Namespace) -> int:
     finally:
         bar.close()
     return Exit.FAILED if failed else Exit.OK
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from dropscribe import formats, outbox
+    from dropscribe.transcript import Transcript
+
+    path = arguments.transcript
+    wanted = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    for name in wanted:
+        if name not in formats.RENDERERS or name == "json":
+            others = ", ".join(known for known in formats.RENDERERS if known != "json")
+            raise UsageError(f"There is no format {name} to export to.", f"Formats: {others}.")
+    try:
+        transcript = Transcript.from_json(path.read_bytes())
+    except OSError as error:
+        raise DropscribeError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        cure = "Give the .json that stands in the outbox beside the text."
+        raise DropscribeError(f"{path} is no transcript of Dropscribe.", cure) from None
+    folder = arguments.output or path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {name: formats.RENDERERS[name](transcript) for name in wanted}
+    for published in outbox.publish(folder, path.stem, contents, {}):
+        print(folder / published.path)
+    return Exit.OK
 
 
 def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import engine, formats, outbox
+from dropscribe import crash, engine, formats, outbox
 from dropscribe.journal import Journal
 from dropscribe.transcript import Transcript
 
@@ -31,14 +31,15 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
     Raises: sqlite3.OperationalError when the disk refuses; JournalError when it is of a newer program.
     """
     log = structlog.get_logger()
-    fresh = not path.exists() or not path.stat().st_size
     journal = None
     try:
         journal = Journal(path)
         journal.check()
-    except sqlite3.OperationalError:
-        raise
+        fresh = not journal.meta("adopted")
     except sqlite3.DatabaseError as error:
+        # The plain code stands for what is wrong with the file (no such table), not with the disk.
+        if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+            raise
         if journal is not None:
             journal.close()
         aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -49,41 +50,51 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
             rollback.rename(aside.with_name(aside.name + "-journal"))
         log.warning("journal.damaged", reason=str(error), kept_as=str(aside))
         journal, fresh = Journal(path), True
-    if fresh and (found := sum(1 for _ in _adopt(journal, folder, inbox))):
-        log.warning("journal.rebuilt", recordings=found, outbox=str(folder))
+    if fresh:
+        if found := sum(1 for _ in _adopt(journal, folder, inbox)):
+            log.warning("journal.rebuilt", recordings=found, outbox=str(folder))
+        if folder.is_dir():
+            journal.note(adopted=str(time.time()))  # only now: killed before this, it begins again
     return journal
 
 
 def _adopt(journal: Journal, folder: Path, inbox: Inbox) -> Iterator[str]:
-    """Tell the journal of every transcript of ours in the outbox; yield their recordings."""
+    """Tell the journal of every transcript of ours in the outbox; yield each that it did not know."""
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(names, key=lambda n: (len(n), n)):
             path = Path(parent, name)
             if path.suffix != ".json" or name.startswith(outbox.TEMPORARY):
                 continue
+            if not path.is_file():  # reading a pipe would never end
+                continue
             try:
-                text = path.read_text(encoding="utf-8")
-                transcript = Transcript.from_json(text)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                known = _adopt_one(journal, folder, path, inbox)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
                 continue  # somebody else's JSON
-            relative = PurePath(transcript.source.path)
-            if relative.is_absolute() or ".." in relative.parts:
-                continue  # made by `dropscribe transcribe`
-            base = str(path.relative_to(folder).with_suffix(""))
-            known = journal.adopt(
-                inbox.key(relative),
-                relative,
-                transcript.source.bytes,
-                transcript.source.sha256,
-                fingerprint(transcript.engine.options),
-                text,
-                base,
-                _ours(transcript, folder, base),
-                time.time(),
-            )
             if known:
-                yield str(relative)
+                crash.reach("adopted")
+                yield str(path)
+
+
+def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool:
+    text = path.read_text(encoding="utf-8")
+    transcript = Transcript.from_json(text)
+    relative = PurePath(transcript.source.path)
+    if relative.is_absolute() or ".." in relative.parts:
+        return False  # made by `dropscribe transcribe`
+    base = str(path.relative_to(folder).with_suffix(""))
+    return journal.adopt(
+        inbox.key(relative),
+        relative,
+        transcript.source.bytes,
+        transcript.source.sha256,
+        fingerprint(transcript.engine.options),
+        text,
+        base,
+        _ours(transcript, folder, base),
+        time.time(),
+    )
 
 
 def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:
@@ -91,8 +102,10 @@ def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Publis
     found = []
     for name, render in formats.RENDERERS.items():
         path = folder / f"{base}.{name}"
+        if not path.is_file():
+            continue
         digest = hashlib.sha256(render(transcript).encode("utf-8", "replace")).hexdigest()
-        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest:
+        if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             found.append(outbox.Published(f"{base}.{name}", digest))
     return found
 

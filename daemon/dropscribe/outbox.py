@@ -11,9 +11,13 @@ microseconds wide.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
+import re
 import secrets
+import shlex
+import stat
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -30,7 +34,8 @@ TEMPORARY = ".dropscribe-"
 """Prefix of files that are being written; one that a crash left behind may be removed."""
 NAME_BYTES = 255
 """Longest file name on ext4, APFS, HFS+ and NTFS alike, in UTF-8 bytes."""
-_ROOM = len(".error.txt") + len(" (99)")
+_ROOM = len(".whisperx.json") + len(" (999)")
+"""Bytes kept free for the longest suffix and for the number of a file that goes beside another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +93,26 @@ def publish(
     for suffix in sorted(contents, key=lambda s: s == "json"):
         name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
         digest = hashlib.sha256(text).hexdigest()
-        free = _free_name(outbox, name, digest, known)
+        free = _free_name(outbox, base, suffix, digest, known)
         write(outbox / free, text)
         done.append(Published(free, digest, name if free != name else None))
     return done
 
 
-def _free_name(outbox: Path, name: str, digest: str, known: Mapping[str, str]) -> str:
-    stem, dot, suffix = name.rpartition(".")
+def _free_name(outbox: Path, base: str, suffix: str, digest: str, known: Mapping[str, str]) -> str:
     for number in range(1, 1000):
-        candidate = name if number == 1 else f"{stem} ({number}){dot}{suffix}"
+        candidate = f"{base}.{suffix}" if number == 1 else f"{base} ({number}).{suffix}"
         try:
+            if not stat.S_ISREG((outbox / candidate).lstat().st_mode):
+                continue
             found = hashlib.sha256((outbox / candidate).read_bytes()).hexdigest()
         except FileNotFoundError:
             return candidate
-        except IsADirectoryError:
+        except PermissionError:  # it is somebody else's
             continue
         if found in {digest, known.get(candidate)}:
             return candidate
-    msg = f"no free name beside {name}"
+    msg = f"no free name beside {base}.{suffix}"
     raise FileExistsError(msg)
 
 
@@ -130,6 +136,9 @@ def write(path: Path, data: bytes) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         sync(folder)
+    except OSError as error:  # some network file systems sync files, but no folders
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
     finally:
         os.close(folder)
 
@@ -149,6 +158,32 @@ def sync(descriptor: int) -> None:
 def failure_path(recording: PurePath) -> str:
     """Return where the record of a failure goes, relative to the outbox."""
     return str(Path(FAILED) / recording.parent / (_fit(recording.name) + ".error.txt"))
+
+
+_RECORD = """\
+{name} could not be transcribed.
+
+What happened: {reason}
+Reason code:   {code}
+Recording:     {source}
+When:          {when}
+
+The recording is untouched. It is tried again when it changes, or with:
+    dropscribe retry {quoted}
+"""
+
+
+def failure_record(source: str, code: str, reason: str, when: str) -> str:
+    """Return the text of the record of a failure; `source` is the recording's path as text."""
+    name, quoted = PurePath(source).name, shlex.quote(source)
+    return _RECORD.format(name=name, reason=reason, code=code, source=source, when=when, quoted=quoted)
+
+
+def is_failure_record(source: str, text: str) -> bool:
+    """Return whether a text is the record of a failure of this recording as we write it, whatever failed and when."""
+    filler = {"code": "\0", "reason": "\0", "when": "\0"}
+    pattern = re.escape(failure_record(source, **filler)).replace(re.escape("\0"), ".*")
+    return re.fullmatch(pattern, text, re.DOTALL) is not None
 
 
 def sweep(outbox: Path) -> int:

@@ -280,8 +280,9 @@ def default_toml() -> str:
     lines += [f"# or set {PREFIX}NAME in the environment, or give --name to a command.", ""]
     for key, item in FIELDS.items():
         lines += [f"# {line}" for line in item.metadata["text"].splitlines()]
-        if item.metadata["choices"] and not isinstance(item.default, tuple):
-            lines.append("# One of: " + ", ".join(item.metadata["choices"]))
+        if item.metadata["choices"]:
+            some = "Any" if isinstance(item.default, tuple) else "One"
+            lines.append(f"# {some} of: " + ", ".join(item.metadata["choices"]))
         unset = item.default == Path()
         lines += [f'# {key} = "…"' if unset else f"{key} = {to_toml(item.default)}", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -153,18 +153,20 @@ def one_set(name: str, model: str, way: Way, options: argparse.Namespace, out: P
     else:
         paths, target = [options.speech / f"{name}.flac"], folder
         truth = json.loads((options.speech / f"{name}.json").read_text(encoding="utf-8"))
+    seconds = None
+    if truth and options.seconds:
+        truth["segments"] = [s for s in truth["segments"] if s["end"] <= options.seconds]
+        seconds = truth["segments"][-1]["end"] + 0.3
     language = truth["language"] if truth else "en"
     wall, cpu = time.perf_counter(), time.process_time()
-    made = [way.run(path, options.seconds if truth else None, language) for path in paths]
+    made = [way.run(path, seconds, language) for path in paths]
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     for path, transcript in zip(paths, made, strict=True):
         (target / f"{path.stem}.json").write_text(json.dumps(transcript, ensure_ascii=False), encoding="utf-8")
-    audio_s = sum(len(heard(path, options.seconds if truth else None)) for path in paths) / backends.SAMPLE_RATE
+    audio_s = sum(len(heard(path, seconds)) for path in paths) / backends.SAMPLE_RATE
     if truth is None:
         score = measured(script, "--clips", options.speech / "clips.json", target)
         return Row(model, name, way.name, score, None, audio_s, wall, cpu)
-    if options.seconds:
-        truth["segments"] = [s for s in truth["segments"] if s["end"] <= options.seconds]
     known = folder / f"{name}.truth.json"
     known.write_text(json.dumps(truth), encoding="utf-8")
     score = measured(script, known, target / f"{name}.json")

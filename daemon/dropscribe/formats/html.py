@@ -1,0 +1,259 @@
+"""One page (.html) that plays the recording beside its words.
+
+Guarantees: one file, no server, no network: the policy in its head refuses everything but the page's own script and
+style (by their digests) and sound from the same place, from `file:` or chosen by hand. Nothing that a speaker says,
+and no file name, becomes markup or script. Without scripts the text is there to read; without the recording
+everything but playing works. Every word of every segment is in the page, once.
+
+The text is plain text in paragraphs. The words' places and times lie beside it as numbers, and the script lights
+words by painting over the text: three hours are some thousand elements, not thirty thousand (`page.js`).
+
+The recording lies in the inbox and the page in the outbox. So the page looks for it beside itself, then where the
+inbox is when both folders have their usual names, then at the absolute path that `dropscribe transcribe` knows; else
+the reader chooses it or drops it onto the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+import string
+from bisect import bisect_right
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from itertools import groupby
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dropscribe.formats.spoken import tidy, unspaced, utterances
+from dropscribe.formats.text import PARAGRAPH_PAUSE
+from dropscribe.review import review
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dropscribe.formats.spoken import Token
+    from dropscribe.review import Passage
+    from dropscribe.transcript import Transcript
+
+LONG = 600
+"""Characters after which a paragraph ends with the next sentence."""
+TOO_LONG = 1200
+"""Characters after which a paragraph ends with the next segment, sentence or not."""
+INBOX = "Inbox"
+"""Name of the inbox as it is set by default, beside the outbox."""
+QUOTED = 90
+"""Characters of a doubtful passage that its entry in the list shows."""
+
+_LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    """What one person says in one go."""
+
+    speaker: str | None
+    tokens: list[tuple[str, Token]]
+    """The words, each with the space before it or nothing. At least one."""
+
+
+def html(transcript: Transcript) -> str:
+    """Return the page."""
+    passages = review(transcript)
+    paragraphs = _paragraphs(transcript)
+    marks = _Marks(passages)
+    style, script = _beside("page.css"), _beside("page.js")
+    language = transcript.language if _LANGUAGE.fullmatch(transcript.language) else ""
+    return string.Template(_beside("page.html")).substitute(
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        generator=_text("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
+        title=_text(transcript.source.name),
+        facts=_facts(transcript),
+        lang=f' lang="{language}"' if language else "",
+        text="\n".join(_part(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False))
+        or '<p class="empty">No words.</p>',
+        review=_review(passages, paragraphs, marks),
+        data=_data(transcript, passages, paragraphs),
+    )
+
+
+@functools.cache
+def _beside(name: str) -> str:
+    return files("dropscribe.formats").joinpath(name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy. `file:` counts only where the page itself was opened from a disk."""
+
+    def digest(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return "; ".join([
+        "default-src 'none'",
+        f"script-src {digest(script)}",
+        f"style-src {digest(style)}",
+        "media-src 'self' file: blob:",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "require-trusted-types-for 'script'",
+    ])  # fmt: skip
+
+
+def _text(text: str) -> str:
+    return escape(tidy(text))
+
+
+def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
+    """Return the words in paragraphs: by speaker, by pause, and so that none grows too long."""
+    found: list[_Paragraph] = []
+    length, end, last = 0, 0.0, ""
+    for said in utterances(transcript):
+        new = (
+            not found
+            or said.speaker != found[-1].speaker
+            or said.start - end >= PARAGRAPH_PAUSE
+            or length >= (LONG if last.endswith(_SENTENCE) else TOO_LONG)
+        )
+        if new:
+            found.append(_Paragraph(said.speaker, []))
+            length = 0
+        # Between two segments a space stands where the writing has any.
+        lead = "" if new or (unspaced(last[-1:]) and unspaced(said.text[:1])) else " "
+        found[-1].tokens.extend((" " * token.spaced if i else lead, token) for i, token in enumerate(said.tokens))
+        length, end, last = length + len(said.text) + 1, said.end, said.text
+    return found
+
+
+class _Marks:
+    """Which passage a word lies in, by its middle."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self.passages = passages
+        self.order = sorted(range(len(passages)), key=lambda i: passages[i].start)
+        self.starts = [passages[i].start for i in self.order]
+
+    def of(self, token: Token) -> int | None:
+        middle = (token.start + token.end) / 2
+        at = bisect_right(self.starts, middle) - 1
+        return self.order[at] if at >= 0 and middle <= self.passages[self.order[at]].end else None
+
+
+def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: _Marks) -> str:
+    """Return a paragraph; its speaker is named where it is not the one before."""
+    who = paragraph.speaker
+    name = f'<p class="speaker" dir="auto">{_text(who)}</p>' if who and not (before and before.speaker == who) else ""
+    data = f' data-speaker="{_text(who)}"' if who else ""
+    pieces = []
+    for which, group in groupby(paragraph.tokens, key=lambda pair: marks.of(pair[1])):
+        text = escape("".join(space + token.text for space, token in group))
+        if which is None:
+            pieces.append(text)
+        else:
+            lead = " " if text.startswith(" ") else ""  # the space before a passage is not of it
+            why = _text(marks.passages[which].why)
+            pieces.append(f'{lead}<mark data-passage="{which}" title="{why}">{text.removeprefix(" ")}</mark>')
+    shown = _clock(paragraph.tokens[0][1].start)
+    return (
+        f'<section class="part"{data}>{name}'
+        f'<button type="button" class="at" aria-label="Play from {shown}">{shown}</button>'
+        f'<p class="line" dir="auto"><span>{"".join(pieces)}</span></p></section>'
+    )
+
+
+def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks: _Marks) -> str:
+    if not passages:
+        return '<p class="none">No passage is doubtful by what the model says of itself.</p>'
+    words: dict[int, str] = {}
+    for paragraph in paragraphs:
+        for i, (space, token) in enumerate(paragraph.tokens):
+            which = marks.of(token)
+            if which is not None and len(words.get(which, "")) <= QUOTED:
+                words[which] = words.get(which, "") + (space if i else " ") + token.text
+    items = []
+    for i, passage in enumerate(passages):
+        quoted = words.get(i, "").strip()
+        if len(quoted) > QUOTED:
+            quoted = quoted[:QUOTED].rsplit(" ", 1)[0] + " …"
+        said = f'<span class="words" dir="auto">{escape(quoted)}</span>' if quoted else ""
+        items.append(
+            f'<li data-passage="{i}"><button type="button"><span class="when">{_clock(passage.start)}</span> '
+            f'{said}<span class="why">{_text(passage.why)}</span></button></li>'
+        )
+    return (
+        f"<details open><summary>Where to listen again ({len(passages)})</summary>"
+        f'<ol aria-label="Doubtful passages, the worst first">{"".join(items)}</ol></details>'
+    )
+
+
+def _facts(transcript: Transcript) -> str:
+    recorded = (transcript.source.recorded_at or "")[:16].replace("T", " ")
+    engine = transcript.engine
+    facts = [
+        recorded,
+        _clock(transcript.duration),
+        f"language {transcript.language}",
+        f"transcribed by {PurePosixPath(engine.model).name or engine.model} ({engine.backend})",
+    ]
+    shown = [_text(fact) for fact in facts if fact]
+    notices = [f"<br>{_text(notice.detail)}" for notice in transcript.warnings]
+    return " · ".join(shown) + "".join(notices)
+
+
+def _data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
+    """Return what the script works on, as JSON that may stand in a script element.
+
+    `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take, milliseconds since the
+    start of the word before it in the page, milliseconds it lasts.
+    """
+    rows = []
+    clock = 0
+    for paragraph in paragraphs:
+        row = []
+        for space, token in paragraph.tokens:
+            start = round(token.start * 1000)
+            lasts = max(round(token.end * 1000) - start, 0)
+            row += [len(space), len(token.text.encode("utf-16-le")) // 2, start - clock, lasts]
+            clock = start
+        rows.append(row)
+    data: dict[str, Any] = {
+        "name": tidy(transcript.source.name),
+        "bytes": transcript.source.bytes,
+        "duration": transcript.duration,
+        "places": list(dict.fromkeys(_places(transcript.source.name, transcript.source.path))),
+        "passages": [[round(p.start, 3), round(p.end, 3)] for p in passages],
+        "words": rows,
+    }
+    return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _places(name: str, path: str) -> Iterator[str]:
+    """Yield the addresses at which the recording may lie, seen from the page."""
+    yield _address(name)
+    place = PurePosixPath(path)
+    if place.is_absolute():
+        yield "file://" + "/".join(_address(part) for part in str(place).split("/"))
+    elif ".." not in place.parts and place.parts:
+        yield "/".join([*[".."] * len(place.parts), INBOX, *map(_address, place.parts)])
+
+
+def _address(name: str) -> str:
+    try:
+        raw = name.encode("utf-8", "surrogateescape")  # the bytes of a file name that is no text
+    except UnicodeEncodeError:
+        raw = name.encode("utf-8", "replace")
+    return quote(raw, safe="")
+
+
+def _clock(seconds: float) -> str:
+    whole = int(max(seconds, 0.0))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

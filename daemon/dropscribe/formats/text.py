@@ -1,0 +1,109 @@
+"""Text to read: paragraphs, with or without times, and Markdown.
+
+Guarantees: nothing a speaker says becomes a heading, a link, a tag or a field of the front matter.
+Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECONDS` is W3C "Media Fragments URI 1.0".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from dropscribe.formats.spoken import clock, dated, join, utterances
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dropscribe.transcript import Transcript
+
+PARAGRAPH_PAUSE = 2.0
+"""Seconds of silence that begin a new paragraph."""
+LONG = 600
+"""Characters after which a paragraph ends with the next sentence: some people never pause."""
+
+_SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
+
+_MARKUP = re.compile(r"[\\`*_\[\]<>&~$|!]")
+"""What means something in the middle of a line of Markdown (or of its usual extensions)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    text: str
+    start: float
+    speaker: str | None
+
+
+def txt(transcript: Transcript) -> str:
+    """Return the text in paragraphs: a pause of `PARAGRAPH_PAUSE`, another speaker or `LONG` begins a new one."""
+    return "\n\n".join(_said(p) for p in _paragraphs(transcript)) + "\n"
+
+
+def times_txt(transcript: Transcript) -> str:
+    """Return the same paragraphs, each after the time it begins at: `[00:01:23] …`."""
+    return "\n\n".join(f"[{clock(p.start)}] {_said(p)}" for p in _paragraphs(transcript)) + "\n"
+
+
+def md(transcript: Transcript) -> str:
+    """Return Markdown with YAML front matter; the time before each paragraph links into the recording beside it."""
+    name = transcript.source.name
+    recorded = transcript.source.recorded_at
+    fields = {
+        "title": _yaml(PurePath(name).stem or name),
+        "date": None if recorded is None else dated(recorded) or _yaml(recorded),
+        "source": _yaml(name),
+        "duration": _yaml(clock(transcript.duration)),
+        "language": _yaml(transcript.language),
+        "model": _yaml(transcript.engine.model),
+    }
+    front = "".join(f"{key}: {value}\n" for key, value in fields.items() if value is not None)
+    # With `safe` empty a name such as `a:b.m4a` is no scheme and `100%.m4a` no escape.
+    link = quote(name.encode("utf-8", "replace"), safe="")
+    body = "".join(
+        f"\n[{clock(p.start)}]({link}#t={max(0, int(p.start))})"
+        f"{f' **{_plain(p.speaker)}:**' if p.speaker else ''} {_plain(p.text)}\n"
+        for p in _paragraphs(transcript)
+    )
+    return f"---\n{front}---\n{body}"
+
+
+def _said(paragraph: _Paragraph) -> str:
+    return f"{paragraph.speaker}: {paragraph.text}" if paragraph.speaker else paragraph.text
+
+
+def _paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
+    text, start, end, speaker = "", 0.0, 0.0, None
+    for said in utterances(transcript):
+        full = len(text) >= LONG and text.endswith(_SENTENCE)
+        if text and not full and said.start - end < PARAGRAPH_PAUSE and said.speaker == speaker:
+            text = join(text, said.text)
+        else:
+            if text:
+                yield _Paragraph(text, start, speaker)
+            text, start, speaker = said.text, said.start, said.speaker
+        end = said.end
+    if text:
+        yield _Paragraph(text, start, speaker)
+
+
+def _plain(text: str) -> str:
+    # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list or a rule.
+    return _MARKUP.sub(r"\\\g<0>", text)
+
+
+def _yaml(text: str) -> str:
+    """Return a double-quoted scalar. Every character that is not plainly printable is escaped: YAML allows few."""
+    escaped = (c if c.isprintable() and c not in '"\\' else _escape(c) for c in text)
+    return f'"{"".join(escaped)}"'
+
+
+def _escape(character: str) -> str:
+    if character in '"\\':
+        return f"\\{character}"
+    code = ord(character)
+    if 0xD800 <= code < 0xE000:  # a name that is no UTF-8: a lone surrogate cannot be written
+        return "\ufffd"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

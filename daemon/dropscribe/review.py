@@ -1,0 +1,260 @@
+"""Where to listen again: the passages of a transcript that are most likely wrong, the worst first.
+
+Guarantees: a pure function of the transcript; never more than `most` passages, none overlapping another, each inside
+the recording and longer than nothing. Passages are spans of several words where there is more than one doubtful
+word, and no word alone is listed unless the model gave it less than one chance in four.
+
+What counts, and what does not, was chosen by looking at transcripts whose words are known (`UNSURE` below has the
+figures). Left out on purpose: the sampling temperature (in Russian 91 words at 0.4 or more held 4 errors; the words'
+own probabilities say more), and `no_speech_prob` by itself, which belongs to a window of up to 30 s and stood at 0.77
+over faultless speech.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dropscribe.transcript import Segment, Transcript
+
+UNSURE = 0.75
+"""A word below this probability speaks for a passage, a word above it against: the sum decides (see `_runs`).
+
+Measured on prompts with known words, with the other limits as they stand: share of all words that lie inside the
+passages, against share of the wrong words: English 0.7 % and 10 % (tiny.en), 0.5 % and 9 % (base); with base French
+4 % and 10 %, Italian 2 % and 12 %, Russian 1 % and 6 %, Spanish 9 % and 19 %; with noise over two thirds of the time
+English 38 % and 86 %, French 37 % and 71 %. Of the words inside, 0.36 to 0.71 are wrong. With 0.6 about half of that
+is found; with 0.8 the noisy recording becomes one passage. Most errors of a clean recording are words that the model
+is sure of: no list can show them.
+"""
+LIMIT = 0.5
+"""The least sum of `UNSURE - probability` over the words of a passage: a word alone needs less than 0.25."""
+PAUSE = 1.0
+"""Seconds of silence that end a run of words: what lies beyond is heard on its own."""
+LONGEST = 30.0
+"""Seconds after which a run is cut, at the end of a segment: longer than this nobody listens to in one go."""
+LOOP_RATIO = 2.4
+"""Whisper's own limit of `compression_ratio` for a loop (openai/whisper, `transcribe.py`). It counts bytes, so
+Cyrillic passes it with nothing repeated (2.8 was seen over faultless Russian): `LOOP_SHARE` must say so too."""
+LOOP_SHARE = 0.3
+"""Share of a window's three-word sequences that stood there before. Seen: loops 0.33, 0.60; speech up to 0.22."""
+LOOP_TIMES = 3
+"""The same words so many times in a row are a loop too, from `LOOP_WORDS` words on: short loops in a long window
+compress less (2.1 was seen)."""
+LOOP_WORDS = 6
+LOOP_PHRASE = 12
+"""Longest phrase whose repetition is looked for, in words."""
+NO_SPEECH = 0.6
+"""Whisper's own limit of `no_speech_prob`: an unsure run above it is called words over silence."""
+NEAR = 1.5
+"""Seconds between two passages that are listed as one."""
+MOST = 50
+"""Passages listed by default: what a person goes through for one recording."""
+RATE = 2.5
+"""Words a second of ordinary speech: makes seconds without words comparable with words."""
+
+_NOTICES = {
+    "words-over-silence": "silence",
+    "speech-without-words": "unheard",
+    "hole": "damaged",
+    "damaged": "damaged",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of the recording that is worth hearing again."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording, after `start`."""
+    kind: str
+    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `damaged` or `warning`."""
+    why: str
+    """One sentence for a person; more where several things are wrong."""
+    score: float
+    """About how many words are at stake: the worse, the higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A word, or a segment whose words have no times."""
+
+    start: float
+    end: float
+    text: str
+    probability: float | None
+    count: int
+    segment: Segment
+
+
+def review(transcript: Transcript, most: int = MOST) -> tuple[Passage, ...]:
+    """Return at most `most` passages to hear again, the worst first (`sorted` by `start` gives them in order)."""
+    spoken = [each for segment in transcript.segments for each in _spoken(segment)]
+    spoken.sort(key=lambda each: each.start)
+    found = [*_unsure(spoken), *_loops(spoken), *_compressed(transcript.segments), *_noticed(transcript)]
+    inside = [p for each in found if (p := _inside(each, transcript.duration))]
+    return tuple(sorted(_merged(inside), key=lambda p: (-p.score, p.start))[:most])
+
+
+def _spoken(segment: Segment) -> Iterator[_Spoken]:
+    for word in segment.words:
+        yield _Spoken(word.start, word.end, word.word, word.probability, 1, segment)
+    if not segment.words:
+        mean = None if segment.avg_logprob is None else math.exp(min(segment.avg_logprob, 0.0))
+        yield _Spoken(segment.start, segment.end, segment.text, mean, len(segment.text.split()), segment)
+
+
+def _unsure(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
+    """Yield the stretches in which doubtful words outweigh the others."""
+    first = 0
+    for i in range(1, len(spoken) + 1):
+        if i < len(spoken) and not _cut(spoken, first, i):
+            continue
+        values = [0.0 if s.probability is None else (UNSURE - s.probability) * s.count for s in spoken[first:i]]
+        for begin, end, total in _runs(values):
+            if total >= LIMIT:
+                yield _doubt(spoken[first + begin : first + end])
+        first = i
+
+
+def _cut(spoken: Sequence[_Spoken], first: int, i: int) -> bool:
+    """Whether a run that began at `first` must end before `i`."""
+    return spoken[i].start - spoken[i - 1].end >= PAUSE or (
+        spoken[i].segment is not spoken[i - 1].segment and spoken[i].end - spoken[first].start > LONGEST
+    )
+
+
+def _runs(values: Sequence[float]) -> list[tuple[int, int, float]]:
+    """Return all maximal scoring runs as (first, after the last, sum), in linear time.
+
+    W. L. Ruzzo and M. Tompa, "A linear time algorithm for finding all maximal scoring subsequences", ISMB 1999.
+    """
+    found: list[tuple[int, int, float, float]] = []  # first, after the last, sum before, sum after
+    total = 0.0
+    for i, value in enumerate(values):
+        if value > 0:
+            begin, left, right = i, total, total + value
+            while True:
+                j = len(found) - 1
+                while j >= 0 and found[j][2] >= left:
+                    j -= 1
+                if j < 0 or found[j][3] >= right:
+                    found.append((begin, i + 1, left, right))
+                    break
+                begin, left = found[j][0], found[j][2]
+                del found[j:]
+        total += value
+    return [(begin, end, right - left) for begin, end, left, right in found]
+
+
+def _doubt(run: Sequence[_Spoken]) -> Passage:
+    known = [s for s in run if s.probability is not None]
+    count = sum(s.count for s in known)
+    lost = sum((1.0 - (s.probability or 0.0)) * s.count for s in known)
+    sure = round(100 * (1 - lost / count))
+    if all((s.segment.no_speech_prob or 0.0) > NO_SPEECH for s in run):
+        kind, why = "silence", f"Perhaps nobody speaks here: the model gave its words {sure} %."
+    elif count == 1:
+        kind, why = "unsure", f"The model gave this word {sure} %."
+    else:
+        kind, why = "unsure", f"The model gave these words {sure} % on average."
+    return Passage(run[0].start, max(s.end for s in run), kind, why, lost)
+
+
+def _loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
+    """Yield where the same words stand again and again."""
+    words = [re.sub(r"\W", "", s.text).casefold() if s.count == 1 else "" for s in spoken]
+    at = 0
+    while at < len(words):
+        best = 0
+        for size in range(1, min(LOOP_PHRASE, (len(words) - at) // LOOP_TIMES) + 1):
+            if words[at] != words[at + size] or not all(words[at : at + size]):
+                continue
+            end = at + size
+            while end < len(words) and words[end] == words[end - size]:
+                end += 1
+            times = (end - at) // size
+            if times >= LOOP_TIMES and times * size >= LOOP_WORDS and end > best:
+                best = end
+                why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
+        if best:
+            end_s = max(s.end for s in spoken[at:best])
+            yield Passage(spoken[at].start, end_s, "loop", why, float(best - at))
+            at = best
+        else:
+            at += 1
+
+
+def _compressed(segments: Sequence[Segment]) -> Iterator[Passage]:
+    """Yield windows that compress like a loop and repeat themselves. All segments of a window carry its one ratio."""
+    for ratio, group in groupby(segments, key=lambda segment: segment.compression_ratio):
+        if ratio is None or ratio <= LOOP_RATIO:
+            continue
+        window = list(group)
+        words = " ".join(segment.text for segment in window).casefold().split()
+        if len(words) < 2 * len(window):  # a script without spaces
+            words = [letter for segment in window for letter in segment.text]
+        seen = list(zip(words, words[1:], words[2:], strict=False))
+        again = len(seen) - len(set(seen))
+        if seen and again / len(seen) >= LOOP_SHARE:
+            why = f"The text repeats itself (compression {ratio:.1f}): perhaps a loop."
+            yield Passage(window[0].start, max(segment.end for segment in window), "loop", why, float(again))
+
+
+def _noticed(transcript: Transcript) -> Iterator[Passage]:
+    for notice in transcript.warnings:
+        kind = _NOTICES.get(notice.code)
+        seconds = min(notice.end, transcript.duration) - max(notice.start, 0.0)
+        if kind or 0 < seconds < transcript.duration:  # what is about the whole recording is nowhere to listen
+            yield Passage(notice.start, notice.end, kind or "warning", notice.detail, max(1.0, RATE * seconds))
+
+
+def _inside(passage: Passage, duration: float) -> Passage | None:
+    """Return the passage cut to the recording; None when nothing of it remains."""
+    start, end = max(passage.start, 0.0), min(passage.end, duration)
+    if end - start < 0.001:
+        # A word of no length, which engines do give: it is heard with a little around it.
+        start, end = max(0.0, start - 0.1), min(duration, start + 0.1)
+    if not (end > start and passage.score > 0):
+        return None
+    return dataclasses.replace(passage, start=start, end=end, score=round(passage.score, 2))
+
+
+def _merged(passages: Sequence[Passage]) -> list[Passage]:
+    """Join what overlaps or lies nearer than `NEAR`; the worse one gives the kind, both say why."""
+    groups: list[list[Passage]] = []
+    end = -math.inf
+    for passage in sorted(passages, key=lambda p: (p.start, p.end)):
+        joined = groups and (
+            passage.start < end or (passage.start - end < NEAR and passage.end - groups[-1][0].start <= LONGEST)
+        )
+        if joined:
+            groups[-1].append(passage)
+        else:
+            groups.append([passage])
+        end = max(end, passage.end) if joined else passage.end
+    return [_one(group) for group in groups]
+
+
+def _one(group: Sequence[Passage]) -> Passage:
+    ranked = sorted(group, key=lambda p: (-p.score, p.start))
+    # Of each kind the worst speaks: what two runs of unsure words say is the same.
+    whys = {p.kind: p.why for p in reversed(ranked)}
+    order = dict.fromkeys(p.kind for p in ranked)
+    spans = {p.kind: sum(q.score for q in group if q.kind == p.kind) for p in ranked}
+    return Passage(
+        start=min(p.start for p in group),
+        end=max(p.end for p in group),
+        kind=ranked[0].kind,
+        why=" ".join(whys[kind] for kind in order),
+        score=round(max(spans.values()), 2),
+    )
