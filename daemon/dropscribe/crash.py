@@ -24,6 +24,7 @@ POINTS = {
     "published": "every file is there, the journal does not know it",
     "committed": "the journal says done",
     "quarantined": "the record of a failure is written, the journal does not know it",
+    "adopted": "a journal made anew knows one more transcript of the outbox",
 }
 """Every point, and what is true there."""
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import backends, transcript
@@ -87,6 +88,9 @@ class Worker:
         """Return the bytes of memory it holds now, or None when nobody can tell."""
         command = ["ps", "-o", "rss=", "-p", str(self.pid)]
         try:
+            if sys.platform == "linux":  # no process of its own for each recording
+                pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+                return int(pages) * os.sysconf("SC_PAGE_SIZE")
             return 1024 * int(subprocess.run(command, capture_output=True, timeout=5, check=False).stdout)
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return None
@@ -112,7 +116,7 @@ class Worker:
                 try:
                     facts = json.loads(line)
                     event, job = facts.pop("event"), facts.pop("job")
-                except (ValueError, KeyError, AttributeError):
+                except (ValueError, KeyError, AttributeError, TypeError):
                     self._stderr.append(line.rstrip())  # a native library that wrote to a descriptor of its own
                     continue
                 self._post(Message(self, event, job, facts))

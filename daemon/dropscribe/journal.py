@@ -232,7 +232,7 @@ class Journal:
     def note(self, **values: str) -> None:
         """Write the daemon's own notes."""
         with self._transaction() as db:
-            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, _text(v)) for k, v in values.items()])
 
     def queue(self, key: bytes, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
         """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more."""
@@ -268,7 +268,7 @@ class Journal:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (key) DO UPDATE SET size = excluded.size, mtime_ns = excluded.mtime_ns, sha256 = NULL,"
                 " state = excluded.state, code = excluded.code, reason = excluded.reason, changed = excluded.changed",
-                (key, path, size, mtime_ns, State.WAITING, code, reason, now, now),
+                (key, path, size, mtime_ns, State.WAITING, code, _text(reason), now, now),
             )
         return old is None or (old["state"], old["code"]) != (State.WAITING, code)
 
@@ -296,7 +296,7 @@ class Journal:
             db.execute(
                 "UPDATE recordings SET state = ?, attempts = attempts - ?, code = ?, reason = ?,"
                 " changed = coalesce(?, seen), started = NULL WHERE id = ? AND state = ?",
-                (State.QUEUED, at_end is None, code, reason, at_end, recording, State.RUNNING),
+                (State.QUEUED, at_end is None, code, _text(reason), at_end, recording, State.RUNNING),
             )
 
     def checkpoint(
@@ -378,7 +378,7 @@ class Journal:
             )
             db.execute(
                 "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ? WHERE id = ?",
-                (State.FAILED, code, reason, now, recording),
+                (State.FAILED, code, _text(reason), now, recording),
             )
 
     def adopt(
@@ -399,6 +399,8 @@ class Journal:
         """
         path, result = os.fsencode(relative), f"{sha256}:{fingerprint}"
         with self._transaction() as db:
+            packed = zlib.compress(transcript.encode())
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (result, packed, now))
             row = db.execute(
                 "INSERT OR IGNORE INTO recordings"
                 " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed)"
@@ -407,8 +409,6 @@ class Journal:
             ).fetchone()
             if row is None:
                 return False
-            packed = zlib.compress(transcript.encode())
-            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (result, packed, now))
             db.execute("INSERT OR IGNORE INTO bases VALUES (?, ?)", (os.fsencode(outbox.fold(base)), row["id"]))
             db.executemany(
                 "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, NULL)",
@@ -440,3 +440,8 @@ class Journal:
                 " WHERE state = ?",
                 (State.QUEUED, State.RUNNING),
             ).rowcount
+
+
+def _text(told: str) -> str:
+    """Return a text as SQLite takes it: what names a file may hold bytes that are no UTF-8."""
+    return told.encode("utf-8", "replace").decode()

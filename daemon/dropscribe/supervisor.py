@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import queue
-import shlex
 import signal
 import sqlite3
 import tempfile
@@ -47,8 +46,12 @@ BACKOFF = (5.0, 300.0)
 """Seconds before the first and, doubling, between the last tries while something of the environment is wrong."""
 TICK = 1.0
 """Seconds between two looks at requests and deadlines."""
+MESSAGES = 100
+"""At most so many are taken before the next look: ten thousand files that settle at once must not stop the work."""
 _READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-icloud"})
 """Faults of the environment that concern one file: the others go on."""
+UNREAD = ""
+"""Stands for the digest of a file that is too large to be read at all."""
 
 
 class AlreadyRunningError(DropscribeError):
@@ -134,13 +137,24 @@ class Supervisor:
         self._log = structlog.get_logger()
         self._messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._stopping = ""
-        make_folders(settings)
-        self._locks = [
-            lock(settings.state / "daemon.lock", settings.state),
-            lock(inbox_lock(settings.inbox), settings.inbox),
-        ]
+        make_folders(settings, ["state"])
         self._inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
-        self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox, self._inbox)
+        self._locks: list[int] = []
+        try:
+            self._locks.append(lock(settings.state / "daemon.lock", settings.state))
+            self._locks.append(lock(inbox_lock(settings.inbox), settings.inbox))
+            self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox, self._inbox)
+        except (OSError, sqlite3.OperationalError) as error:
+            self._unlock()
+            msg = f"The state in {settings.state} cannot be opened: {error}."
+            raise DropscribeError(msg, "Look at the disk that holds it.") from None
+        except AlreadyRunningError:
+            self._unlock()
+            raise
+        # A folder that was used before and is gone is waited for, not made anew: its volume may not be there now.
+        used = {name: self._journal.meta(name) for name in ("inbox", "outbox")}
+        make_folders(settings, [name for name in used if used[name] != _readable(str(getattr(settings, name)))])
+        self._outbox_is_volume = self._journal.meta("outbox_volume") == _readable(str(settings.outbox))
         self._spool = settings.state / "spool"
         self._watcher = Watcher(self._inbox, settings.observer, lambda: self._messages.put(_Wake()))
         self._settler = Settler(settings.settle_seconds)
@@ -150,12 +164,14 @@ class Supervisor:
         self._digests: queue.SimpleQueue[tuple[str, Stat] | None] = queue.SimpleQueue()
         self._digesting: set[str] = set()
         self._worker: engine.Worker | None = None
+        self._worker_ready = False
         self._job: _Job | None = None
         self._idle_since = time.monotonic()
         self._next_scan = 0.0
         self._trouble: _Trouble | None = None
         self._inbox_trouble = ""
         self._paused = False
+        self._begun = False
         self._results = {"done": 0, "failed": 0}
         self._fingerprint = heal.fingerprint({name: getattr(settings, name) for name in engine.RESULT_OPTIONS})
 
@@ -168,7 +184,7 @@ class Supervisor:
 
     def run(self) -> Summary:
         """Work until stopped (or, with `once`, until nothing is left). Returns what was done."""
-        self._start()
+        threading.Thread(target=self._digest_files, daemon=True, name="digest").start()
         try:
             while not self._stopping:
                 self._tick()
@@ -176,15 +192,23 @@ class Supervisor:
                     break
                 with contextlib.suppress(queue.Empty):
                     self._handle(self._messages.get(timeout=self._sleep()))
-                    while not self._stopping:
+                    for _ in range(MESSAGES):
+                        if self._stopping:
+                            break
                         self._handle(self._messages.get_nowait())
+        except Exception:
+            # A fault of ours, or a journal damaged while open: the service starts us anew, and the start heals.
+            self._stopping = "crash"
+            self._log.exception("daemon.crashed")
+            raise
         finally:
             self._end()
         counts = self._journal_counts()
         trouble = self._trouble.error if self._trouble else None
         return Summary(self._results["done"], self._results["failed"], counts, trouble)
 
-    def _start(self) -> None:
+    def _begin(self) -> None:
+        """Tidy up after the last run. With the disk of the journal full this waits, as everything else does."""
         self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self._spool.iterdir():
             left.unlink(missing_ok=True)
@@ -196,8 +220,9 @@ class Supervisor:
         self._journal.note(
             pid=str(os.getpid()),
             started=str(time.time()),
-            inbox=str(self._settings.inbox),
-            outbox=str(self._settings.outbox),
+            inbox=_readable(str(self._settings.inbox)),
+            outbox=_readable(str(self._settings.outbox)),
+            inbox_trouble="",
             backend=line[0].name if line else "",
             backend_reason=line[0].reason if line else "no backend is installed",
             model=self._settings.model,
@@ -217,7 +242,7 @@ class Supervisor:
             temporary_files_removed=swept,
             once=self._once,
         )
-        threading.Thread(target=self._digest_files, daemon=True, name="digest").start()
+        self._begun = True
 
     def _rows_in(self, state: State) -> list[tuple[bytes, Stat, State]]:
         return [(key, found, s) for key, (found, s) in self._known.items() if s == state]
@@ -237,8 +262,11 @@ class Supervisor:
     def close(self) -> None:
         """Close the journal and let go of the locks."""
         self._journal.close()
-        for descriptor in self._locks:
-            os.close(descriptor)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
 
     def _journal_counts(self) -> int:
         counts = self._journal.counts()
@@ -264,6 +292,8 @@ class Supervisor:
     def _tick(self) -> None:
         """Do whatever is due. A fault of the environment is noted, waited out and tried again."""
         try:
+            if not self._begun:
+                self._begin()
             self._read_requests()
             self._take_hints()
             if time.monotonic() >= self._next_scan:
@@ -274,6 +304,7 @@ class Supervisor:
         except EnvironmentFaultError as error:
             self._wait_out(error)
         except sqlite3.OperationalError as error:
+            self._drop_job()  # it may not have reached the worker
             self._wait_out(self._journal_fault(error))
 
     def _handle(self, message: Any) -> None:
@@ -290,6 +321,10 @@ class Supervisor:
             self._wait_out(self._journal_fault(error))
 
     def _journal_fault(self, error: sqlite3.Error) -> EnvironmentFaultError:
+        if not (self._settings.state / "journal.sqlite3").exists():
+            # What was opened is no file any more, and waiting does not bring it back.
+            msg = f"The journal in {self._settings.state} was removed while it was used."
+            raise DropscribeError(msg, "Started again, the daemon makes a new one from the outbox.") from error
         return EnvironmentFaultError(
             "journal-unwritable",
             f"The journal cannot be written: {error}.",
@@ -311,9 +346,11 @@ class Supervisor:
     def _over(self) -> None:
         """Something worked: what was wrong is over."""
         if self._trouble is not None:
+            self._journal.note(trouble="")  # a journal that cannot be written is not over
+            if self._trouble.code.startswith("outbox-"):
+                outbox.sweep(self._settings.outbox)
             self._log.info("daemon.goes_on", code=self._trouble.code)
             self._trouble = None
-            self._journal.note(trouble="")
 
     # Requests of the command line
 
@@ -331,14 +368,15 @@ class Supervisor:
         except FileNotFoundError:
             return
         for name in names:
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
                 self._retry(json.loads((folder / name).read_bytes())["retry"])
-            (folder / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (folder / name).unlink()
 
     def _retry(self, wanted: str | None) -> None:
         """Queue a failed recording again, or all of them."""
         for recording in self._journal.all(State.FAILED):
-            if wanted is None or self._inbox.key(wanted) == recording.key:
+            if wanted is None or self._key(wanted) == recording.key:
                 self._journal.retry(recording.id, time.time())
                 self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
                 self._log.info("job.retried", **self._about(recording))
@@ -369,7 +407,7 @@ class Supervisor:
                 self._next_scan = started + min(every, POLL_SECONDS)
             seen = set()
             for relative, found in self._inbox.scan():
-                seen.add(self._inbox.key(relative))
+                seen.add(self._key(relative))
                 self._notice(relative, found, started)
         except EnvironmentFaultError as error:
             if self._inbox_trouble != error.code:
@@ -394,18 +432,28 @@ class Supervisor:
         """Let a file settle unless the journal knows it as it is."""
         if relative in self._digesting:
             return
-        known = self._known.get(self._inbox.key(relative))
+        known = self._known.get(self._key(relative))
+        if known is not None and known[1] == State.PUBLISHING:
+            return  # some of its files may be there: they become the journal's before newer ones replace them
         if known is None or known[0] != found or known[1] in {State.GONE, State.WAITING}:
             if relative not in self._settler and (known is None or known[0] != found):
                 self._log.info("inbox.seen", file=_readable(relative), bytes=found.size)
                 crash.reach("seen")
             self._settler.observe(relative, found, now)
 
+    def _key(self, relative: str) -> bytes:
+        """Return a file's key: its own spelling where it got that, also when the twin it was told from is gone."""
+        spelled = os.fsencode(relative)
+        return spelled if spelled in self._known else self._inbox.key(relative)
+
     def _settle(self) -> None:
         settled = self._settler.settled(self._inbox.look, time.monotonic())
         for relative, found in sorted(settled, key=lambda item: (item[1].mtime_ns, item[0])):  # oldest first
             self._digesting.add(relative)
-            self._digests.put((relative, found))
+            if self._too_large(found.size):
+                self._messages.put(_Digested(relative, found, UNREAD, None))  # reading it would take hours
+            else:
+                self._digests.put((relative, found))
 
     def _digest_files(self) -> None:
         """Thread: digest settled files, one after another, so that a large one does not stop the loop."""
@@ -422,7 +470,7 @@ class Supervisor:
         """A settled file was digested: queue it."""
         relative, found, now = message.relative, message.found, time.time()
         self._digesting.discard(relative)
-        key = self._inbox.key(relative)
+        key = self._key(relative)
         if isinstance(message.error, FileNotFoundError):
             return
         if message.error is not None:
@@ -449,6 +497,9 @@ class Supervisor:
         else:
             state = self._known[key][1] if key in self._known else State.DONE
             self._known[key] = (found, state)
+            if self._job is not None and self._job.recording.key == key:  # only its date is new
+                size, mtime_ns = found.size, found.mtime_ns
+                self._job.recording = dataclasses.replace(self._job.recording, size=size, mtime_ns=mtime_ns)
 
     # The worker
 
@@ -471,8 +522,9 @@ class Supervisor:
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
                 self._journal.note(engine="", phase="")
-            for left in self._spool.iterdir():
-                left.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may have been removed
+                for left in self._spool.iterdir():
+                    left.unlink()
 
     def _weigh(self, worker: engine.Worker) -> None:
         """Replace a worker that has grown too large: between recordings it costs one load of the model."""
@@ -493,12 +545,19 @@ class Supervisor:
         if self._job is not None or self._paused:
             return
         if self._trouble is not None:
-            if time.monotonic() < self._trouble.until:
+            back = self._trouble.code == "outbox-missing" and self._outbox_is_there()
+            if time.monotonic() < self._trouble.until and not back:
                 return
             self._journal.recover()  # a journal that failed may have left a recording marked as running
         self._check_outbox()
+        if self._trouble is not None and self._trouble.code == "outbox-missing":
+            self._over()
         for unpublished in self._journal.all(State.PUBLISHING, limit=1):
             self._publish(unpublished)
+            if (newer := self._inbox.look(str(unpublished.name))) is not None:
+                self._notice(str(unpublished.name), newer, time.monotonic())
+            return
+        if self._inbox_trouble:
             return
         recording = self._journal.claim(self._fingerprint, time.time())
         if recording is None:
@@ -509,17 +568,17 @@ class Supervisor:
         claimed = Stat(recording.size, recording.mtime_ns)
         self._known[recording.key] = (claimed, State.RUNNING)
         found = self._inbox.look(str(recording.name))
-        if found != claimed:
+        if found != claimed or (recording.sha256 == UNREAD and not self._too_large(recording.size)):
             self._lost(recording, found)
             return
-        most = self._settings.max_gigabytes * 1e9
-        if most and recording.size > most:
+        if self._too_large(recording.size):
             reason = f"It has {recording.size / 1e9:.1f} GB, more than the setting `max_gigabytes` allows."
             self._quarantine(recording, "too-large", f"{reason} Set it higher, then retry.")
             return
         if self._journal.result(recording.result) is not None:
             self._log.info("job.known", **self._about(recording))
             self._journal.reuse_result(recording.id, time.time())
+            self._known[recording.key] = (claimed, State.PUBLISHING)
             self._publish(self._journal.get(recording.id))
             return
         try:
@@ -528,7 +587,13 @@ class Supervisor:
             self._journal.release(recording.id)
             raise
         if self._worker is None:
-            self._worker = engine.Worker(self._messages.put, self._command)
+            try:
+                self._worker = engine.Worker(self._messages.put, self._command)
+            except OSError as error:
+                self._journal.release(recording.id)
+                why = f"The engine's process cannot be started: {error.strerror}."
+                raise EnvironmentFaultError("worker-refused", why, "`dropscribe doctor` looks closer.") from None
+            self._worker_ready = False
             self._log.info("worker.started", pid=self._worker.pid)
         now = time.monotonic()
         self._job = _Job(recording, begun=now, heard=now)
@@ -540,13 +605,26 @@ class Supervisor:
             recording.id,
             "transcribe",
             path=str(self._settings.inbox / recording.name),
-            spool=str(self._spool / f"{recording.id}.f32"),
+            spool=str(self._spool / f"{recording.id}-{self._worker.pid}.f32"),  # the last one may not have ended yet
             resume=resume,
             **request,
         )
 
+    def _too_large(self, size: int) -> bool:
+        most = self._settings.max_gigabytes * 1e9
+        return bool(most) and size > most
+
+    def _outbox_is_there(self) -> bool:
+        """Return whether the outbox can be used. Where a volume was mounted, its bare mount point is no outbox."""
+        if os.path.ismount(self._settings.outbox):
+            if not self._outbox_is_volume:
+                self._journal.note(outbox_volume=_readable(str(self._settings.outbox)))
+                self._outbox_is_volume = True
+            return True
+        return os.path.isdir(self._settings.outbox) and not self._outbox_is_volume  # noqa: PTH112 (it never raises)
+
     def _check_outbox(self) -> None:
-        if not self._settings.outbox.is_dir():
+        if not self._outbox_is_there():
             raise EnvironmentFaultError(
                 "outbox-missing",
                 f"The outbox {self._settings.outbox} is not there.",
@@ -559,9 +637,17 @@ class Supervisor:
         if message.event == "log":
             getattr(self._log, facts["level"], self._log.info)(facts["name"], **facts["facts"])
             return
+        if message.event == "ready":
+            self._worker_ready = True
+            return
         if message.event == "exit":
             self._worker = None
             self._log.warning("worker.died", pid=message.worker.pid, how=facts["how"], stderr=facts["stderr"][-2000:])
+            if job is not None and not self._worker_ready:  # no recording can have done that
+                self._job = None
+                self._journal.release(job.recording.id)
+                why = f"The engine's process ended at its start with {facts['how']}."
+                raise EnvironmentFaultError("worker-broken", why, "`dropscribe doctor` looks closer.")
             if job is not None:
                 self._job = None
                 self._engine_failed(job.recording, "worker-died", f"The engine's process ended with {facts['how']}.")
@@ -571,6 +657,13 @@ class Supervisor:
         job.heard = time.monotonic()
         match message.event:
             case "decoded":
+                found = self._inbox.look(str(job.recording.name))
+                if found != Stat(job.recording.size, job.recording.mtime_ns):
+                    # What was decoded may be another content: nothing made of it may be kept under this digest.
+                    self._job = None
+                    self._stop_worker("its recording changed")
+                    self._lost(job.recording, found)
+                    return
                 job.facts |= facts
                 self._log.info(
                     "job.decoded",
@@ -694,6 +787,11 @@ class Supervisor:
         """A claimed recording is no longer the file that had settled: let it settle again, or note that it left."""
         now, key = time.time(), recording.key
         old = Stat(recording.size, recording.mtime_ns)
+        if found is None and not os.path.isdir(self._inbox.root):  # noqa: PTH112 -- the inbox left with all of them
+            self._journal.release(recording.id)
+            self._known[key] = (old, State.QUEUED)
+            self._next_scan = 0.0
+            return
         reason = "The file is being changed." if found else "The file left the inbox."
         self._journal.wait(recording.key, recording.name, old.size, old.mtime_ns, "changing", reason, now)
         self._known[key] = (old, State.WAITING)
@@ -726,13 +824,17 @@ class Supervisor:
         )
         transcript = dataclasses.replace(transcript, source=source)
         contents = {name: formats.RENDERERS[name](transcript) for name in self._settings.formats}
-        base = self._journal.base(recording)
         known = self._journal.outputs(recording.id)
         crash.reach("rendered")
         try:
+            base = self._journal.base(recording)
             published = outbox.publish(self._settings.outbox, base, contents, known)
-            self._remove_failure(recording, known)
+            self._remove_failure(recording)
         except OSError as error:
+            if _refuses_name(error):
+                why = f"The outbox cannot hold files of this name: {error.strerror or error}."
+                self._quarantine(recording, "name-refused", f"{why} Give the recording another name.")
+                return
             raise _outbox_fault(self._settings.outbox, error) from None
         crash.reach("published")
         self._journal.done(recording.id, published, time.time())
@@ -749,22 +851,30 @@ class Supervisor:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _remove_failure(self, recording: Recording, known: dict[str, str]) -> None:
-        """Remove the record of an earlier failure, if it is as we wrote it."""
-        name = outbox.failure_path(recording.name)
-        path = self._settings.outbox / name
-        with contextlib.suppress(FileNotFoundError):
-            if name in known and hashlib.sha256(path.read_bytes()).hexdigest() == known[name]:
+    def _remove_failure(self, recording: Recording) -> None:
+        """Remove the record of an earlier failure if it is as we write it; the journal may not know of it."""
+        path = self._settings.outbox / outbox.failure_path(recording.name)
+        source = _readable(str(self._settings.inbox / recording.name))
+        try:
+            if outbox.is_failure_record(source, path.read_text(encoding="utf-8", errors="replace")):
                 path.unlink()
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError) and not _refuses_name(error):
+                raise
 
     # Failures
 
     def _failed(self, job: _Job, facts: dict[str, Any]) -> None:
         recording, code = job.recording, facts["code"]
         reason = f"{facts['message']} {facts['cure']}".strip()
+        if facts["fault"] == Fault.ENGINE:
+            # What failed once may have left the process in a bad state: the next try gets a new one.
+            self._stop_worker("engine failed")
+        found = self._inbox.look(str(recording.name))
+        if found != Stat(recording.size, recording.mtime_ns):  # it failed because it was being changed, or left
+            self._lost(recording, found)
+            return
         match Fault(facts["fault"]):
-            case Fault.RECORDING if code == "gone":
-                self._lost(recording, None)
             case Fault.RECORDING:
                 self._quarantine(recording, code, reason)
             case Fault.ENVIRONMENT if code in _READ_AGAIN:
@@ -779,8 +889,6 @@ class Supervisor:
                 self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
                 raise EnvironmentFaultError(code, facts["message"], facts["cure"])
             case Fault.ENGINE:
-                # What failed once may have left the process in a bad state: the next try gets a new one.
-                self._stop_worker("engine failed")
                 self._engine_failed(recording, code, reason, facts.get("detail", ""))
 
     def _engine_failed(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
@@ -803,18 +911,18 @@ class Supervisor:
     def _quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then note it."""
         name = outbox.failure_path(recording.name)
-        source = self._settings.inbox / recording.name
-        text = (
-            f"{_readable(recording.name.name)} could not be transcribed.\n\n"
-            f"What happened: {reason}\nReason code:   {code}\nRecording:     {_readable(str(source))}\n"
-            f"When:          {time.strftime('%Y-%m-%d %H:%M:%S %z')}\n\n"
-            "The recording is untouched. It is tried again when it changes, or with:\n"
-            f"    dropscribe retry {_readable(shlex.quote(str(source)))}\n"
-        )
-        data = text.encode("utf-8", "replace")
+        source = _readable(str(self._settings.inbox / recording.name))
+        when = time.strftime("%Y-%m-%d %H:%M:%S %z")
+        data = outbox.failure_record(source, code, reason, when).encode("utf-8", "replace")
         try:
             self._check_outbox()
-            outbox.write(self._settings.outbox / name, data)
+            try:
+                outbox.write(self._settings.outbox / name, data)
+            except OSError as error:
+                if not _refuses_name(error):
+                    raise
+                name = outbox.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
+                outbox.write(self._settings.outbox / name, data)
         except OSError as error:
             self._journal.release(recording.id, code, reason)
             raise _outbox_fault(self._settings.outbox, error) from None
@@ -850,12 +958,12 @@ REQUESTS = "requests"
 """Folder in the state folder into which the command line puts requests for the daemon."""
 
 
-def make_folders(settings: Settings) -> None:
-    """Make the inbox, the outbox and the state folder where they are missing.
+def make_folders(settings: Settings, names: Sequence[str] = ("inbox", "outbox", "state")) -> None:
+    """Make the inbox, the outbox and the state folder, or those that are named, where they are missing.
 
     Raises: DropscribeError naming the folder.
     """
-    for name in ("inbox", "outbox", "state"):
+    for name in names:
         folder: Path = getattr(settings, name)
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700 if name == "state" else 0o777)
@@ -911,6 +1019,16 @@ def handle_signals(supervisor: Supervisor) -> None:
     """Let SIGTERM and SIGINT end the loop, and SIGHUP too: a closed terminal is a stop, not a crash."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: supervisor.stop(signal.Signals(n).name))
+
+
+def _refuses_name(error: OSError) -> bool:
+    """Return whether a folder refused a name, which no waiting cures: too long, not its characters, a file's name."""
+    return isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError) or error.errno in {
+        errno.ENAMETOOLONG,
+        errno.EILSEQ,
+        errno.EINVAL,
+        errno.ELOOP,
+    }
 
 
 def _outbox_fault(folder: Path, error: OSError) -> EnvironmentFaultError:

@@ -5,7 +5,9 @@ usage: python tests/bench/overhead.py --model FOLDER --long FILE --short FILE [-
 Each round times, in turn, in this one run: faster-whisper called directly on the file (its own decoding, its own VAD,
 word times), and the daemon on the same bytes from the claim to the finished set of files, its model hot. A direct
 call runs in a process of its own with a hot model too. The ratio is what counts: absolute times are this machine's.
-Prints one line of JSON.
+
+The ratio holds our windows against the library's, too. `share_not_in_the_engine` is what the daemon adds to decoding,
+speech detection and transcription (pipes, journal, files), as a share of them. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -88,7 +90,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    ratios, daemon_s, direct_s, first = [], [], [], []
+    ratios, daemon_s, direct_s, first, own = [], [], [], [], []
     with tempfile.TemporaryDirectory() as name:
         daemon = Daemon(Path(name), arguments.model.absolute())
         direct = subprocess.Popen(
@@ -107,6 +109,8 @@ def main() -> None:
             events = daemon.drop(arguments.long, f"long{number}{arguments.long.suffix}", str(number).encode())
             daemon_s.append(clock(events["job.done"]) - clock(events["job.claimed"]))
             ratios.append(daemon_s[-1] / direct_s[-1])
+            timing = json.loads((daemon.folder / "outbox" / f"long{number}.json").read_text())["timing"]
+            own.append(daemon_s[-1] / (timing["decode_s"] + timing["transcribe_s"]) - 1)
             events = daemon.drop(arguments.short, f"short{number}{arguments.short.suffix}", str(number).encode())
             first.append(clock(events["job.done"]) - clock(events["inbox.settled"]))
         daemon.stop()
@@ -117,6 +121,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "cores": os.cpu_count(),
         "ratio_daemon_to_direct": [round(r, 3) for r in ratios],
+        "share_not_in_the_engine": [round(share, 4) for share in own],
         "median_ratio": round(statistics.median(ratios), 3),
         "direct_s": [round(s, 2) for s in direct_s],
         "daemon_s": [round(s, 2) for s in daemon_s],

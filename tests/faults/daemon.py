@@ -12,8 +12,9 @@ import functools
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "daemon"))
+HERE = Path(__file__).resolve().parent
+FAKE = [sys.executable, str(HERE / "fake_worker.py")]
+sys.path.insert(0, str(HERE.parents[1] / "daemon"))
 
 from dropscribe import cli, supervisor  # noqa: E402 (found by the line above)
 
@@ -22,7 +23,7 @@ def main() -> int:
     """Run the daemon until it is told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backoff", nargs=2, type=float, default=supervisor.BACKOFF)
-    parser.add_argument("--worker", nargs="+", default=[sys.executable, str(Path(__file__).parent / "fake_worker.py")])
+    parser.add_argument("--worker", nargs="+", default=FAKE)
     given = parser.parse_args()
     first, last = given.backoff
     supervisor.BACKOFF = (first, last)

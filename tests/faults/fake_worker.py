@@ -5,13 +5,14 @@ one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit
 `!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER` (obeys the order the first COUNT times this
 recording meets it, counted in the file named by FAKE_COUNTS).
 
-Three more variables: FAKE_WORK names a file that gets a line for each window that is done, FAKE_PACE the journal: a
-window is begun only when the one before it is written there, as if it took long; FAKE_START is an order obeyed at the
-start, before anything is said.
+More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
+is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
+recording is opened; FAKE_START is an order obeyed at the start, before anything is said.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import queue
@@ -25,7 +26,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "daemon"))
 
-from dropscribe import crash  # noqa: E402 (found by the line above)
+from dropscribe import crash
 
 
 def send(job: int, event: str, **facts: Any) -> None:
@@ -45,7 +46,9 @@ def obey(job: int, path: str, order: str) -> bool:
             while not (Path(os.environ["FAKE_GATES"]) / name).exists():
                 time.sleep(0.02)
         case ["!fail", fault, code]:
-            send(job, "failed", fault=fault, code=code, message=f"It failed: {code}.", cure="Do something.", detail="")
+            send(
+                job, "failed", fault=fault, code=code, message=f"It failed: {code}.", cure="Do something.", detail=""
+            )
             return True
         case ["!fail-by-name", fault, code]:
             send(job, "failed", fault=fault, code=code, message=f"{path} failed.", cure="Do something.")
@@ -75,14 +78,17 @@ def written_down(journal: str, job: int, window: int) -> bool:
     return row is not None and row[0] >= window
 
 
-def note_work(path: str, index: int, line: str) -> None:
+def note_work(path: str, index: int, lines: list[str]) -> None:
     if work := os.environ.get("FAKE_WORK"):
         with open(work, "a", encoding="utf-8") as file:  # noqa: PTH123 (one write, appended)
-            file.write(json.dumps([path, index, line]) + "\n")
+            digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+            file.write(json.dumps([path, index, digest]) + "\n")
 
 
 def transcribe(job: int, request: dict[str, Any]) -> None:
     path = request["path"]
+    if gate := os.environ.get("FAKE_READ"):
+        obey(job, path, f"!gate {gate}")
     try:
         lines = Path(path).read_text(errors="replace").splitlines()
     except FileNotFoundError:
@@ -117,7 +123,7 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
             time.sleep(0.01)
         if line.startswith("!") and obey(job, path, line):
             return
-        note_work(path, index, line)
+        note_work(path, index, lines)
         crash.reach("segment")
         text = {"id": 0, "start": float(index), "end": index + 1.0, "text": line, "words": []}
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
