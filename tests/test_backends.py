@@ -307,3 +307,11 @@ class TestOutcome:
         found = failed(error)
         assert isinstance(found, EngineFaultError)
         assert found.code == code
+
+
+@pytest.mark.parametrize("name", ["faster-whisper", "mlx"])
+def test_a_safe_load_is_on_the_cpu(name: str, request: pytest.FixtureRequest) -> None:
+    backend = backends.create(name)
+    loaded = backend.load(request.getfixturevalue("tiny_en_mlx" if name == "mlx" else "tiny_en"), safe=True)
+    assert loaded.device.startswith("cpu")
+    backend.close()

@@ -204,6 +204,7 @@ def test_an_engine_that_fails_twice_gets_a_third_try_in_a_fresh_process(house: H
     house.drop("one.wav", "Begin.", f"!until 2 {order}", "End.")
     assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert len(house.events("worker.started")) == 3
+    assert [e["device"] for e in house.events("model.loaded")] == ["cpu int8", "cpu int8", "safe"]
     text = (house.outbox / "one.txt").read_text()
     assert text.startswith("Begin.")
     assert text.endswith("End.\n")

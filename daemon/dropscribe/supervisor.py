@@ -586,6 +586,9 @@ class Supervisor:
         except EnvironmentFaultError:
             self._journal.release(recording.id)
             raise
+        last = recording.attempts >= ATTEMPTS
+        if last:  # alone in a fresh process, with the options that can go least wrong
+            self._stop_worker("a last attempt begins")
         if self._worker is None:
             try:
                 self._worker = engine.Worker(self._messages.put, self._command)
@@ -607,6 +610,7 @@ class Supervisor:
             path=str(self._settings.inbox / recording.name),
             spool=str(self._spool / f"{recording.id}-{self._worker.pid}.f32"),  # the last one may not have ended yet
             resume=resume,
+            safe=last,
             **request,
         )
 

@@ -105,7 +105,8 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
         recorded_at=None,
         warnings=[],
     )
-    facts = {"backend": "faster-whisper", "device": "cpu int8", "revision": None, "folder": "/fake"}
+    device = "safe" if request.get("safe") else "cpu int8"
+    facts = {"backend": "faster-whisper", "device": device, "revision": None, "folder": "/fake"}
     more = {"reason": "a fake", "multilingual": True, "model": "fake", "versions": {"fake": "1"}, "load_s": 0.01}
     send(job, "loaded", **facts, **more)
     plan = {

@@ -67,8 +67,10 @@ class Backend(Protocol):
 
     name: str
 
-    def load(self, folder: Path, *, threads: int = 0) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
         """Load the model in `folder` (this backend's own layout) and keep it. `threads` 0: the library decides.
+
+        `safe`: on the CPU, whatever else there is. It is for a recording on which the engine has failed before.
 
         Raises: EnvironmentFaultError `model-unusable` when the folder cannot be loaded.
         """

@@ -44,14 +44,14 @@ class FasterWhisper:
         self._model: Any = None
         self._encode: Any = None
 
-    def load(self, folder: Path, *, threads: int = 0) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
         """Load a CTranslate2 folder. See `Backend.load`."""
         self.close()
         missing = [name for name in _NEEDED if not (folder / name).is_file()]
         if missing:
             raise unusable(folder, f"{', '.join(missing)} not found")
         try:
-            model, device = _on_gpu(folder) or _on_cpu(folder, threads)
+            model, device = (None if safe else _on_gpu(folder)) or _on_cpu(folder, threads)
         except Exception as error:  # tokenizers raises plain Exception
             raise unusable(folder, error) from error
         self._model = model

@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
 _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit a process grew to 17 GB
 
+_DEVICE = mx.default_device()
+"""The GPU where there is one."""
+
 
 class MLX:
     """See `dropscribe.backends.Backend`. Greedy decoding, the thresholds of OpenAI's Whisper."""
@@ -56,11 +59,12 @@ class MLX:
         self._folder = ""
         self._half = True
 
-    def load(self, folder: Path, *, threads: int = 0) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
         """Load an MLX folder, float16 on a GPU and float32 on a CPU. See `Backend.load`."""
         del threads  # MLX has no such setting
         self.close()
         mx.set_cache_limit(_CACHE)
+        mx.set_default_device(mx.Device(mx.cpu) if safe else _DEVICE)
         gpu = mx.default_device().type == mx.gpu
         self._half = gpu  # on a CPU, MLX is several times slower in float16
         try:
