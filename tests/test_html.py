@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
@@ -176,7 +177,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     ):  # fmt: skip
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    # A BLAS that is preloaded for MLX ends Chromium's renderer.
+    environ = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER, env=environ))
     yield Page(driver)
     driver.quit()
 
