@@ -61,6 +61,7 @@ def test_a_flood_is_taken_in_whole_and_memory_stays(world: World) -> None:
     for number in range(FLOOD - 1):
         (world.inbox / f"{number:05}.wav").write_text(f"Number {number}.")
     most = world.until_done(FLOOD)
+    print(json.dumps({"flood": FLOOD, "MB_before": before // MEGABYTES, "MB_most": most // MEGABYTES}))
     check_all(world, FLOOD)
     # A hundred bytes of name, state and settling a file, and what the allocator keeps: 10 KB each is generous.
     assert most - before < 30 * MEGABYTES + FLOOD * 10_000, f"{before} grew to {most}"
@@ -108,6 +109,7 @@ def test_memory_is_flat_over_many_recordings(world: World) -> None:
         if number % 25 == 24:
             world.until_done(number + 1)
             sizes[number + 1] = world.resident()
+    print(json.dumps({"recordings": MANY, "MB_after": {n: round(s / MEGABYTES, 1) for n, s in sizes.items()}}))
     early, late = sizes[MANY // 5 // 25 * 25], sizes[MANY]
     assert late - early < 8 * MEGABYTES, json.dumps(sizes)
 

@@ -27,6 +27,7 @@ import jsonschema
 
 from dropscribe import formats, outbox
 from dropscribe.journal import Journal, Recording, State
+from dropscribe.supervisor import ATTEMPTS
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class World:
             "DROPSCRIBE_STATE": str(self.state),
             "DROPSCRIBE_LOGS": str(self.logs),
             "DROPSCRIBE_MODEL": "fake",
+            "DROPSCRIBE_FORMATS": ",".join(SUFFIXES),
             "DROPSCRIBE_SETTLE_SECONDS": "0.1",
             "DROPSCRIBE_SCAN_SECONDS": "1",
             "DROPSCRIBE_LOG_MEGABYTES": "1000",
@@ -287,6 +289,7 @@ class World:
             found += [f"{name!r}: {what}" for what in self._broken(name, claims.get(readable(name), []))]
         # A worker that opens a file just when another takes its place has worked on that one too early.
         often = 1 + self.disturbances + len(self.events("job.superseded"))
+        often += any(e["attempt"] == ATTEMPTS for e in self.events("job.claimed"))  # the last one begins anew
         done = collections.Counter(self.work())
         found += [f"{window} was done {times} times" for window, times in done.items() if times > often]
         return found
