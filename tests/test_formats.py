@@ -427,6 +427,7 @@ def by_speaker(made: Transcript) -> list[str]:
     return sorted(found.values())
 
 
+@pytest.mark.filterwarnings("ignore:codecs.open:DeprecationWarning")  # of the parser, from Python 3.14 on
 @given(named)
 def test_a_textgrid_keeps_every_letter_of_each_speaker(made: Transcript) -> None:
     tiers = read_textgrid(RENDERERS["TextGrid"](made))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,13 +12,18 @@ from dropscribe.inbox import Inbox
 from dropscribe.journal import Journal, JournalError, Recording, State
 from dropscribe.outbox import Published
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 TALK = PurePath("a/talk.m4a")
 key = Inbox(Path("/nowhere"), recursive=True, exclude=Path("/nowhere")).key
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal.sqlite3")
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal(tmp_path / "journal.sqlite3")
+    yield made
+    made.close()
 
 
 def queued(journal: Journal, name: PurePath = TALK, sha256: str = "aa", now: float = 1.0) -> Recording:
@@ -181,3 +187,4 @@ def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> N
     journal.close()
     again = Journal(tmp_path / "journal.sqlite3")
     assert (again.meta("model"), found(again).state) == ("base", State.QUEUED)
+    again.close()

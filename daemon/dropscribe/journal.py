@@ -128,6 +128,13 @@ class Journal:
         target = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
         self._db = sqlite3.connect(target, uri=True, timeout=10, isolation_level=None)
         self._db.row_factory = sqlite3.Row
+        try:
+            self._prepare(path, readonly=readonly)
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self, path: Path, *, readonly: bool) -> None:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             msg = f"The journal {path} was written by a newer version of Dropscribe."
