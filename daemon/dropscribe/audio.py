@@ -26,7 +26,7 @@ import av.logging
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE
-from dropscribe.errors import EnvironmentFaultError, RecordingFaultError
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError, RecordingFaultError
 from dropscribe.transcript import Notice
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ def decode(
         RecordingFaultError: `gone`, `not-a-file`, `empty`, `playlist`, `not-audio`, `no-audio`, `encrypted`,
             `no-samples`, `too-long`.
         EnvironmentFaultError: `folder-missing`, `permission-denied`, `read-failed`, `disk-full`, `spool-failed`.
+        EngineFaultError: `out-of-memory`.
     """
     with _open(path) as file:
         source = _Source(file, path)
@@ -449,7 +450,7 @@ def _refuse(source: _Source, error: Exception) -> NoReturn:
     if source.failed is not None:
         raise _read_failed(source.failed) from source.failed
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        raise EnvironmentFaultError("out-of-memory", "There is not enough memory to decode it.") from error
+        raise EngineFaultError("out-of-memory", "There is not enough memory to decode it.") from error
     raise RecordingFaultError(
         "not-audio",
         "It cannot be read as a recording: it is damaged, incomplete, or another kind of file.",
