@@ -175,8 +175,8 @@ def assemble(
     seconds = facts["plan_s"]
     for window in windows:
         seconds += window["seconds"]
-        segments += [transcript.segment_from_dict(s | {"id": 0}) for s in window["segments"]]
-    numbered = tuple(_numbered(i, s) for i, s in enumerate(segments))
+        segments += [transcript.segment_from_dict(s) for s in window["segments"]]
+    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(segments))
     notices = [transcript.Notice(**w) for w in facts["warnings"]]
     audio_s = facts["audio_s"]
     if not facts["speech_s"]:
@@ -205,7 +205,3 @@ def assemble(
         ),
         warnings=tuple(notices),
     )
-
-
-def _numbered(number: int, segment: transcript.Segment) -> transcript.Segment:
-    return dataclasses.replace(segment, id=number)

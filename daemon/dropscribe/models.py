@@ -37,7 +37,7 @@ from urllib.parse import quote
 
 import structlog
 
-from dropscribe import hub
+from dropscribe import hub, outbox
 from dropscribe.errors import EnvironmentFaultError, UsageError
 
 if TYPE_CHECKING:
@@ -830,16 +830,10 @@ def _made(name: str, target: _Found, source: str) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk itself; macOS's fsync only reaches the drive's memory."""
+    """Bring a file or a folder to the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        if sys.platform == "darwin":
-            try:
-                fcntl.fcntl(handle, fcntl.F_FULLFSYNC)
-            except OSError:  # not every file system has it
-                os.fsync(handle)
-        else:
-            os.fsync(handle)
+        outbox.sync(handle)
     finally:
         os.close(handle)
 
