@@ -205,6 +205,7 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
     daemon.until(lambda: daemon.events("job.claimed"))
     daemon.stop(signal.SIGKILL)
     daemon.until(lambda: not daemon.workers())
+    assert "the next start goes on" in daemon.command("why", str(daemon.inbox / "talk.flac")).stdout
     daemon.start()
     daemon.transcript("talk")
     assert daemon.events("daemon.started")[-1]["interrupted"] == 1

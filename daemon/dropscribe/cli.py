@@ -567,6 +567,8 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
             text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
+        case State.RUNNING if not supervisor.running(chosen.state):
+            text = "It was being transcribed when the daemon was killed; the next start goes on with it."
         case State.RUNNING:
             text = "It is being transcribed now: `dropscribe status` shows how far."
         case State.PUBLISHING:
