@@ -189,7 +189,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         )
         options = backends.Options(language=language, task=job["task"], prompt=job["prompt"] or None)
         started = time.monotonic()
-        for window, segments in backend.transcribe(decoded.samples, windows[done:], options):
+        for window, segments in backend.transcribe(decoded.samples, windows, options, done=done):
             seconds, started = time.monotonic() - started, time.monotonic()
             crash.reach("segment")
             channel.send(

@@ -81,13 +81,14 @@ class Backend(Protocol):
         ...
 
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """Yield each window, in order, with its segments: times in seconds of the whole recording.
+        """Yield each window but the first `done`, in order, with its segments: times in seconds of the recording.
 
         `audio` has shape (samples,), float32, 16 kHz; it may be a memory map: slice it, never copy it whole.
-        `options.language` is set. The result of a window depends on that window alone, never on its
-        neighbours or on when it is run, so that work can go on in the middle of a recording.
+        `options.language` is set. No text is carried from one window to the next, and what a window gives does
+        not depend on `done`: work can go on in the middle of a recording. So a backend that decodes several windows
+        at once forms its batches from the whole of `windows`.
         Segment ids are left at 0: whoever joins the windows numbers them.
         """
         ...

@@ -73,10 +73,10 @@ class FasterWhisper:
         return str(language), round(float(probability), 4)
 
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        for window in windows:
+        for window in windows[done:]:
             try:
                 yield window, shaped(window, self._window(audio, window, options))
             except (RuntimeError, ValueError, MemoryError) as error:

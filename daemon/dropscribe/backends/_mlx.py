@@ -95,11 +95,11 @@ class MLX:
         return str(language), round(float(probabilities[language]), 4)
 
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
         try:
-            for window in windows:
+            for window in windows[done:]:
                 try:
                     segments = shaped(window, self._window(audio, window, options))
                     mx.synchronize()  # errors of Metal may surface late: here, not after the window is published
