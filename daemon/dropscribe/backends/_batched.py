@@ -26,7 +26,7 @@ _LEAST_LOGPROB = -1.0
 _NO_SPEECH = 0.6
 
 _OPENING = "\"'“¿([{-"
-_CLOSING = "\"'.。,，!！?？:：”)]}、"
+_CLOSING = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 (as in the source)
 
 
 @dataclass(frozen=True, slots=True)
