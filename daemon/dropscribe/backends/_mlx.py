@@ -1,18 +1,17 @@
-"""The MLX engine: mlx-whisper on Apple Silicon, also on the CPU and CUDA builds of MLX for Linux.
+"""The MLX engine: mlx-whisper's model and tokenizer on Apple Silicon, also on MLX's CPU and CUDA builds for Linux.
 
 Guarantees: opens no network connection (the library's own loader, which may download, is not called); prints
-nothing; a window's result depends on that window alone: no text is carried over, and sampling is seeded by the
-window's index. What MLX holds beyond the model is given back after every recording.
+nothing; no text is carried from window to window, and sampling is seeded by the window's place. What MLX holds
+beyond the model is given back after every recording.
 
-The work is the library's `transcribe`. It would run the encoder once for every temperature tried and once more
-for the times of the words; `_Once` stands between, and runs it once for each stretch of audio.
+Windows are decoded in batches, greedily, without timestamp tokens: `_mlx_decoder` says how. The windows of a batch
+that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,15 @@ import numpy as np
 from mlx import nn
 from mlx.utils import tree_unflatten
 
-from dropscribe.backends import Loaded
-from dropscribe.backends._outcome import Raw, copied, failed, heard_enough, shaped, unusable
+from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends._batched import Draft, guarded, joined, raw
+from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules, by_piece
+from dropscribe.backends._outcome import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # numba warns of what it finds on some machines
-    import mlx_whisper
     import mlx_whisper.audio
-    import mlx_whisper.decoding
-    import mlx_whisper.transcribe  # the package hides this module behind the function of that name
+    import mlx_whisper.tokenizer
     import mlx_whisper.whisper
 
 if TYPE_CHECKING:
@@ -40,9 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.backends import Options, Window
+    from dropscribe.backends._outcome import Raw
     from dropscribe.transcript import Segment
 
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
+_LANGUAGE_SAMPLES = 30 * SAMPLE_RATE
+_PROMPT_TOKENS = 223  # what OpenAI's `decode` leaves room for
+_MOST_WINDOWS = 16
+_MEMORY_SHARE = 0.25  # of the device's memory, for one batch
 _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit a process grew to 17 GB
 
 _DEVICE = mx.default_device()
@@ -56,22 +60,28 @@ class MLX:
 
     def __init__(self) -> None:
         self._model: Any = None
-        self._folder = ""
-        self._half = True
+        self._decoder: Any = None
+        self._batch = 1
 
-    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load an MLX folder, float16 on a GPU and float32 on a CPU. See `Backend.load`."""
         del threads  # MLX has no such setting
         self.close()
         mx.set_cache_limit(_CACHE)
         mx.set_default_device(mx.Device(mx.cpu) if safe else _DEVICE)
         gpu = mx.default_device().type == mx.gpu
-        self._half = gpu  # on a CPU, MLX is several times slower in float16
+        dtype = mx.float16 if gpu else mx.float32  # on a CPU, MLX is several times slower in float16
+        if gpu:
+            mx.enable_compile()
+        else:
+            mx.disable_compile()  # it would need a C++ compiler on this machine, and take a minute
         try:
-            self._model = _read(folder, mx.float16 if gpu else mx.float32)
+            self._model = _read(folder, dtype)
+            filters = mlx_whisper.audio.mel_filters(self._model.dims.n_mels)
         except Exception as error:  # the library raises RuntimeError, ValueError, KeyError, TypeError, OSError
             raise unusable(folder, error) from error
-        self._folder = str(folder)
+        self._decoder = Decoder(self._model, filters, dtype)
+        self._batch = batch or _fitting(self._decoder.row_bytes())
         return Loaded(
             device="gpu float16" if gpu else "cpu float32",
             multilingual=bool(self._model.is_multilingual),
@@ -82,124 +92,133 @@ class MLX:
         """See `Backend.detect_language`. An `.en` model answers English."""
         if not self._model.is_multilingual:
             return "en", 1.0
-        samples = mlx_whisper.audio.N_SAMPLES
+        tokenizer = self._tokenizer("en", "transcribe")
         try:
-            mel = mlx_whisper.audio.log_mel_spectrogram(
-                copied(audio, 0, samples), n_mels=self._model.dims.n_mels, padding=samples
-            )
-            mel = mlx_whisper.audio.pad_or_trim(mel, mlx_whisper.audio.N_FRAMES, axis=-2)
-            _, probabilities = self._model.detect_language(mel.astype(mx.float16 if self._half else mx.float32))
+            features = self._decoder.features([copied(audio, 0, _LANGUAGE_SAMPLES)])
+            (heard,) = self._decoder.languages(features, tokenizer.sot, tokenizer.all_language_tokens)
         except (RuntimeError, ValueError, MemoryError) as error:
             raise failed(error) from error
-        language = max(probabilities, key=probabilities.get)
-        return str(language), round(float(probabilities[language]), 4)
+        best = int(heard.argmax())
+        return str(tokenizer.all_language_codes[best]), round(float(heard[best]), 4)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
         try:
-            for window in windows[done:]:
+            for first in range(done // self._batch * self._batch, len(windows), self._batch):
+                part = windows[first : first + self._batch]
                 try:
-                    segments = shaped(window, self._window(audio, window, options))
-                    mx.synchronize()  # errors of Metal may surface late: here, not after the window is published
+                    raws = self._decoded(audio, part, options)
+                    mx.synchronize()  # errors of Metal may surface late: here, not after the windows are published
                 except (RuntimeError, ValueError, MemoryError) as error:
                     raise failed(error) from error
-                yield window, segments
+                for place, (window, found) in enumerate(zip(part, raws, strict=True), first):
+                    if place >= done:
+                        yield window, shaped(window, found)
         finally:
             mx.clear_cache()
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._model = None
-        _hold(None, None)
+        self._model = self._decoder = None
         mx.clear_cache()
 
-    def _window(self, audio: NDArray[np.float32], window: Window, options: Options) -> list[Raw]:
-        mx.random.seed(window.index)
-        _hold(_Once(self._model), self._folder)
-        with warnings.catch_warnings():
-            # It warns that the times of translated words are rough.
-            warnings.simplefilter("ignore")
-            result = mlx_whisper.transcribe(
-                copied(audio, window.start, window.end),
-                path_or_hf_repo=self._folder,
-                verbose=None,
-                language=options.language if self._model.is_multilingual else "en",
-                task=options.task,
-                initial_prompt=options.prompt or None,
-                word_timestamps=True,
-                condition_on_previous_text=False,
-                compression_ratio_threshold=2.4,
-                logprob_threshold=-1.0,
-                no_speech_threshold=0.6,
-                fp16=self._half,
+    def _tokenizer(self, language: str | None, task: str) -> Any:
+        return mlx_whisper.tokenizer.get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
+        )
+
+    def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
+        tokenizer = self._tokenizer(options.language, options.task)
+        start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
+        prefix = np.concatenate([_prompt(tokenizer, options.prompt), start])
+        rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
+        sounds = [copied(audio, window.start, window.end) for window in windows]
+        memory = self._decoder.memory(self._decoder.features(sounds))
+
+        def decode(rows: Sequence[int], temperature: float) -> list[Draft]:
+            found = self._decoder.generate(
+                _rows(memory, rows, len(windows)),
+                np.tile(prefix, (len(rows), 1)),
+                rules,
+                temperature=temperature,
+                seeds=[10 * windows[row].index + round(5 * temperature) for row in rows],
             )
-        return [
-            Raw(
-                segment["start"],
-                segment["end"],
-                segment["text"],
-                [(w["word"], w["start"], w["end"], w["probability"]) for w in segment["words"]],
-                segment["avg_logprob"],
-                segment["compression_ratio"],
-                segment["no_speech_prob"],
-                segment["temperature"],
+            return [
+                Draft(
+                    each.tokens,
+                    tokenizer.decode(each.tokens),
+                    float(np.mean(each.logprobs)),
+                    each.no_speech_prob,
+                    temperature,
+                    np.exp(each.logprobs[: len(each.tokens)]).tolist(),
+                )
+                for each in found
+            ]
+
+        drafts = guarded(decode, len(windows))
+        spoken = [row for row, draft in enumerate(drafts) if draft.tokens and not draft.silent]
+        words: dict[int, list[tuple[str, float, float, float]]] = {}
+        if spoken:
+            times = self._decoder.times(
+                _rows(memory, spoken, len(windows)),
+                np.tile(start, (len(spoken), 1)),
+                [drafts[row].tokens for row in spoken],
+                tokenizer.eot,
+                [-(-len(sounds[row]) // HOP) for row in spoken],
             )
-            for segment in result["segments"]
-        ]
+            words = {row: _words(tokenizer, drafts[row], each) for row, each in zip(spoken, times, strict=True)}
+        return [raw(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
 
 
-class _Once:
-    """What `mlx_whisper.transcribe` takes for the model: the same, but it encodes each stretch of audio once."""
-
-    def __init__(self, model: Any) -> None:
-        self.dims = model.dims
-        self.is_multilingual = model.is_multilingual
-        self.num_languages = model.num_languages
-        self.alignment_heads = model.alignment_heads
-        self._model = model
-        self._mel: Any = None
-        self._features: Any = None
-        self._stretches = 0
-
-    def decode(self, mel: mx.array, options: Any) -> Any:
-        """Decode one stretch, shape (3000, mels), filled up with zeros. Higher temperatures bring the same array."""
-        if mel is not self._mel:
-            # What lies beyond the window is filled with zeros, which no sound gives in every mel band.
-            rest = int(mx.any(mel != 0, axis=-1).sum()) / mlx_whisper.audio.FRAMES_PER_SECOND
-            if heard_enough(self._stretches, rest):
-                return _silence(options)
-            self._stretches += 1
-            self._mel = mel
-            self._features = self._model.encoder(mel[None])
-            mx.eval(self._features)
-        return mlx_whisper.decoding.decode(self._model, self._features[0], options)
-
-    def forward_with_cross_qk(self, _mel: mx.array, tokens: mx.array) -> tuple[mx.array, list[mx.array]]:
-        """Return the decoder's logits and attention for the stretch decoded last."""
-        logits, _, cross_qk = self._model.decoder(tokens, self._features)
-        return logits, cross_qk
+def _fitting(row_bytes: int) -> int:
+    """Return how many windows to decode at once on this device."""
+    device = mx.device_info()
+    memory = int(device.get("max_recommended_working_set_size") or device.get("memory_size") or 0)
+    return max(1, min(_MOST_WINDOWS, int(_MEMORY_SHARE * memory) // row_bytes)) if memory else _MOST_WINDOWS
 
 
-def _silence(options: Any) -> Any:
-    """The result that makes `mlx_whisper.transcribe` step over a stretch without a trace."""
-    return mlx_whisper.decoding.DecodingResult(
-        audio_features=None,
-        language=options.language,
-        tokens=[],
-        text="",
-        avg_logprob=-np.inf,
-        no_speech_prob=1.0,
-        temperature=0.0,
-        compression_ratio=0.0,
-    )
+def _rows(memory: list[Any], rows: Sequence[int], count: int) -> list[Any]:
+    if len(rows) == count:
+        return memory
+    chosen = mx.array(list(rows))
+    return [(keys[chosen], values[chosen]) for keys, values in memory]
 
 
-def _hold(model: Any, folder: str | None) -> None:
-    """Put the model where `mlx_whisper.transcribe` looks for it before it would load one."""
-    holder = sys.modules["mlx_whisper.transcribe"].ModelHolder
-    holder.model, holder.model_path = model, folder
+def _prompt(tokenizer: Any, text: str | None) -> NDArray[np.int32]:
+    """Return the tokens of what comes before a transcript; none without a text."""
+    if not text or not text.strip():
+        return np.array([], np.int32)
+    tokens = tokenizer.encode(" " + text.strip())[-_PROMPT_TOKENS:]
+    return np.array([tokenizer.sot_prev, *tokens], np.int32)
+
+
+def _rules(tokenizer: Any, vocabulary: int, start: int) -> Rules:
+    """Return OpenAI's rules for a text without timestamps: no marks of sounds, no special tokens, not empty."""
+    never = {*tokenizer.non_speech_tokens, *range(tokenizer.eot + 1, vocabulary)}
+    always = np.zeros(vocabulary, np.float32)
+    always[sorted(never)] = -np.inf
+    first = always.copy()
+    first[[*tokenizer.encode(" "), tokenizer.eot]] = -np.inf
+    return Rules(mx.array(always), mx.array(first), start, tokenizer.no_speech, tokenizer.eot)
+
+
+def _words(tokenizer: Any, draft: Draft, times: NDArray[np.float64]) -> list[tuple[str, float, float, float]]:
+    """Return (word, start, end, probability) of each word of a draft, of whose tokens `times` are the edges."""
+    texts, pieces = tokenizer.split_to_word_tokens(draft.tokens)
+    edges = by_piece(times, pieces)
+    found = []
+    token = 0
+    sure = []
+    for piece in pieces:
+        sure.append(draft.probabilities[token : token + len(piece)])
+        token += len(piece)
+    for group in joined(texts):
+        mean = float(np.mean([p for index in group for p in sure[index]]))
+        text = "".join(texts[index] for index in group)
+        found.append((text, edges[group[0]][0], edges[group[-1]][1], mean))
+    return found
 
 
 def _read(folder: Path, dtype: mx.Dtype) -> Any:

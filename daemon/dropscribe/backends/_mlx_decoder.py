@@ -1,0 +1,437 @@
+"""Whisper on MLX for many windows at once: spectrogram, encoder, greedy decoding, and when each token was said.
+
+Guarantees: a row of a batch is computed from that row alone; every window is encoded once; nothing is read back from
+the device while a text grows, but for one flag a step that is two steps old, so the device never waits.
+
+It works on the modules and weights of `mlx_whisper.whisper.Whisper`, whose own `decode` reads every token back at
+each step and whose `find_alignment` encodes the window again. The attention that places the words is taken from one
+pass of the decoder over the finished texts, up to the last layer that has alignment heads, without the vocabulary.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+FRAMES = 3000
+"""Frames of 10 ms in a window of 30 s."""
+
+HOP = 160
+"""Samples of one frame."""
+
+_FFT = 400  # samples
+_TOKEN_SECONDS = 0.02  # one step of the encoder
+_MOST_TOKENS = 224  # half of Whisper's text context: what OpenAI's `decode` allows
+_LAG = 2  # steps that the flag which ends a batch is old when it is read
+_ATTENTION_BYTES = 256 << 20  # of one copy of the attention that is worked on at once
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One text that came of one window."""
+
+    tokens: list[int]
+    """Without special ones."""
+    logprobs: list[float]
+    """One a token, and that of the end if it was reached."""
+    no_speech_prob: float
+
+
+class Decoder:
+    """One model, ready for batches."""
+
+    def __init__(self, model: Any, filters: mx.array, dtype: mx.Dtype) -> None:
+        """Take a `mlx_whisper.whisper.Whisper` and its mel filters, shape (mels, 201)."""
+        self._model = model
+        self._filters = filters
+        self._dtype = dtype
+        self._heads: dict[int, list[int]] = {}
+        for layer, head in model.alignment_heads.tolist():
+            self._heads.setdefault(layer, []).append(head)
+        self._encode = mx.compile(self._encoder)
+        self._step = mx.compile(self._one)
+
+    def row_bytes(self) -> int:
+        """Return about how much memory one row of a batch takes at its widest, in bytes."""
+        dims, size = self._model.dims, self._dtype.size
+        cross = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_text_state * size
+        own = 4 * dims.n_text_layer * dims.n_text_ctx * dims.n_text_state * size  # twice: old and new
+        encoding = 16 * dims.n_audio_ctx * dims.n_audio_state * size
+        return int(cross + own + encoding + 8 * dims.n_vocab * 4)
+
+    def features(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
+        """Encode windows of samples, shape (samples,) each: shape (rows, 1500, state)."""
+        return self._encode(self.spectrogram(rows))
+
+    def spectrogram(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
+        """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), zero beyond its samples.
+
+        The formula is that of OpenAI's `log_mel_spectrogram`; the loudest point counted is the row's own.
+        """
+        longest = max(len(row) for row in rows)
+        width = min(FRAMES, -(-longest // HOP)) * HOP
+        samples = np.zeros((len(rows), width + _FFT), np.float32)
+        for place, row in zip(samples, rows, strict=True):
+            part = row[:width]
+            place[_FFT // 2 : _FFT // 2 + len(part)] = part
+            head = part[1 : _FFT // 2 + 1][::-1]
+            place[_FFT // 2 - len(head) : _FFT // 2] = head
+        frames = width // HOP
+        audio = mx.array(samples)
+        cut = mx.as_strided(audio, (len(rows), frames, _FFT), (width + _FFT, HOP, 1))
+        power = mx.square(mx.abs(mx.fft.rfft(cut * mx.array(_hann()))))
+        log = mx.log10(mx.maximum(power @ self._filters.T, 1e-10))
+        log = mx.maximum(log, log.max(axis=(1, 2), keepdims=True) - 8.0)
+        heard = mx.array(np.array([[[-(-len(row) // HOP)]] for row in rows]))
+        log = mx.where(mx.arange(frames)[None, :, None] < heard, (log + 4.0) / 4.0, 0.0)
+        return mx.pad(log, [(0, 0), (0, FRAMES - frames), (0, 0)]).astype(self._dtype)
+
+    def languages(self, features: mx.array, start: int, codes: Sequence[int]) -> NDArray[np.float32]:
+        """Return the probability of each language, shape (rows, len(codes)).
+
+        `start` is the token that begins a transcript, `codes` those of the languages.
+        """
+        tokens = mx.full((features.shape[0], 1), start, dtype=mx.int32)
+        hidden, _ = self._pass(tokens, self.memory(features))
+        logits = self._logits(hidden[:, -1:])[:, 0]
+        return np.array(mx.softmax(logits[:, mx.array(list(codes))], axis=-1))
+
+    def memory(self, features: mx.array) -> list[tuple[mx.array, mx.array]]:
+        """Return what every layer of the text decoder remembers of the sound: keys and values by head."""
+        heads = self._model.dims.n_text_head
+        return [
+            (_split(block.cross_attn.key(features), heads), _split(block.cross_attn.value(features), heads))
+            for block in self._model.decoder.blocks
+        ]
+
+    def generate(
+        self,
+        memory: list[tuple[mx.array, mx.array]],
+        prefix: NDArray[np.int32],
+        rules: Rules,
+        *,
+        temperature: float = 0.0,
+        seeds: Sequence[int] = (),
+    ) -> list[Decoded]:
+        """Decode every row.
+
+        Args:
+            memory: of `memory`.
+            prefix: Shape (rows, tokens): what stands before the text, the same length in each row.
+            rules: Which tokens may come.
+            temperature: 0 takes the likeliest token, more draws by chance.
+            seeds: One a row: equal seeds draw equal texts, whatever the other rows are.
+        """
+        rows, given = prefix.shape
+        length = given + _MOST_TOKENS
+        hidden, own = self._pass(mx.array(prefix), memory)
+        logits = self._logits(mx.stack([hidden[:, rules.start], hidden[:, -1]], axis=1))
+        silence = mx.softmax(logits[:, 0], axis=-1)[:, rules.no_speech]
+        state = [array for pair in own for array in pair]
+        state = [mx.pad(array, [(0, 0), (0, 0), (0, length - given), (0, 0)]) for array in state]
+        keys = [mx.random.split(mx.random.key(seed), _MOST_TOKENS) for seed in seeds]
+        flat = [array for pair in memory for array in pair]
+        scores = logits[:, 1] + rules.first
+        token, logprob = _taken(scores, temperature, keys, 0)
+        done = token == rules.end
+        tokens, logprobs, flags = [token], [logprob], [mx.all(done)]
+        for index in range(1, _MOST_TOKENS):
+            position = mx.array([given + index - 1])
+            scores, state = self._step(token, position, rules.always, state, flat)
+            token, logprob = _taken(scores, temperature, keys, index)
+            token = mx.where(done, rules.end, token)
+            done = done | (token == rules.end)
+            mx.async_eval(token, logprob, done, state)  # type: ignore[no-untyped-call]
+            tokens.append(token)
+            logprobs.append(logprob)
+            flags.append(mx.all(done))
+            if index >= _LAG and flags[index - _LAG].item():
+                break
+        table = np.array(mx.stack(tokens, axis=1))
+        weights = np.array(mx.stack(logprobs, axis=1))
+        silences = np.array(silence)
+        found = []
+        for row in range(rows):
+            ends = np.flatnonzero(table[row] == rules.end)
+            count = int(ends[0]) if len(ends) else table.shape[1]
+            found.append(
+                Decoded(table[row, :count].tolist(), weights[row, : count + 1].tolist(), float(silences[row]))
+            )
+        return found
+
+    def times(
+        self,
+        memory: list[tuple[mx.array, mx.array]],
+        prefix: NDArray[np.int32],
+        texts: Sequence[Sequence[int]],
+        end: int,
+        frames: Sequence[int],
+    ) -> list[NDArray[np.float64]]:
+        """Return for each row the seconds at which its tokens begin, and at last where the last one ends.
+
+        Args:
+            memory: of `memory`.
+            prefix: Shape (rows, tokens): what starts a transcript, without a prompt.
+            texts: The tokens of each row, without special ones.
+            end: The token that ends a text.
+            frames: Frames of 10 ms that each row's sound lasts.
+        """
+        rows, given = prefix.shape
+        width = max(len(text) for text in texts)
+        table = np.full((rows, given + width + 1), end, np.int32)
+        table[:, :given] = prefix
+        for row, text in zip(table, texts, strict=True):
+            row[given : given + len(text)] = text
+        seen = [min(FRAMES, count) // 2 for count in frames]
+        most = max(seen)
+        heads = sum(map(len, self._heads.values()))
+        at_once = max(1, _ATTENTION_BYTES // (heads * table.shape[1] * most * 4))
+        found: list[NDArray[np.float64]] = []
+        for first in range(0, rows, at_once):
+            part = slice(first, min(rows, first + at_once))
+            counts = [given + len(text) + 1 for text in texts[part]]
+            weights = self._attention(
+                mx.array(table[part]), [(k[part], v[part]) for k, v in memory], counts, seen[part]
+            )
+            # The query of a token asks for the one after it: from the last of the prefix to the last of the text.
+            matrices = np.array(weights[:, given - 1 : -1])
+            starts = _path(-matrices, [len(text) + 1 for text in texts[part]], seen[part])
+            found += [row * _TOKEN_SECONDS for row in starts]
+        return found
+
+    def _attention(
+        self, tokens: mx.array, memory: list[tuple[mx.array, mx.array]], counts: Sequence[int], seen: Sequence[int]
+    ) -> mx.array:
+        """Return how much each token looks at each 20 ms, mean of the alignment heads; shape (rows, tokens, frames).
+
+        As in OpenAI's `find_alignment`: softmax over the frames, normalised over the tokens, median of seven frames.
+        """
+        heads = self._model.dims.n_text_head
+        most = max(seen)
+        audible = mx.arange(most)[None, :] < mx.array(list(seen))[:, None]
+        counted = (mx.arange(tokens.shape[1])[None, :] < mx.array(list(counts))[:, None]).astype(mx.float32)
+        x = self._embedded(tokens, 0)
+        total: Any = 0.0
+        last = max(self._heads)
+        for layer, block in enumerate(self._model.decoder.blocks[: last + 1]):
+            x = x + self._itself(block, x)[0]
+            keys, values = memory[layer]
+            query = _split(block.cross_attn.query(block.cross_attn_ln(x)), heads)
+            if layer in self._heads:
+                chosen = mx.array(self._heads[layer])
+                scale = query.shape[-1] ** -0.5
+                near = (query[:, chosen] * scale) @ keys[:, chosen, :most].swapaxes(-1, -2)
+                total = total + _sharpened(near.astype(mx.float32), audible, counted)
+            if layer < last:
+                x = x + block.cross_attn.out(_attended(query, keys, values))
+                x = x + _mlp(block, x)
+        return mx.divide(total, sum(map(len, self._heads.values())))
+
+    def _encoder(self, mel: mx.array) -> mx.array:
+        encoder, heads = self._model.encoder, self._model.dims.n_audio_head
+        x = nn.gelu(encoder.conv1(mel))
+        x = nn.gelu(encoder.conv2(x))
+        x = x + encoder._positional_embedding  # noqa: SLF001 (it has no other name)
+        for block in encoder.blocks:
+            y = block.attn_ln(x)
+            attn = block.attn
+            x = x + attn.out(
+                _attended(_split(attn.query(y), heads), _split(attn.key(y), heads), _split(attn.value(y), heads))
+            )
+            x = x + _mlp(block, x)
+        return encoder.ln_post(x)  # type: ignore[no-any-return]
+
+    def _embedded(self, tokens: mx.array, first: mx.array | int) -> mx.array:
+        decoder = self._model.decoder
+        places = mx.arange(tokens.shape[1]) + first
+        return decoder.token_embedding(tokens) + decoder.positional_embedding[places].astype(self._dtype)  # type: ignore[no-any-return]
+
+    def _itself(self, block: Any, x: mx.array) -> tuple[mx.array, tuple[mx.array, mx.array]]:
+        """Return what a block's tokens take from those before them, and the keys and values."""
+        heads, attn = self._model.dims.n_text_head, block.attn
+        y = block.attn_ln(x)
+        keys, values = _split(attn.key(y), heads), _split(attn.value(y), heads)
+        return attn.out(_attended(_split(attn.query(y), heads), keys, values, "causal")), (keys, values)
+
+    def _pass(
+        self, tokens: mx.array, memory: list[tuple[mx.array, mx.array]]
+    ) -> tuple[mx.array, list[tuple[mx.array, mx.array]]]:
+        """Run the decoder over whole texts; return its states, shape (rows, tokens, state), and keys and values."""
+        x = self._embedded(tokens, 0)
+        own = []
+        for block, (keys, values) in zip(self._model.decoder.blocks, memory, strict=True):
+            y, pair = self._itself(block, x)
+            own.append(pair)
+            x = x + y
+            query = _split(block.cross_attn.query(block.cross_attn_ln(x)), self._model.dims.n_text_head)
+            x = x + block.cross_attn.out(_attended(query, keys, values))
+            x = x + _mlp(block, x)
+        return x, own
+
+    def _one(
+        self, token: mx.array, position: mx.array, mask: mx.array, state: list[mx.array], memory: list[mx.array]
+    ) -> tuple[mx.array, list[mx.array]]:
+        """One step: from the token at `position` of each row to the scores of the next, shape (rows, vocabulary)."""
+        heads = self._model.dims.n_text_head
+        x = self._embedded(token[:, None], position)
+        before = (mx.arange(state[0].shape[2]) <= position)[None, None, None]
+        after = []
+        for layer, block in enumerate(self._model.decoder.blocks):
+            attn = block.attn
+            y = block.attn_ln(x)
+            keys = mx.slice_update(state[2 * layer], _split(attn.key(y), heads), position, (2,))
+            values = mx.slice_update(state[2 * layer + 1], _split(attn.value(y), heads), position, (2,))
+            after += [keys, values]
+            x = x + attn.out(_attended(_split(attn.query(y), heads), keys, values, before))
+            query = _split(block.cross_attn.query(block.cross_attn_ln(x)), heads)
+            x = x + block.cross_attn.out(_attended(query, memory[2 * layer], memory[2 * layer + 1]))
+            x = x + _mlp(block, x)
+        return self._logits(x)[:, 0] + mask, after
+
+    def _logits(self, hidden: mx.array) -> mx.array:
+        decoder = self._model.decoder
+        return decoder.token_embedding.as_linear(decoder.ln(hidden)).astype(mx.float32)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which tokens may come; masks are added to the scores, shape (vocabulary,)."""
+
+    always: mx.array
+    first: mx.array
+    """For the first token of a text."""
+    start: int
+    """Where in the prefix the transcript starts: there the model tells whether anybody speaks."""
+    no_speech: int
+    """The token that says that nobody does."""
+    end: int
+    """The token that ends a text."""
+
+
+@functools.cache
+def _hann() -> NDArray[np.float32]:
+    return np.hanning(_FFT + 1)[:-1].astype(np.float32)
+
+
+def _split(x: mx.array, heads: int) -> mx.array:
+    """(rows, length, state) -> (rows, heads, length, state / heads)."""
+    return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+
+def _attended(query: mx.array, keys: mx.array, values: mx.array, mask: Any = None) -> mx.array:
+    """Attention of every head, joined again: (rows, length, state)."""
+    scale = query.shape[-1] ** -0.5
+    found = mx.fast.scaled_dot_product_attention(query, keys, values, scale=scale, mask=mask)
+    return found.transpose(0, 2, 1, 3).reshape(query.shape[0], query.shape[2], -1)
+
+
+def _mlp(block: Any, x: mx.array) -> mx.array:
+    return block.mlp2(nn.gelu(block.mlp1(block.mlp_ln(x))))  # type: ignore[no-any-return]
+
+
+def _taken(scores: mx.array, temperature: float, keys: Sequence[mx.array], index: int) -> tuple[mx.array, mx.array]:
+    """Return each row's next token and the logarithm of its probability."""
+    if temperature == 0:
+        return _likeliest(scores)
+    chance = [mx.random.gumbel(scores.shape[1:], key=key[index]) for key in keys]
+    token = mx.argmax(scores / temperature + mx.stack(chance), axis=-1)
+    return token, _logprob(scores, token)
+
+
+@mx.compile
+def _likeliest(scores: mx.array) -> tuple[mx.array, mx.array]:
+    token = mx.argmax(scores, axis=-1)
+    return token, scores.max(axis=-1) - mx.logsumexp(scores, axis=-1)
+
+
+def _logprob(scores: mx.array, token: mx.array) -> mx.array:
+    chosen = mx.take_along_axis(scores, token[:, None], axis=-1)[:, 0]
+    return chosen - mx.logsumexp(scores, axis=-1)
+
+
+@mx.compile
+def _sharpened(near: mx.array, audible: mx.array, counted: mx.array) -> mx.array:
+    """(rows, heads, tokens, frames) -> (rows, tokens, frames), summed over the heads."""
+    weights = mx.softmax(mx.where(audible[:, None, None], near, -mx.inf), axis=-1)
+    count = counted.sum(axis=1)[:, None, None, None]
+    kept = counted[:, None, :, None]
+    mean = (weights * kept).sum(axis=2, keepdims=True) / count
+    spread = mx.sqrt((mx.square(weights - mean) * kept).sum(axis=2, keepdims=True) / count)
+    normal = mx.where(audible[:, None, None], (weights - mean) / mx.maximum(spread, 1e-10), 0.0)
+    return _median(normal).sum(axis=1)
+
+
+def _median(x: mx.array) -> mx.array:
+    """Median of seven neighbours along the last axis, which is mirrored at its ends.
+
+    By comparisons alone, an exchange sort of seven: they make one kernel, where sorting would need seven copies.
+    """
+    reach = 3
+    if x.shape[-1] <= reach:
+        return x
+    wide = mx.concatenate([x[..., 1 : reach + 1][..., ::-1], x, x[..., -reach - 1 : -1][..., ::-1]], axis=-1)
+    seven = [wide[..., k : k + x.shape[-1]] for k in range(2 * reach + 1)]
+    for low, high in _EXCHANGES:
+        seven[low], seven[high] = mx.minimum(seven[low], seven[high]), mx.maximum(seven[low], seven[high])
+    return seven[reach]
+
+
+_EXCHANGES = tuple(
+    (low, low + 1) for turn in range(7) for low in range(turn % 2, 6, 2)
+)  # odd-even transposition sort: seven turns sort seven values
+
+
+def _path(costs: NDArray[np.float32], lengths: Sequence[int], widths: Sequence[int]) -> list[NDArray[np.float64]]:
+    """Return for each row the frame at which the cheapest way through its matrix enters each token.
+
+    Dynamic time warping as in OpenAI's `dtw`: a step goes one token on, one frame on, or both. A token that begins
+    at frame k and lasts to j costs the sum of its frames, so the least cost of ending at j is found with one
+    running sum and one running minimum, for all frames and rows at once.
+
+    Args:
+        costs: Shape (rows, tokens, frames).
+        lengths: Tokens of each row that count.
+        widths: Frames of each row that count.
+    """
+    rows, tokens, frames = costs.shape
+    least = np.empty((tokens, rows, frames))  # cost of the way up to each token when it ends at each frame
+    enters = np.empty((tokens, rows, frames))
+    for token in range(tokens):
+        if token == 0:
+            enter = np.full((rows, frames), np.inf)
+            enter[:, 0] = 0.0
+        else:
+            enter = least[token - 1].copy()  # the token before ends in the same frame
+            np.minimum(enter[:, 1:], least[token - 1, :, :-1], out=enter[:, 1:])  # or in the frame before
+        total = np.cumsum(costs[:, token], axis=1, dtype=np.float64)
+        enter[:, 1:] -= total[:, :-1]
+        enters[token] = enter
+        np.add(total, np.minimum.accumulate(enter, axis=1), out=least[token])
+    found = []
+    for row, (length, width) in enumerate(zip(lengths, widths, strict=True)):
+        starts = np.zeros(length)
+        last = width - 1
+        for token in range(length - 1, 0, -1):
+            start = int(np.argmin(enters[token, row, : last + 1]))
+            starts[token] = start
+            before = least[token - 1, row]
+            last = start - 1 if start > 0 and before[start - 1] <= before[start] else start
+        found.append(starts)
+    return found
+
+
+def by_piece(times: NDArray[np.float64], pieces: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+    """Return (start, end) in seconds of each piece of a text, a piece being the tokens it is made of."""
+    edges = [0, *itertools.accumulate(len(piece) for piece in pieces)]
+    return [(float(times[a]), float(times[b])) for a, b in itertools.pairwise(edges)]
