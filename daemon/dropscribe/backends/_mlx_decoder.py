@@ -75,9 +75,10 @@ class Decoder:
         return self._encode(self.spectrogram(rows))
 
     def spectrogram(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
-        """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), zero beyond its samples.
+        """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), silent beyond its samples.
 
-        The formula is that of OpenAI's `log_mel_spectrogram`; the loudest point counted is the row's own.
+        The formula is that of OpenAI's `log_mel_spectrogram` of a row filled up with zeros. (Its `transcribe` fills
+        up the spectrogram with zeros instead, which is no silence: the errors grow by half.)
         """
         longest = max(len(row) for row in rows)
         width = min(FRAMES, -(-longest // HOP)) * HOP
@@ -92,10 +93,9 @@ class Decoder:
         cut = mx.as_strided(audio, (len(rows), frames, _FFT), (width + _FFT, HOP, 1))
         power = mx.square(mx.abs(mx.fft.rfft(cut * mx.array(_hann()))))
         log = mx.log10(mx.maximum(power @ self._filters.T, 1e-10))
-        log = mx.maximum(log, log.max(axis=(1, 2), keepdims=True) - 8.0)
-        heard = mx.array(np.array([[[-(-len(row) // HOP)]] for row in rows]))
-        log = mx.where(mx.arange(frames)[None, :, None] < heard, (log + 4.0) / 4.0, 0.0)
-        return mx.pad(log, [(0, 0), (0, FRAMES - frames), (0, 0)]).astype(self._dtype)
+        floor = mx.maximum(log.max(axis=(1, 2), keepdims=True) - 8.0, -10.0)
+        rest = mx.broadcast_to(floor, (len(rows), FRAMES - frames, log.shape[2]))
+        return ((mx.concatenate([mx.maximum(log, floor), rest], axis=1) + 4.0) / 4.0).astype(self._dtype)
 
     def languages(self, features: mx.array, start: int, codes: Sequence[int]) -> NDArray[np.float32]:
         """Return the probability of each language, shape (rows, len(codes)).
