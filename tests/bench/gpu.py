@@ -14,6 +14,7 @@ apart where onnxruntime is. The peer is `mlx_whisper.transcribe` with its defaul
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -106,14 +107,15 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
         seconds = len(samples) / backends.SAMPLE_RATE
 
         def peer(*, words: bool, samples: Any = samples, language: str = language) -> Any:
-            return mlx_whisper.transcribe(
+            heard = mlx_whisper.transcribe(
                 samples, path_or_hf_repo=str(model), language=language, word_timestamps=words, verbose=None
             )
+            return heard["segments"]
 
         ways: dict[str, Callable[[], Any]] = {
-            "dropscribe": lambda s=samples, p=spans, g=language: ours(engine, s, p, g),
-            "mlx-whisper, words": lambda peer=peer: peer(words=True)["segments"],
-            "mlx-whisper": lambda peer=peer: peer(words=False)["segments"],
+            "dropscribe": functools.partial(ours, engine, samples, spans, language),
+            "mlx-whisper, words": functools.partial(peer, words=True),
+            "mlx-whisper": functools.partial(peer, words=False),
         }
         times: dict[str, list[float]] = {way: [] for way in ways}
         peaks: dict[str, int] = {}
@@ -133,8 +135,8 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
             row = {"set": name, "way": way, "audio_s": seconds, "seconds": each, "peak_mb": peaks[way] / 1e6}
             print(name, way, [round(t, 3) for t in each], f"{seconds / took:.0f}x", row["peak_mb"], flush=True)
             rows.append(row | {"segments": results[way]})
-    head = {"device": str(mx.device_info()), "model": model.name, "load_s": load_s, "batch": engine._batch}
-    (out / "run.json").write_text(json.dumps(head | {"rows": rows}, default=float))
+        head = {"device": str(mx.device_info()), "model": model.name, "load_s": load_s, "batch": engine._batch}
+        (out / "run.json").write_text(json.dumps(head | {"rows": rows}, default=float))
 
 
 def shape(out: Path) -> None:
@@ -166,9 +168,7 @@ def shape(out: Path) -> None:
 
     def batched(rows: int) -> dict[str, float]:
         mx.reset_peak_memory()
-        mel = decoder.spectrogram([noise] * rows)
-        mx.eval(mel)
-        encode_s, memory = timed(lambda: evaluated(decoder.memory(decoder._encode(mel))))
+        encode_s, memory = timed(lambda: evaluated(decoder.memory(decoder.features([noise] * rows))))
         decode_s, found = timed(lambda: decoder.generate(memory, np.tile(prefix, (rows, 1)), rules))
         texts = [each.tokens[:100] for each in found]
         times_s, _ = timed(lambda: decoder.times(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows))
@@ -217,7 +217,7 @@ def score(out: Path, folder: Path) -> None:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             json.dump({"segments": row["segments"]}, file)
             file.flush()
-            command = [sys.executable, folder / "score.py", folder / f"{row['set']}.json", file.name]
+            command = [sys.executable, str(folder / "score.py"), str(folder / f"{row['set']}.json"), file.name]
             s = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
         print(
             f"| {row['set']} | {row['way']} | {row['audio_s'] / statistics.median(row['seconds']):.0f} "

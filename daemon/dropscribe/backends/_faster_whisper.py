@@ -108,9 +108,7 @@ class FasterWhisper:
 class _Batch:
     """Some windows that are encoded at once."""
 
-    def __init__(
-        self, model: Any, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
-    ) -> None:
+    def __init__(self, model: Any, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> None:
         self._model = model
         self._windows = windows
         self._tokenizer = Tokenizer(
@@ -184,9 +182,7 @@ class _Batch:
         """Return the words with their times from the decoder's attention, seconds from the start of the window."""
         if draft.silent or not draft.tokens:
             return []
-        (pieces,) = self._model.find_alignment(
-            self._tokenizer, [draft.tokens], self._alone(row), [self._frames[row]]
-        )
+        (pieces,) = self._model.find_alignment(self._tokenizer, [draft.tokens], self._alone(row), [self._frames[row]])
         return merged([(p["word"], float(p["start"]), float(p["end"]), float(p["probability"])) for p in pieces])
 
     def _alone(self, row: int) -> Any:

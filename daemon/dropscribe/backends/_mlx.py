@@ -11,6 +11,7 @@ that trip a guard are decoded again at rising temperatures, from the sound that 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import warnings
 from importlib.metadata import version
@@ -22,8 +23,8 @@ from mlx import nn
 from mlx.utils import tree_unflatten
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
-from dropscribe.backends._batched import Draft, guarded, joined, raw
-from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules, by_piece
+from dropscribe.backends._batched import Draft, guarded, merged, raw
+from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
@@ -175,7 +176,8 @@ class MLX:
 def _fitting(row_bytes: int) -> int:
     """Return how many windows to decode at once on this device."""
     device = mx.device_info()
-    memory = int(device.get("max_recommended_working_set_size") or device.get("memory_size") or 0)
+    names = ("max_recommended_working_set_size", "total_memory")  # Metal's, CUDA's; a CPU has neither
+    memory = next((int(device[name]) for name in names if device.get(name)), 0)
     return max(1, min(_MOST_WINDOWS, int(_MEMORY_SHARE * memory) // row_bytes)) if memory else _MOST_WINDOWS
 
 
@@ -207,18 +209,13 @@ def _rules(tokenizer: Any, vocabulary: int, start: int) -> Rules:
 def _words(tokenizer: Any, draft: Draft, times: NDArray[np.float64]) -> list[tuple[str, float, float, float]]:
     """Return (word, start, end, probability) of each word of a draft, of whose tokens `times` are the edges."""
     texts, pieces = tokenizer.split_to_word_tokens(draft.tokens)
-    edges = by_piece(times, pieces)
-    found = []
-    token = 0
-    sure = []
-    for piece in pieces:
-        sure.append(draft.probabilities[token : token + len(piece)])
-        token += len(piece)
-    for group in joined(texts):
-        mean = float(np.mean([p for index in group for p in sure[index]]))
-        text = "".join(texts[index] for index in group)
-        found.append((text, edges[group[0]][0], edges[group[-1]][1], mean))
-    return found
+    edges = [0, *itertools.accumulate(map(len, pieces))]
+    return merged(
+        [
+            (text, float(times[first]), float(times[last]), float(np.mean(draft.probabilities[first:last])))
+            for text, (first, last) in zip(texts, itertools.pairwise(edges), strict=True)
+        ]
+    )
 
 
 def _read(folder: Path, dtype: mx.Dtype) -> Any:

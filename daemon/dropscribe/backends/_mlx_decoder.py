@@ -11,7 +11,6 @@ pass of the decoder over the finished texts, up to the last layer that has align
 from __future__ import annotations
 
 import functools
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,8 @@ _FFT = 400  # samples
 _TOKEN_SECONDS = 0.02  # one step of the encoder
 _MOST_TOKENS = 224  # half of Whisper's text context: what OpenAI's `decode` allows
 _LAG = 2  # steps that the flag which ends a batch is old when it is read
-_ATTENTION_BYTES = 256 << 20  # of one copy of the attention that is worked on at once
+_ATTENTION_BYTES = 256 << 20  # of one copy of the text's attention that is worked on at once
+_ENCODING_BYTES = 1 << 30  # of the encoder's attention in one layer, in half and in single precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,23 @@ class Decoder:
     def row_bytes(self) -> int:
         """Return about how much memory one row of a batch takes at its widest, in bytes."""
         dims, size = self._model.dims, self._dtype.size
-        cross = 2 * dims.n_text_layer * dims.n_audio_ctx * dims.n_text_state * size
-        own = 4 * dims.n_text_layer * dims.n_text_ctx * dims.n_text_state * size  # twice: old and new
-        encoding = 16 * dims.n_audio_ctx * dims.n_audio_state * size
-        return int(cross + own + encoding + 8 * dims.n_vocab * 4)
+        sound = (2 * dims.n_text_layer + 1) * dims.n_audio_ctx * dims.n_text_state * size
+        text = 4 * dims.n_text_layer * dims.n_text_ctx * dims.n_text_state * size  # old and new while a step runs
+        return int(sound + text + 8 * dims.n_vocab * 4)
 
     def features(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
-        """Encode windows of samples, shape (samples,) each: shape (rows, 1500, state)."""
-        return self._encode(self.spectrogram(rows))
+        """Encode windows of samples, shape (samples,) each: shape (rows, 1500, state).
+
+        A few at a time: more make the encoder no faster, but it holds the attention of all of them at once where
+        MLX has no fused kernel for it.
+        """
+        dims = self._model.dims
+        at_once = max(1, _ENCODING_BYTES // (dims.n_audio_head * dims.n_audio_ctx**2 * 6))
+        parts = []
+        for first in range(0, len(rows), at_once):
+            parts.append(self._encode(self.spectrogram(rows[first : first + at_once])))
+            mx.eval(parts[-1])
+        return mx.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def spectrogram(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
         """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), silent beyond its samples.
@@ -133,8 +142,15 @@ class Decoder:
             temperature: 0 takes the likeliest token, more draws by chance.
             seeds: One a row: equal seeds draw equal texts, whatever the other rows are.
         """
+        if len(prefix) == 1:
+            # One row alone takes other kernels, which round otherwise: a text would depend on the rows beside it.
+            pair = [(mx.concatenate([keys, keys]), mx.concatenate([values, values])) for keys, values in memory]
+            return self.generate(
+                pair, np.tile(prefix, (2, 1)), rules, temperature=temperature, seeds=[*seeds, *seeds]
+            )[:1]
         rows, given = prefix.shape
-        length = given + _MOST_TOKENS
+        most = min(_MOST_TOKENS, self._model.dims.n_text_ctx - given)
+        length = given + most
         hidden, own = self._pass(mx.array(prefix), memory)
         logits = self._logits(mx.stack([hidden[:, rules.start], hidden[:, -1]], axis=1))
         silence = mx.softmax(logits[:, 0], axis=-1)[:, rules.no_speech]
@@ -146,7 +162,7 @@ class Decoder:
         token, logprob = _taken(scores, temperature, keys, 0)
         done = token == rules.end
         tokens, logprobs, flags = [token], [logprob], [mx.all(done)]
-        for index in range(1, _MOST_TOKENS):
+        for index in range(1, most):
             position = mx.array([given + index - 1])
             scores, state = self._step(token, position, rules.always, state, flat)
             token, logprob = _taken(scores, temperature, keys, index)
@@ -429,9 +445,3 @@ def _path(costs: NDArray[np.float32], lengths: Sequence[int], widths: Sequence[i
             last = start - 1 if start > 0 and before[start - 1] <= before[start] else start
         found.append(starts)
     return found
-
-
-def by_piece(times: NDArray[np.float64], pieces: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
-    """Return (start, end) in seconds of each piece of a text, a piece being the tokens it is made of."""
-    edges = [0, *itertools.accumulate(len(piece) for piece in pieces)]
-    return [(float(times[a]), float(times[b])) for a, b in itertools.pairwise(edges)]
