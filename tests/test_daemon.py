@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from dropscribe import audio
+from dropscribe.review import review
+from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +134,8 @@ def test_whatever_way_a_recording_comes_it_is_transcribed_once(daemon: Daemon, t
     assert first["segments"]
     assert first["engine"]["backend"] == "faster-whisper"
     assert first["source"]["bytes"] == speech.stat().st_size
+    heard = Transcript.from_json(json.dumps(first))
+    assert heard.review == review(heard)
 
     # Renamed into place, in a subfolder that comes with it.
     (tmp_path / "album" / "disc 1").mkdir(parents=True)

@@ -28,7 +28,8 @@ from lrcparser import LrcParser
 from markdown_it import MarkdownIt
 
 from dropscribe.formats import RENDERERS
-from dropscribe.transcript import Segment, Source, Transcript, Word
+from dropscribe.review import review
+from dropscribe.transcript import Passage, Segment, Source, Transcript, Word
 from examples import SOURCE, TWO, transcript, transcripts
 
 if TYPE_CHECKING:
@@ -170,7 +171,12 @@ def test_markdown_as_it_is_written() -> None:
         'language: "en"\nmodel: "base"\n---\n'
         "\n[00:00:00](talk.m4a#t=0) **Host:** Hello, you.\n"
         "\n[00:00:04](talk.m4a#t=4) This is the second one, and it is long enough to need two lines.\n"
+        "\n## Where to listen again\n\n"
+        '1. [00:00:01](talk.m4a#t=1,2) "you." Packets could not be read.\n'
     )
+
+
+AGAIN = "\n## Where to listen again\n"
 
 
 @given(quiet, st.text(st.characters(exclude_characters="/\0"), min_size=1), st.none() | st.text())
@@ -184,6 +190,12 @@ def test_markdown_keeps_every_letter_and_its_front_matter_is_what_it_was(
     assert fields["source"] == re.sub("[\ud800-\udfff]", "\ufffd", name)
     assert ("date" in fields) == (recorded is not None)
     shown = []
+    body, _, again = body.partition(AGAIN)
+    kinds = [token.type for token in MarkdownIt().parse(AGAIN + again)]
+    assert kinds[:3] == ["heading_open", "inline", "heading_close"]
+    item = ["list_item_open", "paragraph_open", "inline", "paragraph_close", "list_item_close"]
+    listed = len(review(made))
+    assert kinds[3:] == (["ordered_list_open", *item * listed, "ordered_list_close"] if listed else [])
     for token in MarkdownIt().parse(body):
         assert token.type in {"paragraph_open", "inline", "paragraph_close"}
         if token.type == "inline":
@@ -200,6 +212,7 @@ def test_the_date_is_a_date_and_the_speaker_stands_out() -> None:
     talk = dataclasses.replace(
         transcript([Segment(0, 83.4, 84.0, "So *there*.", speaker="Host")]),
         source=Source("50% of it: a#1.m4a", "x", "", 1, "2026-08-19T10:00:00+02:00"),
+        warnings=(),
     )
     _, front, body = RENDERERS["md"](talk).split("---\n")
     zone = dt.timezone(dt.timedelta(hours=2))
@@ -214,6 +227,28 @@ def test_what_is_no_date_stays_text(recorded: str) -> None:
     made = dataclasses.replace(TWO, source=dataclasses.replace(SOURCE, recorded_at=recorded))
     assert yaml.safe_load(RENDERERS["md"](made).split("---\n")[1])["date"] == recorded
     assert read_eaf(RENDERERS["eaf"](made)).adocument["DATE"] == "1970-01-01T00:00:00Z"
+
+
+def test_a_date_alone_is_a_date_and_a_guess_is_called_one() -> None:
+    source = dataclasses.replace(SOURCE, recorded_at="2026-02-03", recorded_from="name")
+    front = RENDERERS["md"](dataclasses.replace(TWO, source=source)).split("---\n")[1]
+    assert yaml.safe_load(front)["date"] == dt.date(2026, 2, 3)
+    assert yaml.safe_load(front)["date_from"] == "file name"
+    source = dataclasses.replace(SOURCE, recorded_from="container")
+    front = RENDERERS["md"](dataclasses.replace(TWO, source=source)).split("---\n")[1]
+    assert "date_from" not in yaml.safe_load(front)
+
+
+def test_the_passages_to_hear_again_are_those_of_the_transcript_the_worst_first() -> None:
+    listed = (Passage(4.0, 6.5, "unsure", "First.", 2.0), Passage(0.5, 1.25, "loop", "*Second*.", 1.0))
+    lines = RENDERERS["md"](dataclasses.replace(TWO, review=listed)).partition(AGAIN)[2].splitlines()
+    long = "This is the second one, and it is long enough to need two lines."
+    assert lines == [
+        "",
+        f'1. [00:00:04](talk.m4a#t=4,7) "{long}" First.',
+        '2. [00:00:00](talk.m4a#t=0,2) "Hello, you." \\*Second\\*.',
+    ]
+    assert RENDERERS["md"](dataclasses.replace(TWO, review=())).partition(AGAIN)[1] == ""
 
 
 def test_who_never_pauses_gets_paragraphs_all_the_same() -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.review import LONGEST, Passage, review
-from dropscribe.transcript import Notice, Segment, Transcript, Word
+from dropscribe.review import LONGEST, passages, review
+from dropscribe.transcript import Notice, Passage, Segment, Transcript, Word
 from examples import transcript, transcripts
 
 
@@ -141,3 +141,10 @@ def test_few_in_order_apart_and_inside(made: Transcript, most: int) -> None:
     assert all(0 <= p.start < p.end <= made.duration and p.why and p.score > 0 for p in found)
     ordered = sorted(found, key=lambda p: p.start)
     assert all(a.end <= b.start for a, b in itertools.pairwise(ordered))
+
+
+def test_a_transcript_of_an_older_version_gets_its_list_where_it_is_shown() -> None:
+    older = made(spoken(0.9, 0.9, 0.1, 0.9, 0.9))
+    assert older.review is None
+    assert passages(older) == review(older) != ()
+    assert passages(dataclasses.replace(older, review=())) == ()

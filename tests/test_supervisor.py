@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,21 @@ def test_a_copy_is_published_from_the_result_that_is_there(house: House) -> None
         ["renamed.wav", "copy/of one.wav"],
     )
     assert json.loads((house.outbox / "renamed.json").read_text())["source"]["name"] == "renamed.wav"
+
+
+def test_when_it_was_recorded_is_told_by_the_name_or_by_the_file_also_for_a_copy(house: House) -> None:
+    path = house.drop("Voice 240131_093000.wav", "Same.")
+    house.run()
+    made = json.loads((house.outbox / "Voice 240131_093000.json").read_text())
+    assert (made["source"]["recorded_at"], made["source"]["recorded_from"]) == ("2024-01-31T09:30:00", "name")
+
+    path.rename(house.inbox / "renamed.wav")
+    os.utime(house.inbox / "renamed.wav", (1_700_000_000, 1_700_000_000))
+    house.run()
+    source = json.loads((house.outbox / "renamed.json").read_text())["source"]
+    assert source["recorded_from"] == "mtime"
+    assert datetime.fromisoformat(source["recorded_at"]).timestamp() == 1_700_000_000
+    assert len(house.events("job.claimed")) == 1
 
 
 def test_other_settings_make_another_result(house: House) -> None:

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 from hypothesis import given
 
-from dropscribe.transcript import Notice, Transcript, Word
+from dropscribe.transcript import Notice, Passage, Transcript, Word
 from examples import TWO, transcripts
 
 SCHEMA = Path(__file__).parent.parent / "config" / "transcript.schema.json"
@@ -84,6 +84,24 @@ def test_readers_ignore_fields_they_do_not_know() -> None:
     data["added_later"] = 1
     data["segments"][0]["words"][0]["added_later"] = 1
     assert Transcript.from_json(json.dumps(data)) == TWO
+
+
+def test_a_transcript_of_an_older_version_is_read_and_written_as_it_was() -> None:
+    """What a journal made anew compares with the files that are there."""
+    assert TWO.review is None
+    assert not {"review", "recorded_from"} & (json.loads(TWO.to_json()).keys() | json.loads(TWO.to_json())["source"])
+    assert Transcript.from_json(TWO.to_json()).to_json() == TWO.to_json()
+
+
+def test_the_review_list_is_spans_with_reasons() -> None:
+    import dataclasses
+
+    made = dataclasses.replace(TWO, review=(Passage(1.0, 2.5, "loop", "Again and again.", 3.5),))
+    assert json.loads(made.to_json())["review"] == [
+        {"start": 1.0, "end": 2.5, "kind": "loop", "why": "Again and again.", "score": 3.5}
+    ]
+    assert Transcript.from_json(made.to_json()) == made
+    jsonschema.validate(json.loads(made.to_json()), json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
 def test_no_nan_gets_into_the_json() -> None:

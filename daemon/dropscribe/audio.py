@@ -25,6 +25,7 @@ import av
 import av.logging
 import numpy as np
 
+from dropscribe import recorded
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, RecordingFaultError
 from dropscribe.transcript import Notice
@@ -73,7 +74,7 @@ class Decoded:
     offset: float
     """Seconds of silence put before the sound because it begins that much after the file does; part of `samples`."""
     recorded_at: str | None
-    """When it was recorded as the container says, ISO 8601 with zone."""
+    """When it was recorded as the container says, ISO 8601; see `recorded.from_tags`."""
     warnings: tuple[Notice, ...]
     """`damaged`, `shorter-than-declared`, `hole`, `other-audio-streams`."""
 
@@ -205,7 +206,7 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
             container=str(container.format.name),
             rate=mixer.rate,
             offset=round(offset, 3),
-            recorded_at=_recorded_at(container.metadata, stream.metadata),
+            recorded_at=recorded.from_tags(container.metadata, stream.metadata, now=dt.datetime.now(dt.UTC)),
             warnings=tuple(notices),
         )
 
@@ -547,14 +548,3 @@ def _protected(source: _Source) -> bool:
         return False
     finally:
         source.seek(at)
-
-
-def _recorded_at(*metadata: dict[str, str]) -> str | None:
-    """The first time with a zone among the tags; programs that know none write 1904 or 1970."""
-    for name in ("com.apple.quicktime.creationdate", "creation_time", "date", "DATE", "date_recorded"):
-        for tags in metadata:
-            with suppress(KeyError, ValueError):
-                moment = dt.datetime.fromisoformat(tags[name].strip())
-                if moment.tzinfo is not None and moment.year > 1980:
-                    return moment.isoformat()
-    return None

@@ -298,10 +298,12 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     """Yield each file with its transcript or the error about it, one worker for all."""
+    import dataclasses
     import queue
     import tempfile
+    from datetime import datetime
 
-    from dropscribe import engine
+    from dropscribe import engine, recorded
     from dropscribe.errors import Fault, JobError, RecordingFaultError
     from dropscribe.inbox import Stat, digest
     from dropscribe.transcript import Source
@@ -350,7 +352,11 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         yield path, error
                         break
                     elif message.event == "finished":
-                        yield path, engine.assemble(source, facts, windows, chosen)
+                        made = engine.assemble(source, facts, windows, chosen)
+                        now = datetime.now().astimezone()
+                        at, origin = recorded.filled(made.source, path, found.st_mtime_ns, now)
+                        source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
+                        yield path, dataclasses.replace(made, source=source)
                         break
         finally:
             if worker is not None:

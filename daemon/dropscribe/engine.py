@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, transcript
+from dropscribe import backends, review, transcript
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
@@ -182,13 +182,18 @@ def assemble(
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))
     work = facts["decode_s"] + seconds
-    return transcript.Transcript(
+    made = transcript.Transcript(
         text=" ".join(s.text for s in numbered),
         language=facts["language"],
         language_probability=facts["language_probability"],
         duration=audio_s,
         segments=numbered,
-        source=dataclasses.replace(source, recorded_at=facts["recorded_at"], channels=facts["channels"]),
+        source=dataclasses.replace(
+            source,
+            recorded_at=facts["recorded_at"],
+            recorded_from="container" if facts["recorded_at"] else None,
+            channels=facts["channels"],
+        ),
         engine=transcript.Engine(
             backend=facts["backend"],
             device=facts["device"],
@@ -205,3 +210,4 @@ def assemble(
         ),
         warnings=tuple(notices),
     )
+    return dataclasses.replace(made, review=review.review(made))

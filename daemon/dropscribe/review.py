@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from dropscribe.transcript import Passage
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -69,22 +71,6 @@ _NOTICES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A stretch of the recording that is worth hearing again."""
-
-    start: float
-    """Seconds from the start of the recording."""
-    end: float
-    """Seconds from the start of the recording, after `start`."""
-    kind: str
-    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `damaged` or `warning`."""
-    why: str
-    """One sentence for a person; more where several things are wrong."""
-    score: float
-    """About how many words are at stake: the worse, the higher."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Spoken:
     """A word, or a segment whose words have no times."""
 
@@ -103,6 +89,11 @@ def review(transcript: Transcript, most: int = MOST) -> tuple[Passage, ...]:
     found = [*_unsure(spoken), *_loops(spoken), *_compressed(transcript.segments), *_noticed(transcript)]
     inside = [p for each in found if (p := _inside(each, transcript.duration))]
     return tuple(sorted(_merged(inside), key=lambda p: (-p.score, p.start))[:most])
+
+
+def passages(transcript: Transcript) -> tuple[Passage, ...]:
+    """Return the list a transcript carries, or make it where the transcript is of an older version."""
+    return review(transcript) if transcript.review is None else transcript.review
 
 
 def _spoken(segment: Segment) -> Iterator[_Spoken]:

@@ -24,12 +24,13 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, crash, engine, formats, heal, outbox
+from dropscribe import backends, crash, engine, formats, heal, outbox, recorded
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
 from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
 from dropscribe.journal import Recording, State
@@ -823,8 +824,14 @@ class Supervisor:
             return
         transcript = Transcript.from_json(stored)
         # It may have been made from the same recording under another name.
+        now = datetime.now().astimezone()
+        recorded_at, recorded_from = recorded.filled(transcript.source, recording.name, recording.mtime_ns, now)
         source = dataclasses.replace(
-            transcript.source, name=_readable(recording.name.name), path=_readable(str(recording.name))
+            transcript.source,
+            name=_readable(recording.name.name),
+            path=_readable(str(recording.name)),
+            recorded_at=recorded_at,
+            recorded_from=recorded_from,
         )
         transcript = dataclasses.replace(transcript, source=source)
         contents = {name: formats.RENDERERS[name](transcript) for name in self._settings.formats}

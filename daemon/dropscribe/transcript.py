@@ -70,9 +70,13 @@ class Source:
     bytes: int
     """Size of the file."""
     recorded_at: str | None = None
-    """When it was recorded, ISO 8601 with zone; null when unknown."""
+    """When it was recorded, ISO 8601, as much as is known: with zone, as local time without, or the date alone; null
+    when nothing is known."""
     channels: int | None = None
     """Channels of the audio stream before mixing down to one."""
+    recorded_from: str | None = None
+    """Where `recorded_at` comes from: `container` (the file's own metadata), `name` (the file's or folder's name) or
+    `mtime` (when the file was last changed, so not later than that); absent when unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +126,22 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A stretch of the recording that is worth hearing again."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording, after `start`."""
+    kind: str
+    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `damaged` or `warning`."""
+    why: str
+    """One sentence for a person; more where several things are wrong."""
+    score: float
+    """About how many words are at stake: the worse, the higher."""
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """A finished transcript of one recording."""
 
@@ -145,6 +165,8 @@ class Transcript:
     """What to know before trusting a passage."""
     schema_version: int = SCHEMA_VERSION
     """Version of this form; readers ignore fields they do not know."""
+    review: tuple[Passage, ...] | None = None
+    """Where to listen again, the worst first, none overlapping another; absent in transcripts of older versions."""
 
     def to_json(self) -> str:
         """Return the JSON form, indented by one space, with a final newline. Raises ValueError on NaN."""
@@ -162,16 +184,21 @@ class Transcript:
                 "engine": Engine(**_known(Engine, data["engine"])),
                 "timing": Timing(**_known(Timing, data["timing"])),
                 "warnings": tuple(Notice(**_known(Notice, w)) for w in data.get("warnings", ())),
+                "review": tuple(Passage(**_known(Passage, p)) for p in data["review"]) if "review" in data else None,
             }
         )
 
 
+_LEFT_OUT = frozenset({"speaker", "recorded_from", "review"})
+"""With these absent, a transcript of an older version is written again byte for byte."""
+
+
 def to_dict(value: Any) -> dict[str, Any]:
-    """Return a dataclass of this module as JSON values; an unknown `speaker` is left out."""
+    """Return a dataclass of this module as JSON values; of `_LEFT_OUT`, what is unknown is left out."""
     found = {}
     for name in value.__dataclass_fields__:
         item = getattr(value, name)
-        if name == "speaker" and item is None:
+        if name in _LEFT_OUT and item is None:
             continue
         if isinstance(item, tuple):
             item = [to_dict(part) for part in item]

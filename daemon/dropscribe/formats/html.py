@@ -21,7 +21,6 @@ import hashlib
 import json
 import re
 import string
-from bisect import bisect_right
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -30,16 +29,15 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dropscribe.formats.spoken import tidy, unspaced, utterances
+from dropscribe.formats.spoken import Marks, tidy, unspaced, utterances
 from dropscribe.formats.text import PARAGRAPH_PAUSE
-from dropscribe.review import review
+from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dropscribe.formats.spoken import Token
-    from dropscribe.review import Passage
-    from dropscribe.transcript import Transcript
+    from dropscribe.transcript import Passage, Transcript
 
 LONG = 600
 """Characters after which a paragraph ends with the next sentence."""
@@ -47,8 +45,6 @@ TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
 INBOX = "Inbox"
 """Name of the inbox as it is set by default, beside the outbox."""
-QUOTED = 90
-"""Characters of a doubtful passage that its entry in the list shows."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
@@ -65,9 +61,9 @@ class _Paragraph:
 
 def html(transcript: Transcript) -> str:
     """Return the page."""
-    passages = review(transcript)
+    passages = listed(transcript)
     paragraphs = _paragraphs(transcript)
-    marks = _Marks(passages)
+    marks = Marks(passages)
     style, script = _beside("page.css"), _beside("page.js")
     language = transcript.language if _LANGUAGE.fullmatch(transcript.language) else ""
     return string.Template(_beside("page.html")).substitute(
@@ -133,21 +129,7 @@ def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
     return found
 
 
-class _Marks:
-    """Which passage a word lies in, by its middle."""
-
-    def __init__(self, passages: Sequence[Passage]) -> None:
-        self.passages = passages
-        self.order = sorted(range(len(passages)), key=lambda i: passages[i].start)
-        self.starts = [passages[i].start for i in self.order]
-
-    def of(self, token: Token) -> int | None:
-        middle = (token.start + token.end) / 2
-        at = bisect_right(self.starts, middle) - 1
-        return self.order[at] if at >= 0 and middle <= self.passages[self.order[at]].end else None
-
-
-def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: _Marks) -> str:
+def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: Marks) -> str:
     """Return a paragraph; its speaker is named where it is not the one before."""
     who = paragraph.speaker
     name = f'<p class="speaker" dir="auto">{_text(who)}</p>' if who and not (before and before.speaker == who) else ""
@@ -169,20 +151,14 @@ def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: _Marks) -> st
     )
 
 
-def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks: _Marks) -> str:
+def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks: Marks) -> str:
     if not passages:
         return '<p class="none">No passage is doubtful by what the model says of itself.</p>'
-    words: dict[int, str] = {}
-    for paragraph in paragraphs:
-        for i, (space, token) in enumerate(paragraph.tokens):
-            which = marks.of(token)
-            if which is not None and len(words.get(which, "")) <= QUOTED:
-                words[which] = words.get(which, "") + (space if i else " ") + token.text
+    spoken = ((space if i else " ", token) for p in paragraphs for i, (space, token) in enumerate(p.tokens))
+    words = marks.quoted(spoken)
     items = []
     for i, passage in enumerate(passages):
-        quoted = words.get(i, "").strip()
-        if len(quoted) > QUOTED:
-            quoted = quoted[:QUOTED].rsplit(" ", 1)[0] + " …"
+        quoted = words.get(i)
         said = f'<span class="words" dir="auto">{escape(quoted)}</span>' if quoted else ""
         items.append(
             f'<li data-passage="{i}"><button type="button"><span class="when">{_clock(passage.start)}</span> '
@@ -196,6 +172,8 @@ def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks
 
 def _facts(transcript: Transcript) -> str:
     recorded = (transcript.source.recorded_at or "")[:16].replace("T", " ")
+    if transcript.source.recorded_from == "mtime":
+        recorded = f"recorded {recorded} or before"
     engine = transcript.engine
     facts = [
         recorded,

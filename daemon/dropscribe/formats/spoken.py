@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe.formats.writing import ideographic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from dropscribe.transcript import Segment, Transcript
+    from dropscribe.transcript import Passage, Segment, Transcript
 
 _BLANK = re.compile(r"[^\S\u00a0\u2007\u202f]+")
 """White space, but for the no-break spaces: French writes one before `?` and in numbers."""
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 """Control characters, lone surrogates and the like: XML, YAML or a parser for subtitles refuses each of them."""
+QUOTED = 90
+"""Characters of a doubtful passage that a list of them shows."""
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\dT([01]\d|2[0-3]):\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)?")
 
 
@@ -120,6 +123,37 @@ def spread(text: str, start: float, end: float) -> list[Token]:
     return found
 
 
+class Marks:
+    """Which passage a word lies in, by its middle."""
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        """Take passages in any order, none overlapping another."""
+        self.passages = passages
+        self.order = sorted(range(len(passages)), key=lambda i: passages[i].start)
+        self.starts = [passages[i].start for i in self.order]
+
+    def of(self, token: Token) -> int | None:
+        """Return the number of the passage."""
+        middle = (token.start + token.end) / 2
+        at = bisect_right(self.starts, middle) - 1
+        return self.order[at] if at >= 0 and middle <= self.passages[self.order[at]].end else None
+
+    def quoted(self, spoken: Iterable[tuple[str, Token]]) -> dict[int, str]:
+        """Return the words of each passage that has any, cut after `QUOTED` characters.
+
+        `spoken` yields every word with the space before it, or nothing.
+        """
+        found: dict[int, str] = {}
+        for space, token in spoken:
+            which = self.of(token)
+            if which is not None and len(found.get(which, "")) <= QUOTED:
+                found[which] = found.get(which, "") + space + token.text
+        return {
+            which: text if len(text) <= QUOTED else text[:QUOTED].rsplit(" ", 1)[0] + " …"
+            for which, text in ((which, text.strip()) for which, text in found.items())
+        }
+
+
 def join(left: str, right: str) -> str:
     """Return two texts as one, with a space between them where their writing has spaces."""
     return f"{left}{'' if unspaced(left[-1:]) and unspaced(right[:1]) else ' '}{right}"
@@ -142,6 +176,11 @@ def dated(recorded: str | None) -> str | None:
     except ValueError:
         return None
     return recorded
+
+
+def day(recorded: str | None) -> str | None:
+    """Return a date as it is if it is one of ISO 8601 without a time; else nothing."""
+    return recorded if recorded and len(recorded) == 10 and dated(f"{recorded}T00:00:00") else None
 
 
 def clock(seconds: float) -> str:

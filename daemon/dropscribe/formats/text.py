@@ -6,13 +6,15 @@ Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECON
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dropscribe.formats.spoken import clock, dated, join, utterances
+from dropscribe.formats.spoken import Marks, clock, dated, day, join, tidy, utterances
+from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +30,10 @@ _SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964"
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>&~$|!]")
 """What means something in the middle of a line of Markdown (or of its usual extensions)."""
+
+
+_GUESSED = {"name": '"file name"', "mtime": '"last change of the file"'}
+"""What the front matter says of a date that the recording itself does not carry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,11 @@ def md(transcript: Transcript) -> str:
     """Return Markdown with YAML front matter; the time before each paragraph links into the recording beside it."""
     name = transcript.source.name
     recorded = transcript.source.recorded_at
+    known = dated(recorded) or day(recorded)
     fields = {
         "title": _yaml(PurePath(name).stem or name),
-        "date": None if recorded is None else dated(recorded) or _yaml(recorded),
+        "date": None if recorded is None else known or _yaml(recorded),
+        "date_from": _GUESSED.get(transcript.source.recorded_from or ""),
         "source": _yaml(name),
         "duration": _yaml(clock(transcript.duration)),
         "language": _yaml(transcript.language),
@@ -67,7 +75,27 @@ def md(transcript: Transcript) -> str:
         f"{f' **{_plain(p.speaker)}:**' if p.speaker else ''} {_plain(p.text)}\n"
         for p in _paragraphs(transcript)
     )
-    return f"---\n{front}---\n{body}"
+    return f"---\n{front}---\n{body}{_again(transcript, link)}"
+
+
+def _again(transcript: Transcript, link: str) -> str:
+    """Return the passages to hear again as a numbered list, the worst first; nothing where there are none."""
+    passages = listed(transcript)
+    if not passages:
+        return ""
+    spoken = (
+        (" " if token.spaced or not i else "", token)
+        for u in utterances(transcript)
+        for i, token in enumerate(u.tokens)
+    )
+    words = Marks(passages).quoted(spoken)
+    lines = ["\n## Where to listen again\n\n"]
+    for i, passage in enumerate(passages):
+        # Whole seconds around it: every player of media fragments reads those.
+        place = f"{link}#t={int(passage.start)},{math.ceil(passage.end)}"
+        said = f' "{_plain(words[i])}"' if i in words else ""
+        lines.append(f"{i + 1}. [{clock(passage.start)}]({place}){said} {_plain(tidy(passage.why))}\n")
+    return "".join(lines)
 
 
 def _said(paragraph: _Paragraph) -> str:
