@@ -311,6 +311,13 @@ def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
     } <= set(checks)
 
 
+def test_doctor_finds_a_hook_that_cannot_be_run(daemon: Daemon) -> None:
+    daemon.environ |= {"DROPSCRIBE_ON_DONE": "/nowhere/at/all x", "DROPSCRIBE_ON_FAILED": "/bin/sh -c true"}
+    done = daemon.command("doctor", "--json")
+    checks = {check["name"]: check["verdict"] for check in json.loads(done.stdout)}
+    assert (done.returncode, checks["on_done"], checks["on_failed"]) == (1, "fail", "ok")
+
+
 def test_the_mlx_backend_goes_the_same_way(tmp_path: Path, tiny_en_mlx: Path) -> None:
     made = Daemon(tmp_path, tiny_en_mlx, "mlx")
     made.inbox.mkdir()

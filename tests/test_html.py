@@ -310,8 +310,12 @@ def test_where_the_recording_may_lie() -> None:
     def places(name: str, path: str) -> list[str]:
         return list(json.loads(_Reader(html(named(TALK, name, path))).bodies[1])["places"])
 
-    assert places("a b#1?.m4a", "x/y/a b#1?.m4a") == ["a%20b%231%3F.m4a", "../../../Inbox/x/y/a%20b%231%3F.m4a"]
-    assert places("t:1.m4a", "t:1.m4a") == ["t%3A1.m4a", "../Inbox/t%3A1.m4a"]
+    assert places("a b#1?.m4a", "x/y/a b#1?.m4a") == [
+        "a%20b%231%3F.m4a",
+        "../../../Inbox/x/y/a%20b%231%3F.m4a",
+        "../../../Archive/x/y/a%20b%231%3F.m4a",
+    ]
+    assert places("t:1.m4a", "t:1.m4a") == ["t%3A1.m4a", "../Inbox/t%3A1.m4a", "../Archive/t%3A1.m4a"]
     assert places("é.m4a", "/home/é.m4a") == ["%C3%A9.m4a", "file:///home/%C3%A9.m4a"]
     assert places("\udce9.m4a", "../\udce9.m4a") == ["%E9.m4a"]
     assert places("javascript:alert(1)", "../x")[0] == "javascript%3Aalert%281%29"
@@ -680,13 +684,14 @@ def test_a_dropped_file_is_taken(page: Page, tmp_path: Path) -> None:
 
 
 @browsers
-def test_the_recording_is_found_in_the_inbox(page: Page, tmp_path: Path) -> None:
-    for folder in ("Inbox/a b", "Outbox/a b"):
+@pytest.mark.parametrize("where", ["Inbox", "Archive"])
+def test_the_recording_is_found_in_the_inbox_and_in_the_archive(page: Page, tmp_path: Path, where: str) -> None:
+    for folder in (f"{where}/a b", "Outbox/a b"):
         (tmp_path / folder).mkdir(parents=True)
-    shutil.copy(DATA / "jfk.opus", tmp_path / "Inbox" / "a b" / "x#1.opus")
+    shutil.copy(DATA / "jfk.opus", tmp_path / where / "a b" / "x#1.opus")
     page.open(laid(tmp_path / "Outbox" / "a b", named(TALK, "x#1.opus", "a b/x#1.opus"), sound=None))
     page.ready()
-    assert page.js("return document.getElementById('media').src").endswith("/Inbox/a%20b/x%231.opus")
+    assert page.js("return document.getElementById('media').src").endswith(f"/{where}/a%20b/x%231.opus")
     assert not page.find("missing").is_displayed()
     page.console()
 

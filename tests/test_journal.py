@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import pytest
 
+from dropscribe import journal as journal_module
 from dropscribe.inbox import Inbox
 from dropscribe.journal import Journal, JournalError, Recording, State
 from dropscribe.outbox import Published
@@ -179,6 +181,74 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
     db.close()
     with pytest.raises(JournalError, match="newer version"):
         Journal(path)
+
+
+def older(path: Path) -> None:
+    """Write a journal of the first version with one recording that is done."""
+    with sqlite3.connect(path) as db:
+        db.executescript(f"{journal_module._SCHEMA} PRAGMA user_version = 1;")
+        db.execute(
+            "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
+            " VALUES (?, ?, 10, 20, 'aa', 'done', 1, 1)",
+            (key(TALK), os.fsencode(TALK)),
+        )
+    db.close()
+
+
+def test_an_older_journal_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    older(path)
+    for _ in range(2):
+        journal = Journal(path)
+        assert found(journal).state == State.DONE
+        journal.done(found(journal).id, [], 2.0, hooks=[("on_done", "{}")], after="archive")
+        assert journal.leaving(found(journal).id) is not None
+        journal.close()
+
+
+def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path) -> None:
+    """While its daemon, of an older program, still runs."""
+    path = tmp_path / "journal.sqlite3"
+    older(path)
+    before = path.read_bytes()
+    reader = Journal(path, readonly=True)
+    assert found(reader).state == State.DONE
+    assert reader.leaving(found(reader).id) is None
+    assert (reader.hooks("on_done", given_up=True), reader.staying()) == ([], [])
+    reader.close()
+    assert path.read_bytes() == before
+
+
+def test_hooks_and_what_becomes_of_a_source(journal: Journal) -> None:
+    number = queued(journal).id
+    claimed(journal)
+    journal.done(number, [], 3.0, hooks=[("on_done", '{"a": 1}'), ("webhook", "{}")], after="archive")
+    assert journal.due() == []  # its hooks come first
+    first, second = journal.hooks("on_done", "webhook")
+    journal.hook_ran(first.id)
+    journal.hook_failed(second.id, "no", give_up=True)
+    assert journal.hooks("on_done", "webhook") == []
+    assert [h.problem for h in journal.hooks("webhook", given_up=True)] == ["no"]
+    assert journal.due() == []
+    assert journal.hooks_again(number) == 1
+    assert journal.hooks("webhook")[0].tries == 0
+    assert journal.forget_hooks(["on_done"]) == 1
+    (due,) = journal.due()
+    assert (due.way, due.state, due.place) == ("archive", "due", None)
+
+    journal.leave(number, "begun", Path("/archive/caf\udce9.wav"))
+    assert journal.due()[0].place == Path("/archive/caf\udce9.wav")
+    assert journal.place(number) is None
+    journal.leave(number, "moved", Path("/archive/caf\udce9.wav"))
+    assert journal.place(number) == Path("/archive/caf\udce9.wav")
+    assert list(journal.stats()) == []
+    journal.done(number, [], 4.0, after="archive")  # asked for again
+    assert journal.due() == []
+
+    # The same content under the same name again is a new recording.
+    assert queued(journal, now=5.0).state == State.QUEUED
+    assert journal.leaving(number) is None
+    assert len(list(journal.stats())) == 1
 
 
 def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> None:

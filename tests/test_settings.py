@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dropscribe import settings
+from dropscribe import hooks, settings
 from dropscribe.errors import UsageError
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -33,7 +33,7 @@ def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
     plain = settings.load(environ=environ).settings
     write(environ, (CONFIG / "default.toml").read_text(encoding="utf-8"))
     assert settings.load(environ=environ).settings == plain
-    assert set(tomllib.loads(settings.default_toml())) == set(settings.FIELDS) - {"state", "logs"}
+    assert set(tomllib.loads(settings.default_toml())) == set(settings.FIELDS) - {"archive", "state", "logs"}
 
 
 def test_a_later_layer_wins_and_is_named(environ: dict[str, str]) -> None:
@@ -47,6 +47,25 @@ def test_a_later_layer_wins_and_is_named(environ: dict[str, str]) -> None:
     assert loaded.origin["language"] == "DROPSCRIBE_LANGUAGE"
     assert loaded.origin["settle_seconds"] == "--settle-seconds"
     assert loaded.origin["threads"] == "default"
+
+
+def test_a_command_is_a_list_or_a_text_split_as_a_shell_would(environ: dict[str, str]) -> None:
+    write(environ, 'on_done = ["/usr/bin/notify", "it is $HOME", "a, b"]')
+    environ["DROPSCRIBE_ON_FAILED"] = "/usr/bin/notify 'it is $HOME' \"a, b\""
+    loaded = settings.load(environ=environ).settings
+    assert loaded.on_done == loaded.on_failed == ("/usr/bin/notify", "it is $HOME", "a, b")
+    assert settings.load({"on_done": ""}, environ).settings.on_done == ()
+
+
+def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
+    assert settings.load(environ=environ).settings.archive == Path(environ["HOME"]) / "Dropscribe/Archive"
+    assert settings.load({"inbox": "/srv/in"}, environ).settings.archive == Path("/srv/Archive")
+    assert settings.load({"inbox": "/srv/in", "archive": "/old"}, environ).settings.archive == Path("/old")
+
+
+def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
+    told = hooks.variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
+    assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
 
 
 def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
@@ -75,6 +94,14 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ('model = "tiny.en"\nlanguage = "de"', ["tiny.en", "English only"]),
         ('model = "base.en"\ntask = "translate"', ["base.en", "English only"]),
         ("inbox = unquoted", ["not valid TOML", "quotes"]),
+        ('after = "burn"', ["after", "burn", "keep, archive, trash, delete"]),
+        ('after = "archive"\narchive = "~/Dropscribe/Inbox/old"', ["archive", "inbox", "folder of its own"]),
+        ('on_done = "notify \'it"', ["on_done", "a command as a list"]),
+        ("on_done = [1]", ["on_done", "a command as a list"]),
+        ('on_failed = ["", "x"]', ["on_failed", "a command as a list"]),
+        ('webhook = "example.org/x"', ["webhook", "example.org/x", "https://"]),
+        ('webhook = "file:///etc/passwd"', ["webhook", "https://"]),
+        ("hook_tries = 0", ["hook_tries", "1 or more"]),
     ],
 )
 def test_bad_values_are_refused_with_their_cure(environ: dict[str, str], text: str, words: list[str]) -> None:

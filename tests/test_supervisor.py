@@ -147,6 +147,36 @@ def test_when_it_was_recorded_is_told_by_the_name_or_by_the_file_also_for_a_copy
     assert len(house.events("job.claimed")) == 1
 
 
+def test_once_it_runs_the_hooks_and_lets_the_sources_leave_before_it_ends(house: House, tmp_path: Path) -> None:
+    house.drop("one.wav", "Same.")
+    house.drop("copy.wav", "Same.")
+    touch = ("/bin/sh", "-c", 'touch "$1.heard"', "hook")
+    assert house.run(on_done=touch, after="archive", archive=tmp_path / "old").done == 2
+    assert sorted(p.name for p in house.inbox.iterdir()) == ["copy.wav.heard", "one.wav.heard"]
+    assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["copy.wav", "one.wav"]
+
+
+def test_once_it_does_not_wait_for_a_hook_that_failed(house: House) -> None:
+    house.drop("one.wav", "Same.")
+    assert house.run(on_done=("/bin/false",), after="delete").done == 1
+    assert len(house.events("hook.failed")) == 1
+    assert house.run(on_done=("/bin/true",), after="delete").done == 0
+    assert len(house.events("hook.done")) == 1
+    assert list(house.inbox.iterdir()) == []
+
+
+def test_once_it_ends_when_the_outbox_is_not_there_for_what_is_to_leave(house: House) -> None:
+    house.drop("one.wav", "Same.")
+    house.run(on_done=("/bin/false",), after="delete")
+    house.outbox.rename(house.outbox.with_name("away"))
+    summary = house.run(on_done=("/bin/true",), after="delete")
+    assert summary.trouble is not None
+    assert len(list(house.inbox.iterdir())) == 1
+    house.outbox.with_name("away").rename(house.outbox)
+    house.run(on_done=("/bin/true",), after="delete")
+    assert list(house.inbox.iterdir()) == []
+
+
 def test_other_settings_make_another_result(house: House) -> None:
     house.drop("one.wav", "Same.")
     house.run()

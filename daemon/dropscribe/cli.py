@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dropscribe.inbox import Inbox
-    from dropscribe.journal import Journal, Recording
+    from dropscribe.journal import Hook, Journal, Leaving, Recording
     from dropscribe.settings import Settings
 
 
@@ -77,7 +77,9 @@ def build_parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, metavar="FOLDER", help="write files there, in every format set"
     )
     transcribe.add_argument("-f", "--format", default="txt", help="format on stdout (default: txt)")
-    _setting_flags(transcribe, without=("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer"))
+    daemons = ("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer", "after", "archive")
+    hooks = ("on_done", "on_failed", "webhook", "hook_seconds", "hook_tries")
+    _setting_flags(transcribe, without=(*daemons, *hooks))
 
     export = command("export", _export, "Make another format of a finished transcript, from its JSON alone.")
     export.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
@@ -89,10 +91,10 @@ def build_parser() -> argparse.ArgumentParser:
     status = command("status", _status, "Show what the daemon does.")
     why = command("why", _why, "Say in one sentence what became of a file.")
     why.add_argument("file", type=Path, metavar="FILE")
-    retry = command("retry", _retry, "Try failed recordings again.")
+    retry = command("retry", _retry, "Try again what failed: recordings, and their hooks.")
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
-    which.add_argument("--all", action="store_true", help="every recording that failed")
+    which.add_argument("--all", action="store_true", help="everything that failed")
     command("pause", _pause, "Stop transcribing, across restarts, until `resume`. Finished parts are kept.")
     command("resume", _resume, "Go on after `pause`.")
 
@@ -379,6 +381,7 @@ def _journal(chosen: Settings) -> Journal | None:
 
 def _status(arguments: argparse.Namespace) -> int:
     from dropscribe import supervisor
+    from dropscribe.hooks import WAYS
     from dropscribe.journal import State
 
     chosen = settings.load().settings
@@ -400,6 +403,8 @@ def _status(arguments: argparse.Namespace) -> int:
         "inbox_trouble": "",
         "waiting": [],
         "failures": [],
+        "hooks": [],
+        "staying": [],
     }
     if journal is not None:
         trouble = journal.meta("trouble")
@@ -414,6 +419,8 @@ def _status(arguments: argparse.Namespace) -> int:
             "inbox_trouble": journal.meta("inbox_trouble") if alive else "",
             "waiting": [_brief(r) for r in journal.all(State.WAITING, limit=5, newest=True)],
             "failures": [_brief(r) for r in journal.all(State.FAILED, limit=5, newest=True)],
+            "hooks": [_failed_hook(journal, hook) for hook in journal.hooks(*WAYS, given_up=True, limit=5)],
+            "staying": [_brief(r) | {"code": "", "reason": why} for r, why in journal.staying(limit=5)],
         }
         current = journal.all(State.RUNNING, limit=1) if alive else []
         if current:
@@ -435,6 +442,16 @@ def _brief(recording: Recording) -> dict[str, Any]:
         "reason": recording.reason,
         "when": _clock(recording.changed),
     }
+
+
+def _failed_hook(journal: Journal, hook: Hook) -> dict[str, Any]:
+    recording = journal.get(hook.recording)
+    reason = f"`{hook.way}` failed {_times(hook.tries)}: {hook.problem}"
+    return _brief(recording) | {"code": hook.way, "reason": reason}
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _current(recording: Recording, phase: str, now: float) -> dict[str, Any]:
@@ -474,7 +491,12 @@ def _show_status(facts: dict[str, Any]) -> None:
         print(f"Waiting   {facts['trouble']['reason']}")
     if facts["inbox_trouble"]:
         print(f"Waiting   {facts['inbox_trouble']}")
-    for title, rows in (("Unread", facts["waiting"]), ("Failed", facts["failures"])):
+    for title, rows in (
+        ("Unread", facts["waiting"]),
+        ("Failed", facts["failures"]),
+        ("Hook", facts["hooks"]),
+        ("Stays", facts["staying"]),
+    ):
         for row in rows:
             print(f"{title:<9} {row['file']} ({row['when']}): {row['reason']}")
 
@@ -561,6 +583,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     beside = journal.beside(recording.id)
     position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
     trouble = journal.meta("trouble")
+    hooks, leaving = journal.hooks_of(recording.id), journal.leaving(recording.id)
     journal.close()
     match recording.state:
         case State.DONE:
@@ -592,21 +615,46 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             text += " The daemon is paused: `dropscribe resume`."
         elif trouble:
             text += f" The daemon waits: {json.loads(trouble)['reason']}"
+    if recording.state in {State.DONE, State.FAILED}:
+        text += "".join(f" {_about_hook(hook)}" for hook in hooks if hook.problem)
+        if leaving is not None:
+            text += f" {_about_source(leaving, waits=bool(hooks))}"
     return str(recording.state), text
+
+
+def _about_hook(hook: Hook) -> str:
+    failed = f"The hook `{hook.way}` failed {_times(hook.tries)}: {hook.problem}"
+    return (
+        f"{failed} `dropscribe retry` runs it again." if hook.given_up else f"{failed} It is tried again by itself."
+    )
+
+
+def _about_source(leaving: Leaving, *, waits: bool) -> str:
+    done = {"archive": f"archived as {leaving.place}", "trash": "put into the trash", "delete": "deleted"}
+    if leaving.state == "moved":
+        return f"Then the recording was {done[leaving.way]}, as set."
+    if leaving.state == "kept":
+        return f"The recording stays in the inbox: {leaving.reason}"
+    to_be = {"archive": "archived", "trash": "put into the trash", "delete": "deleted"}[leaving.way]
+    why = leaving.reason or ("its hooks come first." if waits else "its turn comes.")
+    return f"The recording is to be {to_be} and waits: {why}"
 
 
 def _retry(arguments: argparse.Namespace) -> int:
     from dropscribe import outbox, supervisor
+    from dropscribe.hooks import WAYS
     from dropscribe.journal import State
 
     chosen = settings.load().settings
     journal = _journal(chosen)
-    failed = journal.all(State.FAILED) if journal else []
+    failed = {r.id for r in journal.all(State.FAILED)} if journal else set()
+    if journal:
+        failed |= {hook.recording for hook in journal.hooks(*WAYS, given_up=True)}
     wanted: list[str | None] = []
     for path in arguments.files:
         relative = _relative(chosen, path) or str(path)
         recording = journal.find(_inbox(chosen).key(relative)) if journal else None
-        if recording is None or recording.state != State.FAILED:
+        if recording is None or recording.id not in failed:
             _, reason = explain(chosen, path)
             raise UsageError(f"{path} did not fail.", reason)
         wanted.append(relative)

@@ -23,6 +23,13 @@ POINTS = {
     "renamed": "a file has its name, its folder may not be on the disk",
     "published": "every file is there, the journal does not know it",
     "committed": "the journal says done",
+    "hooked": "a hook has ended, the journal does not know it",
+    "leaving": "the journal says that a source is about to leave the inbox",
+    "reserved": "its place in the archive or the trash is taken by an empty file",
+    "moved": "the source is in its new place, the journal does not know it",
+    "copied": "a whole copy of the source is on another disk, the source is still in the inbox",
+    "withdrawn": "the source stands under a hidden name, about to be removed",
+    "removed": "the source is removed, the journal does not know it",
     "quarantined": "the record of a failure is written, the journal does not know it",
     "adopted": "a journal made anew knows one more transcript of the outbox",
 }

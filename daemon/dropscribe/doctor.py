@@ -64,6 +64,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield _folder("state", chosen.state, "write")
     yield _events(chosen)
     yield _journal(chosen.state / "journal.sqlite3")
+    yield from _hooks(chosen)
     yield _daemon(chosen)
     yield from _service(chosen)
     yield _torch()
@@ -93,6 +94,17 @@ def _events(chosen: Settings) -> Check:
     if watcher.native:
         return Check("events", "ok", f"native, with a full look every {chosen.scan_seconds:g} s")
     return Check("events", "ok", f"polling{': ' + watcher.why if watcher.why else ', as set'}")
+
+
+def _hooks(chosen: Settings) -> Iterator[Check]:
+    for name in ("on_done", "on_failed"):
+        if not (command := getattr(chosen, name)):
+            continue
+        if (found := shutil.which(command[0])) is not None:
+            yield Check(name, "ok", found)
+        else:
+            cure = "Write the whole path of a program that may be executed; a service has a PATH of its own."
+            yield Check(name, "fail", f"{command[0]} is not there or may not be executed", cure)
 
 
 def _journal(path: Path) -> Check:

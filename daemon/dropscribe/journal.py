@@ -12,22 +12,19 @@ from __future__ import annotations
 import enum
 import json
 import os
+import re
 import sqlite3
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import outbox
 from dropscribe.errors import DropscribeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
-VERSION = 1
-"""Value of SQLite's `user_version`; a journal of a newer program is refused."""
+    from collections.abc import Iterator, Mapping, Sequence
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -60,6 +57,33 @@ CREATE TABLE outputs (path BLOB PRIMARY KEY, recording INTEGER NOT NULL, sha256 
 CREATE TABLE checkpoints (result TEXT NOT NULL, part INTEGER NOT NULL, payload BLOB NOT NULL,
     PRIMARY KEY (result, part)) WITHOUT ROWID;
 """
+
+
+_STEPS = (
+    """
+    CREATE TABLE hooks (
+        id INTEGER PRIMARY KEY,
+        recording INTEGER NOT NULL,
+        way TEXT NOT NULL,             -- the setting: on_done, on_failed, webhook
+        facts TEXT NOT NULL,           -- JSON, with paths as os.fsdecode gives them
+        tries INTEGER NOT NULL DEFAULT 0,
+        given_up INTEGER NOT NULL DEFAULT 0,
+        problem TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX hooks_by_recording ON hooks (recording);
+    CREATE TABLE sources (
+        recording INTEGER PRIMARY KEY,
+        way TEXT NOT NULL,             -- archive, trash, delete
+        state TEXT NOT NULL,           -- due, begun, moved, kept
+        target BLOB,                   -- absolute path of where it goes or is
+        reason TEXT NOT NULL DEFAULT ''
+    );
+    """,
+)
+"""What made each later version of the schema out of the one before it."""
+
+VERSION = 1 + len(_STEPS)
+"""Value of SQLite's `user_version`; a journal of a newer program is refused."""
 
 
 class State(enum.StrEnum):
@@ -102,7 +126,7 @@ class Recording:
     speed: float | None
 
     @classmethod
-    def from_row(cls, row: sqlite3.Row) -> Recording:
+    def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:
         """Build from a row that holds exactly the table's columns."""
         base = None if row["base"] is None else os.fsdecode(row["base"])
         return cls(**dict(row) | {"state": State(row["state"]), "base": base})
@@ -111,6 +135,35 @@ class Recording:
     def name(self) -> PurePath:
         """Path relative to the inbox as the file system spells it."""
         return PurePath(os.fsdecode(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A hook that is to be run, or that failed for good."""
+
+    id: int
+    recording: int
+    way: str
+    facts: str
+    tries: int
+    given_up: int
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """What is to become, or has become, of a source whose outputs are there; see the schema."""
+
+    recording: int
+    way: str
+    state: str
+    target: bytes | None
+    reason: str
+
+    @property
+    def place(self) -> Path | None:
+        """Where it goes or is."""
+        return None if self.target is None else Path(os.fsdecode(self.target))
 
 
 class JournalError(DropscribeError):
@@ -140,12 +193,16 @@ class Journal:
             msg = f"The journal {path} was written by a newer version of Dropscribe."
             raise JournalError(msg, "Update Dropscribe.")
         if readonly:
+            if 0 < version < VERSION:  # the daemon that has it open is of an older program: nothing is there yet
+                tables = re.findall(r"CREATE (TABLE[^;]+;)", "".join(_STEPS[version - 1 :]))
+                self._db.executescript("".join(f"CREATE TEMP {table}" for table in tables))
             return
         self._db.execute("PRAGMA journal_mode = TRUNCATE")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        steps = (_SCHEMA, *_STEPS)[version:]
+        if steps:
+            self._db.executescript(f"BEGIN IMMEDIATE; {''.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -203,8 +260,13 @@ class Journal:
         return [Recording.from_row(row) for row in self._db.execute(query, (*states, limit))]
 
     def stats(self) -> Iterator[tuple[bytes, int, int, State]]:
-        """Yield (key, size, mtime_ns, state) of every recording: what a scan compares with."""
-        for row in self._db.execute("SELECT key, size, mtime_ns, state FROM recordings"):
+        """Yield (key, size, mtime_ns, state) of every recording: what a scan compares with.
+
+        A recording that we moved away is left out: what comes under its name is a new one.
+        """
+        moved = "SELECT recording FROM sources WHERE state = 'moved'"
+        query = f"SELECT key, size, mtime_ns, state FROM recordings WHERE id NOT IN ({moved})"  # noqa: S608 (ours)
+        for row in self._db.execute(query):
             yield row["key"], row["size"], row["mtime_ns"], State(row["state"])
 
     def counts(self) -> dict[State, int]:
@@ -234,6 +296,48 @@ class Journal:
         )
         return {os.fsdecode(row["path"]): os.fsdecode(row["beside"]) for row in rows}
 
+    def hooks(self, *ways: str, given_up: bool = False, limit: int = -1) -> list[Hook]:
+        """Return the hooks that are to be run, the oldest first, or those that failed for good, the newest first."""
+        marks, order = ", ".join("?" * len(ways)), "DESC" if given_up else "ASC"
+        query = f"SELECT * FROM hooks WHERE given_up = ? AND way IN ({marks}) ORDER BY id {order} LIMIT ?"  # noqa: S608
+        return [Hook(**dict(row)) for row in self._db.execute(query, (given_up, *ways, limit))]
+
+    def hooks_of(self, recording: int) -> list[Hook]:
+        """Return the hooks of one recording that have not succeeded."""
+        query = "SELECT * FROM hooks WHERE recording = ? ORDER BY id"
+        return [Hook(**dict(row)) for row in self._db.execute(query, (recording,))]
+
+    def leaving(self, recording: int) -> Leaving | None:
+        """Return what is to become, or has become, of a recording's source."""
+        row = self._db.execute("SELECT * FROM sources WHERE recording = ?", (recording,)).fetchone()
+        return Leaving(**dict(row)) if row else None
+
+    def place(self, recording: int) -> Path | None:
+        """Return where we moved a recording's source, or None when it is in the inbox, in the trash or deleted."""
+        found = self.leaving(recording)
+        return found.place if found is not None and (found.way, found.state) == ("archive", "moved") else None
+
+    def due(self, limit: int = -1) -> list[Leaving]:
+        """Return the sources that may leave now: those that were about to first; never before a recording's hooks."""
+        rows = self._db.execute(
+            "SELECT sources.* FROM sources JOIN recordings ON recordings.id = recording"
+            " WHERE sources.state = 'begun' OR (sources.state = 'due' AND recordings.state = ? AND NOT EXISTS"
+            " (SELECT 1 FROM hooks WHERE hooks.recording = sources.recording))"
+            " ORDER BY sources.state, recording LIMIT ?",
+            (State.DONE, limit),
+        )
+        return [Leaving(**dict(row)) for row in rows]
+
+    def staying(self, limit: int = -1) -> list[tuple[Recording, str]]:
+        """Return the recordings that were to leave the inbox and have not, with the reason, the newest first."""
+        rows = self._db.execute(
+            "SELECT recordings.*, sources.reason AS why FROM sources JOIN recordings ON recordings.id = recording"
+            " WHERE sources.reason != '' ORDER BY changed DESC LIMIT ?",
+            (limit,),
+        )
+        found = [dict(row) for row in rows]
+        return [(Recording.from_row({k: v for k, v in row.items() if k != "why"}), row["why"]) for row in found]
+
     # Writing
 
     def note(self, **values: str) -> None:
@@ -246,7 +350,8 @@ class Journal:
         path = os.fsencode(relative)
         with self._transaction() as db:
             old = db.execute("SELECT * FROM recordings WHERE key = ?", (key,)).fetchone()
-            if old is not None and old["sha256"] == sha256 and old["state"] != State.GONE:
+            left = old is not None and self._left(old["id"])
+            if old is not None and old["sha256"] == sha256 and old["state"] != State.GONE and not left:
                 db.execute(
                     "UPDATE recordings SET path = ?, size = ?, mtime_ns = ? WHERE key = ?",
                     (path, size, mtime_ns, key),
@@ -261,7 +366,13 @@ class Journal:
                 " changed = excluded.changed",
                 (key, path, size, mtime_ns, sha256, State.QUEUED, now, now),
             )
+            if old is not None:  # what was to become of the old file is no matter for the new one
+                db.execute("DELETE FROM sources WHERE recording = ?", (old["id"],))
         return True
+
+    def _left(self, recording: int) -> bool:
+        found = self.leaving(recording)
+        return found is not None and found.state == "moved"
 
     def wait(
         self, key: bytes, relative: PurePath, size: int, mtime_ns: int, code: str, reason: str, now: float
@@ -355,9 +466,27 @@ class Journal:
         msg = f"no free output name for {recording.name}"
         raise FileExistsError(msg)
 
-    def done(self, recording: int, published: Sequence[outbox.Published], now: float) -> None:
-        """All files are in the outbox."""
+    def done(
+        self,
+        recording: int,
+        published: Sequence[outbox.Published],
+        now: float,
+        *,
+        hooks: Sequence[tuple[str, str]] = (),
+        after: str = "keep",
+    ) -> None:
+        """All files are in the outbox.
+
+        `hooks` (setting and facts) are to be run; `after` is the setting that says what becomes of the source.
+        """
         with self._transaction() as db:
+            self._hook(db, recording, hooks)
+            if after != "keep":
+                db.execute(
+                    "INSERT INTO sources (recording, way, state) VALUES (?, ?, 'due') ON CONFLICT (recording)"
+                    " DO UPDATE SET way = excluded.way, state = excluded.state, reason = '' WHERE state != 'moved'",
+                    (recording, after),
+                )
             db.execute("DELETE FROM outputs WHERE recording = ?", (recording,))
             db.executemany(
                 "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)",
@@ -376,9 +505,19 @@ class Journal:
                 (State.DONE, now, recording),
             )
 
-    def fail(self, recording: int, code: str, reason: str, record: outbox.Published, now: float) -> None:
-        """Quarantine a recording; `record` is the file that says so."""
+    def fail(
+        self,
+        recording: int,
+        code: str,
+        reason: str,
+        record: outbox.Published,
+        now: float,
+        *,
+        hooks: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Quarantine a recording; `record` is the file that says so, `hooks` are as for `done`."""
         with self._transaction() as db:
+            self._hook(db, recording, hooks)
             db.execute(
                 "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, NULL)",
                 (os.fsencode(record.path), recording, record.sha256),
@@ -386,6 +525,47 @@ class Journal:
             db.execute(
                 "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ? WHERE id = ?",
                 (State.FAILED, code, _text(reason), now, recording),
+            )
+
+    def _hook(self, db: sqlite3.Connection, recording: int, hooks: Sequence[tuple[str, str]]) -> None:
+        """Note hooks to be run. Those of an earlier event that failed for good are forgotten."""
+        db.execute("DELETE FROM hooks WHERE recording = ? AND given_up", (recording,))
+        rows = [(recording, way, facts) for way, facts in hooks]
+        db.executemany("INSERT INTO hooks (recording, way, facts) VALUES (?, ?, ?)", rows)
+
+    def hook_ran(self, hook: int) -> None:
+        """A hook has succeeded."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM hooks WHERE id = ?", (hook,))
+
+    def hook_failed(self, hook: int, problem: str, *, give_up: bool) -> None:
+        """A hook has failed, perhaps for good."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE hooks SET tries = tries + 1, problem = ?, given_up = ? WHERE id = ?",
+                (_text(problem), give_up, hook),
+            )
+
+    def hooks_again(self, recording: int | None) -> int:
+        """Let hooks that failed for good be tried again: a recording's, or all; returns how many."""
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE hooks SET given_up = 0, tries = 0 WHERE given_up AND recording = coalesce(?, recording)",
+                (recording,),
+            ).rowcount
+
+    def forget_hooks(self, ways: Sequence[str]) -> int:
+        """Forget the hooks of settings other than these; returns how many."""
+        with self._transaction() as db:
+            marks = ", ".join("?" * len(ways))
+            return db.execute(f"DELETE FROM hooks WHERE way NOT IN ({marks})", tuple(ways)).rowcount  # noqa: S608
+
+    def leave(self, recording: int, state: str, target: Path | None, reason: str = "") -> None:
+        """Note how far a source is on its way; see the schema for `state`."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE sources SET state = ?, target = ?, reason = ? WHERE recording = ?",
+                (state, None if target is None else os.fsencode(target), _text(reason), recording),
             )
 
     def adopt(

@@ -133,7 +133,12 @@ def write(path: Path, data: bytes) -> None:
             temporary.unlink()
         raise
     crash.reach("renamed")
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Force the names in a folder to the disk."""
+    folder = os.open(path, os.O_RDONLY)
     try:
         sync(folder)
     except OSError as error:  # some network file systems sync files, but no folders

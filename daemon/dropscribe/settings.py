@@ -10,11 +10,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import shlex
 import sys
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dropscribe.backends import NAMES as BACKENDS
 from dropscribe.errors import UsageError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 PREFIX = "DROPSCRIBE_"
 RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "CRASH"})
 """Variables with our prefix that are no settings: the settings file, folders of models, and `crash.VARIABLE`."""
+FACT = "FACT_"
+"""After our prefix, what a hook is told (`hooks.variables`): no setting, so that a hook may call this program."""
 
 _CODES = (
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy "
@@ -63,8 +67,10 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "dropscribe/config.toml"
 
 
-def _setting(default: Any, text: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
-    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
+def _setting(
+    default: Any, text: str, *, choices: tuple[str, ...] = (), least: float | None = None, command: bool = False
+) -> Any:
+    return field(default=default, metadata={"text": text, "choices": choices, "least": least, "command": command})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +132,36 @@ class Settings:
         16.0, "A model's process that has grown beyond this is replaced before the next recording. 0: never.", least=0
     )
     threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
+    on_done: tuple[str, ...] = _setting(
+        (),
+        "A command for each recording that is done, as a list: a program and its arguments. The paths of the\n"
+        "recording and of every output come behind them; facts as variables DROPSCRIBE_FACT_… and as JSON on its\n"
+        "standard input. No shell. A text is split as a shell would split it.",
+        command=True,
+    )
+    on_failed: tuple[str, ...] = _setting(
+        (),
+        "The same for each recording that failed, with the paths of the recording and of the record of its failure.",
+        command=True,
+    )
+    webhook: str = _setting(
+        "",
+        "An address (https://…) to which the same JSON is sent for each recording that is done or failed. It holds\n"
+        "names and facts, not what was said. Besides fetching models, this alone opens a connection.",
+    )
+    hook_seconds: float = _setting(60.0, "A hook that takes longer is ended and counts as failed.", least=0.1)
+    hook_tries: int = _setting(5, "How often a hook that fails is tried, with longer and longer pauses.", least=1)
+    after: str = _setting(
+        "keep",
+        "What becomes of a recording when every output is on the disk and its hooks have run. `keep`: it stays.\n"
+        "`archive`: it is moved into the folder `archive`. `trash`: into the system's trash. `delete`: it is gone\n"
+        "for good. A recording that failed always stays.",
+        choices=("keep", "archive", "trash", "delete"),
+    )
+    archive: Path = _setting(
+        Path(),
+        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive beside the inbox.",
+    )
     state: Path = _setting(Path(), "Journal and work files. Default: where the system keeps application state.")
     logs: Path = _setting(Path(), "Log files. Default: where the system keeps logs.")
     log_megabytes: float = _setting(10.0, "A log file of this size is rotated.", least=0.01)
@@ -157,6 +193,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or (key := variable.removeprefix(PREFIX)) in RESERVED:
             continue
+        if key.startswith(FACT):
+            continue
         values[key.lower()] = _value(key.lower(), text, variable)
         origin[key.lower()] = variable
     for key, value in (flags or {}).items():
@@ -165,11 +203,13 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             origin[key] = f"--{key.replace('_', '-')}"
     values.setdefault("state", _default_state(environ))
     values.setdefault("logs", _default_logs(environ))
+    values.setdefault("archive", values.get("inbox", FIELDS["inbox"].default).parent / "Archive")
     settings = Settings(**values)
-    for name in ("inbox", "outbox", "state", "logs"):
+    for name in ("inbox", "outbox", "archive", "state", "logs"):
         values[name] = _absolute(getattr(settings, name), environ)
     settings = Settings(**values)
     _check_folders(settings)
+    _check_webhook(settings)
     _check_language(settings)
     return Loaded(settings, origin)
 
@@ -196,7 +236,11 @@ def _value(key: str, value: Any, place: str) -> Any:
         raise UsageError(f"{place}: there is no setting `{key}`.", cure)
     default, meta = FIELDS[key].default, FIELDS[key].metadata
     wrong = UsageError(f"{place}: `{key}` is {value!r}.", f"Write {_expected(key)}.")
-    if isinstance(default, bool):
+    if meta["command"]:
+        value = _command(value)
+        if value is None:
+            raise wrong
+    elif isinstance(default, bool):
         if isinstance(value, str) and value.lower() in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
             value = value.lower() in {"true", "1", "yes", "on"}
         if not isinstance(value, bool):
@@ -229,8 +273,21 @@ def _value(key: str, value: Any, place: str) -> Any:
     return value
 
 
+def _command(value: Any) -> tuple[str, ...] | None:
+    """Return a command as a list of text, or None when it is none."""
+    try:
+        parts = shlex.split(value) if isinstance(value, str) else value
+    except ValueError:  # a quotation mark that is not closed
+        return None
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) and "\0" not in p for p in parts):
+        return None
+    return tuple(parts) if not parts or parts[0].strip() else None
+
+
 def _expected(key: str) -> str:
     default, meta = FIELDS[key].default, FIELDS[key].metadata
+    if meta["command"]:
+        return 'a command as a list: ["/path/of/program", "argument"]'
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, (int, float)):
@@ -259,6 +316,19 @@ def _check_language(settings: Settings) -> None:
         raise UsageError(msg, f"Take the model {settings.model.removesuffix('.en')} for other languages.")
 
 
+def _check_webhook(settings: Settings) -> None:
+    try:
+        address = urlsplit(settings.webhook)
+        fine = not settings.webhook or (
+            address.scheme in {"https", "http"} and address.hostname and address.port != 0
+        )
+    except ValueError:
+        fine = False
+    if not fine:
+        msg = f"`webhook` is {settings.webhook!r}."
+        raise UsageError(msg, "Write the address of a server: https://example.org/dropscribe.")
+
+
 def _check_folders(settings: Settings) -> None:
     inbox, outbox, state = (Path(os.path.realpath(p)) for p in (settings.inbox, settings.outbox, settings.state))
     if inbox == outbox:
@@ -270,6 +340,10 @@ def _check_folders(settings: Settings) -> None:
     if state.is_relative_to(inbox) or state.is_relative_to(outbox):
         msg = f"`state` ({settings.state}) lies inside the inbox or the outbox."
         raise UsageError(msg, "Give it a folder of its own.")
+    archive = Path(os.path.realpath(settings.archive))
+    if settings.after == "archive" and (archive.is_relative_to(inbox) or inbox.is_relative_to(archive)):
+        msg = f"`archive` ({settings.archive}) and the inbox {settings.inbox} lie one inside the other."
+        raise UsageError(msg, "Give the archive a folder of its own: what lies in the inbox is transcribed.")
 
 
 def default_toml() -> str:

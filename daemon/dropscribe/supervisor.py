@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, crash, engine, formats, heal, outbox, recorded
+from dropscribe import afterwards, backends, crash, engine, formats, heal, hooks, outbox, recorded
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
 from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
 from dropscribe.journal import Recording, State
@@ -174,6 +174,8 @@ class Supervisor:
         self._paused = False
         self._begun = False
         self._results = {"done": 0, "failed": 0}
+        self._hooks = hooks.Hooks(settings, self._messages.put, BACKOFF)
+        self._afterwards = afterwards.Afterwards(settings, self._messages.put, BACKOFF)
         self._fingerprint = heal.fingerprint({name: getattr(settings, name) for name in engine.RESULT_OPTIONS})
 
     # The loop
@@ -243,6 +245,7 @@ class Supervisor:
             temporary_files_removed=swept,
             once=self._once,
         )
+        self._hooks.begin(self._journal)
         self._begun = True
 
     def _rows_in(self, state: State) -> list[tuple[bytes, Stat, State]]:
@@ -251,6 +254,7 @@ class Supervisor:
     def _end(self) -> None:
         self._watcher.close()
         self._digests.put(None)
+        self._hooks.close()
         if self._job is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._journal.release(self._job.recording.id)
@@ -285,10 +289,13 @@ class Supervisor:
         """Return whether nothing is left that could be done now."""
         if len(self._settler) or self._digesting or self._job is not None or not self._messages.empty():
             return False
+        if self._hooks.running or self._afterwards.running:
+            return False
         if self._trouble is not None or self._paused or self._inbox_trouble:
             return True
         counts = self._journal.counts()
-        return not counts[State.QUEUED] and not counts[State.PUBLISHING]
+        left = counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.due or self._afterwards.due
+        return not left
 
     def _tick(self) -> None:
         """Do whatever is due. A fault of the environment is noted, waited out and tried again."""
@@ -301,6 +308,9 @@ class Supervisor:
                 self._scan()
             self._settle()
             self._watch_worker()
+            self._hooks.tick(self._journal)
+            if self._afterwards.due and not self._inbox_trouble and self._outbox_is_there():
+                self._afterwards.tick(self._journal, self._unsettled)
             self._dispatch()
         except EnvironmentFaultError as error:
             self._wait_out(error)
@@ -315,6 +325,11 @@ class Supervisor:
                     self._hear(message)
             elif isinstance(message, _Digested):
                 self._take_in(message)
+            elif isinstance(message, hooks.Ended):
+                self._hooks.hear(self._journal, message)
+                self._afterwards.added()
+            elif isinstance(message, afterwards.Left):
+                self._let_go(self._afterwards.hear(self._journal, message), message.outcome)
         except EnvironmentFaultError as error:
             self._wait_out(error)
         except sqlite3.OperationalError as error:
@@ -381,6 +396,9 @@ class Supervisor:
                 self._journal.retry(recording.id, time.time())
                 self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
                 self._log.info("job.retried", **self._about(recording))
+        found = None if wanted is None else self._journal.find(self._key(wanted))
+        if (wanted is None or found) and self._journal.hooks_again(found.id if found else None):
+            self._hooks.added()
         if self._trouble is not None:
             self._trouble.until = 0.0
 
@@ -424,10 +442,15 @@ class Supervisor:
         gone = [
             key
             for key, (_, state) in self._known.items()
-            if state in {State.QUEUED, State.WAITING} and key not in seen
+            if state in {State.QUEUED, State.WAITING} and key not in seen and not self._archived(key)
         ]
         if gone:
             self._leave(gone, time.time())
+
+    def _archived(self, key: bytes) -> bool:
+        """Return whether a recording lies in the archive, where we put it."""
+        recording = self._journal.find(key)
+        return recording is not None and self._journal.place(recording.id) is not None
 
     def _notice(self, relative: str, found: Stat, now: float) -> None:
         """Let a file settle unless the journal knows it as it is."""
@@ -467,11 +490,35 @@ class Supervisor:
                 error = caught
             self._messages.put(_Digested(relative, found, sha256, error))
 
+    def _unsettled(self, recording: Recording) -> bool:
+        """Return whether a recording's file is being looked at anew."""
+        name = str(recording.name)
+        return name in self._settler or name in self._digesting
+
+    def _let_go(self, recording: Recording, outcome: str) -> None:
+        """A source has left the inbox, or has not: what lies under its name now is looked at."""
+        if outcome == "moved":
+            self._known.pop(recording.key, None)
+        if (found := self._inbox.look(str(recording.name))) is not None:
+            self._notice(str(recording.name), found, time.monotonic())
+
+    def _place(self, recording: Recording) -> Path:
+        """Return where a recording's file is: in the inbox, or where we archived it."""
+        return self._journal.place(recording.id) or self._settings.inbox / recording.name
+
+    def _look(self, recording: Recording) -> Stat | None:
+        """Return the size and time of a recording's file."""
+        place = self._journal.place(recording.id)
+        return self._inbox.look(str(recording.name)) if place is None else afterwards.look(place, recording)
+
     def _take_in(self, message: _Digested) -> None:
         """A settled file was digested: queue it."""
         relative, found, now = message.relative, message.found, time.time()
         self._digesting.discard(relative)
         key = self._key(relative)
+        if self._afterwards.holds(self._journal, key):  # a new file under the name of one that is just leaving
+            self._settler.observe(relative, found, time.monotonic())
+            return
         if isinstance(message.error, FileNotFoundError):
             return
         if message.error is not None:
@@ -568,7 +615,7 @@ class Supervisor:
         crash.reach("claimed")
         claimed = Stat(recording.size, recording.mtime_ns)
         self._known[recording.key] = (claimed, State.RUNNING)
-        found = self._inbox.look(str(recording.name))
+        found = self._look(recording)
         if found != claimed or (recording.sha256 == UNREAD and not self._too_large(recording.size)):
             self._lost(recording, found)
             return
@@ -608,7 +655,7 @@ class Supervisor:
         self._worker.send(
             recording.id,
             "transcribe",
-            path=str(self._settings.inbox / recording.name),
+            path=str(self._place(recording)),
             spool=str(self._spool / f"{recording.id}-{self._worker.pid}.f32"),  # the last one may not have ended yet
             resume=resume,
             safe=last,
@@ -662,7 +709,7 @@ class Supervisor:
         job.heard = time.monotonic()
         match message.event:
             case "decoded":
-                found = self._inbox.look(str(job.recording.name))
+                found = self._look(job.recording)
                 if found != Stat(job.recording.size, job.recording.mtime_ns):
                     # What was decoded may be another content: nothing made of it may be kept under this digest.
                     self._job = None
@@ -760,7 +807,7 @@ class Supervisor:
     def _conclude(self, job: _Job) -> None:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
-        found = self._inbox.look(str(recording.name))
+        found = self._look(recording)
         if found not in {None, Stat(recording.size, recording.mtime_ns)}:
             self._lost(recording, found)
             return
@@ -792,6 +839,13 @@ class Supervisor:
         """A claimed recording is no longer the file that had settled: let it settle again, or note that it left."""
         now, key = time.time(), recording.key
         old = Stat(recording.size, recording.mtime_ns)
+        if found is None and self._afterwards.holds(self._journal, key):  # it is just being archived
+            self._journal.release(recording.id)
+            return
+        if (place := self._journal.place(recording.id)) is not None:
+            reason = f"Its file was archived as {_readable(str(place))} and is not there any more, or was changed."
+            self._quarantine(recording, "archive-missing", f"{reason} Bring it back, then retry.")
+            return
         if found is None and not os.path.isdir(self._inbox.root):  # noqa: PTH112 -- the inbox left with all of them
             self._journal.release(recording.id)
             self._known[key] = (old, State.QUEUED)
@@ -848,10 +902,16 @@ class Supervisor:
                 return
             raise _outbox_fault(self._settings.outbox, error) from None
         crash.reach("published")
-        self._journal.done(recording.id, published, time.time())
+        files, place = [p.path for p in published], self._place(recording)
+        run = hooks.about(self._settings, recording, place, "done", files, transcript)
+        self._journal.done(recording.id, published, time.time(), hooks=run, after=self._settings.after)
         crash.reach("committed")
         self._over()
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.DONE)
+        if self._archived(recording.key):
+            del self._known[recording.key]  # what comes under its name is a new one
+        self._hooks.added()
+        self._afterwards.added()
         self._results["done"] += 1
         self._log.info(
             "job.done",
@@ -881,7 +941,7 @@ class Supervisor:
         if facts["fault"] == Fault.ENGINE:
             # What failed once may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
-        found = self._inbox.look(str(recording.name))
+        found = self._look(recording)
         if found != Stat(recording.size, recording.mtime_ns):  # it failed because it was being changed, or left
             self._lost(recording, found)
             return
@@ -942,7 +1002,10 @@ class Supervisor:
             raise
         crash.reach("quarantined")
         record = outbox.Published(name, hashlib.sha256(data).hexdigest())
-        self._journal.fail(recording.id, code, reason, record, time.time())
+        place = self._place(recording)
+        run = hooks.about(self._settings, recording, place, "failed", [name], code=code, reason=reason)
+        self._journal.fail(recording.id, code, reason, record, time.time(), hooks=run)
+        self._hooks.added()
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.FAILED)
         self._results["failed"] += 1
         self._log.error("job.failed", **self._about(recording), code=code, reason=reason, record=_readable(name))

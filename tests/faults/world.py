@@ -123,7 +123,7 @@ class World:
             self.process.kill()
             self.process.wait()
         if self.mounted:
-            subprocess.run(["umount", "--lazy", str(self.disk)], check=True)
+            unmount(self.disk)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `dropscribe …` on this world."""
@@ -351,6 +351,11 @@ def mount(folder: Path, size: int) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+def unmount(folder: Path) -> None:
+    """Take a disk away again, whoever uses it."""
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(disk: Path) -> None:

@@ -9,8 +9,8 @@ The text is plain text in paragraphs. The words' places and times lie beside it 
 words by painting over the text: three hours are some thousand elements, not thirty thousand (`page.js`).
 
 The recording lies in the inbox and the page in the outbox. So the page looks for it beside itself, then where the
-inbox is when both folders have their usual names, then at the absolute path that `dropscribe transcribe` knows; else
-the reader chooses it or drops it onto the page.
+inbox and the archive are when the folders have their usual names, then at the absolute path that `dropscribe
+transcribe` knows; else the reader chooses it or drops it onto the page.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ LONG = 600
 """Characters after which a paragraph ends with the next sentence."""
 TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
-INBOX = "Inbox"
-"""Name of the inbox as it is set by default, beside the outbox."""
+FOLDERS = ("Inbox", "Archive")
+"""Names, as set by default, of the folders beside the outbox in which the recording may lie."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
@@ -220,7 +220,8 @@ def _places(name: str, path: str) -> Iterator[str]:
     if place.is_absolute():
         yield "file://" + "/".join(_address(part) for part in str(place).split("/"))
     elif ".." not in place.parts and place.parts:
-        yield "/".join([*[".."] * len(place.parts), INBOX, *map(_address, place.parts)])
+        for folder in FOLDERS:
+            yield "/".join([*[".."] * len(place.parts), folder, *map(_address, place.parts)])
 
 
 def _address(name: str) -> str:
