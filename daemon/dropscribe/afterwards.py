@@ -144,6 +144,10 @@ class Afterwards:
         source = self._settings.inbox / recording.name
         target = leaving.place
         try:
+            if leaving.way == "archive" and not self._archive_is_there(journal):
+                why = f"The archive {self._settings.archive} is not there. Make it again or bring its volume back."
+                self._postpone(journal, leaving, target, why)
+                return
             if target is None and leaving.state == "due":
                 target = self._target(leaving.way, source, recording)
         except OSError as error:
@@ -164,6 +168,24 @@ class Afterwards:
         )
         self._at_work = True
         threading.Thread(target=lambda: self._post(carry_out(order)), daemon=True, name="afterwards").start()
+
+    def _archive_is_there(self, journal: Journal) -> bool:
+        """Return whether the archive can be used; it is made once, and then waited for, as the outbox is.
+
+        Where a volume was mounted, its bare mount point is no archive.
+        """
+        archive, name = self._settings.archive, _readable(self._settings.archive)
+        volume, used = journal.meta("archive_volume") == name, journal.meta("archive") == name
+        if archive.is_mount():
+            if not volume:
+                journal.note(archive=name, archive_volume=name)
+            return True
+        if volume or (used and not archive.is_dir()):
+            return False
+        if not used:
+            archive.mkdir(parents=True, exist_ok=True)
+            journal.note(archive=name)
+        return True
 
     def _target(self, way: str, source: Path, recording: Recording) -> Path | None:
         """Return a place that is free now."""
@@ -398,7 +420,8 @@ def _copy(order: Order, source: BinaryIO) -> None:
         with temporary.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
             file.flush()
-            shutil.copystat(order.source, temporary)
+            with contextlib.suppress(OSError):  # not every file system takes every time and mode
+                shutil.copystat(order.source, temporary)
             outbox.sync(file.fileno())
         if not _is_it(order, temporary):
             raise OSError(errno.EIO, "The copy is not what was copied", str(target))  # noqa: TRY301

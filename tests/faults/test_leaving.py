@@ -237,6 +237,22 @@ def test_an_archive_that_cannot_be_written_is_waited_for(world: World) -> None:
     assert copies(world) == [blocked / "one.wav"]
 
 
+def test_an_archive_that_is_away_is_waited_for_and_not_made_anew(world: World) -> None:
+    """Its volume may not be there now."""
+    archive = world.folder / "Archive"
+    world.drop("one.wav", *LINES)
+    world.start(DROPSCRIBE_AFTER="archive")
+    world.until(lambda: gone(world, "one.wav"))
+    archive.rename(world.folder / "away")
+    two = world.drop("sub/two.wav", "Another.")
+    world.until(lambda: [e for e in world.events("source.waits") if "is not there" in e["reason"]])
+    assert two.exists()
+    assert not archive.exists()
+    (world.folder / "away").rename(archive)
+    world.until(lambda: gone(world, "sub/two.wav"))
+    assert sorted(copies(world)) == [archive / "one.wav", archive / "sub/two.wav"]
+
+
 def test_to_another_disk_it_is_copied_and_a_full_one_is_waited_for(world: World, elsewhere: Path) -> None:
     archive = elsewhere / "Archive"
     path = world.drop("sub/one.wav", *LINES)
