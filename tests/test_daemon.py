@@ -318,6 +318,8 @@ def test_profiles_shape_transcripts_and_redo_brings_the_old_ones_up_to_date(daem
     (stale,) = json.loads(daemon.command("status", "--json").stdout)["stale"]
     assert (stale["file"], stale["changed"]) == ("calls/talk.flac", ["glossary", "replacements"])
     assert "since then changed: glossary, replacements" in daemon.command("status").stdout
+    why = daemon.command("why", str(daemon.inbox / "calls" / "talk.flac")).stdout
+    assert "Since then changed: glossary, replacements; `dropscribe redo` makes it anew." in why
     assert "1 recording will be" in daemon.command("redo", "--stale").stderr
     daemon.until(lambda: len(daemon.events("job.done")) == 4)
     second = daemon.transcript("calls/talk")
@@ -332,6 +334,27 @@ def test_profiles_shape_transcripts_and_redo_brings_the_old_ones_up_to_date(daem
     assert json.loads(old.read_text()) == first
     assert json.loads(daemon.command("status", "--json").stdout)["stale"] == []
     assert daemon.stop() == 0
+
+
+def test_a_profile_makes_nobody_download_and_keeps_nobody_waiting(daemon: Daemon) -> None:
+    profile = daemon.inbox / "big" / "dropscribe.toml"
+    profile.parent.mkdir()
+    profile.write_text('model = "somebody/whisper-of-theirs"\n')
+    shutil.copy(SPEECH, profile.parent / "talk.flac")
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        hub.listen()
+        hub.setblocking(False)
+        daemon.start(HF_ENDPOINT=f"http://127.0.0.1:{hub.getsockname()[1]}")
+        record = daemon.outbox / "_failed" / "big" / "talk.flac.error.txt"
+        daemon.until(record.exists)
+        shutil.copy(OTHER, daemon.inbox / "other.flac")
+        daemon.transcript("other")
+        with pytest.raises(BlockingIOError):
+            hub.accept()
+    assert "dropscribe models pull somebody/whisper-of-theirs" in record.read_text()
+    assert "model-missing" in record.read_text()
+    assert not daemon.events("daemon.waiting")
 
 
 def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:

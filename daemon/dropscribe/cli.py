@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Recording
+    from dropscribe.profiles import Profiles
     from dropscribe.settings import Settings
 
 _INBOX_SECONDS = 20
@@ -446,18 +447,22 @@ def _brief(recording: Recording) -> dict[str, Any]:
     }
 
 
+def _in_force(chosen: Settings, journal: Journal) -> Profiles:
+    """Return the profiles over what the daemon runs with; while it does not run, over what it would start with."""
+    from dropscribe import profiles, supervisor
+
+    running = supervisor.running(chosen.state)
+    return profiles.Profiles(profiles.restored(journal.meta("settings"), chosen) if running else chosen)
+
+
 def _stale(chosen: Settings, journal: Journal) -> list[dict[str, Any]]:
     """Return the recordings that are done with settings that are no longer in force, the newest first.
 
-    In force is what the daemon runs with; while it does not run, what it would start with. Recordings that have left
-    the inbox are not looked at: nothing could be done.
+    Recordings that have left the inbox are not among them: nothing could be done.
     """
-    from dropscribe import profiles, supervisor
     from dropscribe.journal import State
 
-    if supervisor.running(chosen.state):
-        chosen = profiles.restored(journal.meta("settings"), chosen)
-    looked, inbox, done = profiles.Profiles(chosen), _inbox(chosen), journal.all(State.DONE, newest=True)
+    looked, inbox, done = _in_force(chosen, journal), _inbox(chosen), journal.all(State.DONE, newest=True)
     found: list[dict[str, Any]] = []
 
     def look() -> None:
@@ -601,6 +606,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     beside = journal.beside(recording.id)
     position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
     trouble = journal.meta("trouble")
+    changed = _in_force(chosen, journal).changed(recording.name, recording.settings)
     journal.close()
     match recording.state:
         case State.DONE:
@@ -609,6 +615,8 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             )
             for new, old in beside.items():
                 text += f" {old} was changed by a person and is left alone; the new version is {new}."
+            if changed:
+                text += f" Since then changed: {', '.join(changed)}; `dropscribe redo` makes it anew."
         case State.FAILED:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
