@@ -188,3 +188,66 @@ def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> N
     again = Journal(tmp_path / "journal.sqlite3")
     assert (again.meta("model"), found(again).state) == ("base", State.QUEUED)
     again.close()
+
+
+def test_a_journal_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    from dropscribe import journal as module
+
+    path = tmp_path / "old.sqlite3"
+    with sqlite3.connect(path) as db:
+        db.executescript(f"{module._SCHEMA} PRAGMA user_version = 1;")
+        db.execute(
+            "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (key(TALK), bytes(TALK), 10, 20, "aa", "done", 1.0, 1.0),
+        )
+    db.close()
+    reader = Journal(path, readonly=True)  # as the command line does before the daemon has started
+    assert (found(reader).state, found(reader).settings) == (State.DONE, "")
+    reader.close()
+    for _ in range(2):
+        made = Journal(path)
+        assert (found(made).state, found(made).settings, found(made).redo) == (State.DONE, "", "")
+        made.check()
+        made.close()
+
+
+def test_what_is_done_can_be_asked_for_again(journal: Journal) -> None:
+    queued(journal)
+    first = journal.claim("settings", 2.0, '{"model": "tiny"}')
+    assert first is not None
+    assert first.settings == '{"model": "tiny"}'
+    journal.redo([(first.id, "too early")], 2.5, anew=True)
+    assert (found(journal).state, found(journal).redo) == (State.RUNNING, "")
+    journal.keep_result(first, "{}", 1.0, 3.0)
+    journal.done(first.id, [Published("a/talk.json", "d1")], 4.0)
+
+    journal.redo([(first.id, "the mark")], 5.0, anew=False)
+    assert (found(journal).state, found(journal).redo) == (State.QUEUED, "the mark")
+    assert claimed(journal, 6.0).result == "aa:settings"
+    assert journal.result("aa:settings") == "{}"
+    journal.release(first.id)
+    journal.fail(first.id, "code", "reason", Published("_failed/x", "d"), 7.0)
+    journal.redo([(first.id, "another")], 8.0, anew=True)
+    assert (found(journal).redo, found(journal).attempts) == ("the mark", 0)
+    assert claimed(journal, 9.0).anew == 1
+    assert journal.result("aa:settings") is None
+    journal.done(first.id, [], 10.0)
+    assert (found(journal).state, found(journal).redo, found(journal).anew) == (State.DONE, "", 0)
+
+
+def test_what_leaves_before_it_is_done_again_stays_done(journal: Journal) -> None:
+    for name in ("a.wav", "b.wav"):
+        queued(journal, PurePath(name), sha256=name)
+    journal.done(claimed(journal).id, [], 3.0)
+    journal.redo([(found(journal, PurePath("a.wav")).id, "mark")], 4.0, anew=True)
+    assert journal.gone([b"a.wav", b"b.wav"], 5.0) == {b"a.wav"}
+    states = [(r.state, r.redo) for r in (found(journal, PurePath("a.wav")), found(journal, PurePath("b.wav")))]
+    assert states == [(State.DONE, ""), (State.GONE, "")]
+
+
+def test_failures_can_be_asked_for_by_their_code(journal: Journal) -> None:
+    for code in ("one", "two", "three"):
+        recording = queued(journal, PurePath(f"{code}.wav"), sha256=code)
+        journal.fail(recording.id, code, "", Published(code, "d"), 3.0)
+    assert {r.code for r in journal.failed({"one", "three", "four"})} == {"one", "three"}

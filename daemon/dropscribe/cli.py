@@ -13,6 +13,7 @@ import os
 import secrets
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Recording
+    from dropscribe.profiles import Profiles
     from dropscribe.settings import Settings
+
+_INBOX_SECONDS = 20
+"""How long `status` looks at the files in the inbox; 10,000 on a local disk take less than one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +98,11 @@ def build_parser() -> argparse.ArgumentParser:
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
     which.add_argument("--all", action="store_true", help="every recording that failed")
+    redo = command("redo", _redo, "Transcribe finished recordings again; the older outputs are kept in `_old`.")
+    redo.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
+    redo.add_argument(
+        "--stale", action="store_true", help="those whose settings have changed since; no more than that"
+    )
     command("pause", _pause, "Stop transcribing, across restarts, until `resume`. Finished parts are kept.")
     command("resume", _resume, "Go on after `pause`.")
 
@@ -127,6 +137,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     config = command("config", _config, "Show, check or find the settings.")
     config.add_argument("action", choices=("show", "check", "path"))
+    config.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="for `show`: what holds for this recording"
+    )
     config.add_argument("--json", action="store_true", help="for `show`: print JSON")
     _setting_flags(config)
 
@@ -301,7 +314,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     import queue
     import tempfile
 
-    from dropscribe import engine
+    from dropscribe import engine, replacements
     from dropscribe.errors import Fault, JobError, RecordingFaultError
     from dropscribe.inbox import Stat, digest
     from dropscribe.transcript import Source
@@ -350,7 +363,8 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         yield path, error
                         break
                     elif message.event == "finished":
-                        yield path, engine.assemble(source, facts, windows, chosen)
+                        made = engine.assemble(source, facts, windows, chosen)
+                        yield path, replacements.replace(made, chosen.replacements)
                         break
         finally:
             if worker is not None:
@@ -394,6 +408,7 @@ def _status(arguments: argparse.Namespace) -> int:
         "inbox_trouble": "",
         "waiting": [],
         "failures": [],
+        "stale": [],
     }
     if journal is not None:
         trouble = journal.meta("trouble")
@@ -408,6 +423,7 @@ def _status(arguments: argparse.Namespace) -> int:
             "inbox_trouble": journal.meta("inbox_trouble") if alive else "",
             "waiting": [_brief(r) for r in journal.all(State.WAITING, limit=5, newest=True)],
             "failures": [_brief(r) for r in journal.all(State.FAILED, limit=5, newest=True)],
+            "stale": _stale(chosen, journal),
         }
         current = journal.all(State.RUNNING, limit=1) if alive else []
         if current:
@@ -429,6 +445,36 @@ def _brief(recording: Recording) -> dict[str, Any]:
         "reason": recording.reason,
         "when": _clock(recording.changed),
     }
+
+
+def _in_force(chosen: Settings, journal: Journal) -> Profiles:
+    """Return the profiles over what the daemon runs with; while it does not run, over what it would start with."""
+    from dropscribe import profiles, supervisor
+
+    running = supervisor.running(chosen.state)
+    return profiles.Profiles(profiles.restored(journal.meta("settings"), chosen) if running else chosen)
+
+
+def _stale(chosen: Settings, journal: Journal) -> list[dict[str, Any]]:
+    """Return the recordings that are done with settings that are no longer in force, the newest first.
+
+    Recordings that have left the inbox are not among them: nothing could be done.
+    """
+    from dropscribe.journal import State
+
+    looked, inbox, done = _in_force(chosen, journal), _inbox(chosen), journal.all(State.DONE, newest=True)
+    found: list[dict[str, Any]] = []
+
+    def look() -> None:
+        for recording in done:
+            names = looked.changed(recording.name, recording.settings)
+            if names and inbox.look(str(recording.name)) is not None:
+                found.append({"file": _shown(recording), "changed": names, "when": _clock(recording.changed)})
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(_INBOX_SECONDS)  # a volume that is gone may hold a look at it for ever, and `status` must tell so
+    return list(found)
 
 
 def _current(recording: Recording, phase: str, now: float) -> dict[str, Any]:
@@ -471,6 +517,11 @@ def _show_status(facts: dict[str, Any]) -> None:
     for title, rows in (("Unread", facts["waiting"]), ("Failed", facts["failures"])):
         for row in rows:
             print(f"{title:<9} {row['file']} ({row['when']}): {row['reason']}")
+    for row in facts["stale"][:5]:
+        print(f"Stale     {row['file']} ({row['when']}): since then changed: {', '.join(row['changed'])}")
+    if more := len(facts["stale"]):
+        rest = f"; {more - 5} more are stale" if more > 5 else ""
+        print(f"          `dropscribe redo --stale` makes them again{rest}")
 
 
 def _shown(recording: Recording) -> str:
@@ -555,6 +606,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     beside = journal.beside(recording.id)
     position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
     trouble = journal.meta("trouble")
+    changed = _in_force(chosen, journal).changed(recording.name, recording.settings)
     journal.close()
     match recording.state:
         case State.DONE:
@@ -563,6 +615,8 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             )
             for new, old in beside.items():
                 text += f" {old} was changed by a person and is left alone; the new version is {new}."
+            if changed:
+                text += f" Since then changed: {', '.join(changed)}; `dropscribe redo` makes it anew."
         case State.FAILED:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
@@ -612,6 +666,36 @@ def _retry(arguments: argparse.Namespace) -> int:
     count = len(failed) if arguments.all else len(wanted)
     later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
     _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
+    return Exit.OK
+
+
+def _redo(arguments: argparse.Namespace) -> int:
+    from dropscribe import outbox, supervisor
+    from dropscribe.journal import State
+
+    if not arguments.files and not arguments.stale:
+        raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
+    chosen = settings.load().settings
+    journal = _journal(chosen)
+    stale = {row["file"] for row in _stale(chosen, journal)} if journal and arguments.stale else set()
+    names = []
+    for path in arguments.files:
+        relative = _relative(chosen, path) or str(path)
+        recording = journal.find(_inbox(chosen).key(relative)) if journal else None
+        if recording is None or recording.state not in {State.DONE, State.FAILED}:
+            _, reason = explain(chosen, path)
+            raise UsageError(f"{path} is not done yet.", reason)
+        if _inbox(chosen).look(relative) is None:
+            raise UsageError(f"{path} is no longer in the inbox.", "Put it back to have it transcribed again.")
+        if not arguments.stale or _shown(recording) in stale:
+            names.append(relative)
+    count = len(names) if arguments.files else len(stale)
+    if count:
+        request = {"redo": names if arguments.files else None, "stale": arguments.stale}
+        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+        outbox.write(chosen.state / supervisor.REQUESTS / name, json.dumps(request).encode())
+    later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
+    _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later if count else ''}")
     return Exit.OK
 
 
@@ -676,11 +760,27 @@ def _config(arguments: argparse.Namespace) -> int:
     if arguments.action == "path":
         print(path)
         return Exit.OK
+    from dropscribe import profiles
+
     flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
     loaded = settings.load(flags)
     if arguments.action == "check":
+        wrong = list(profiles.check(loaded.settings))
+        for error in wrong:
+            _say(f"{error.message}\n    {error.cure}")
+        if wrong:
+            return Exit.USAGE
         _say(f"The settings are fine ({path}{'' if path.exists() else ', which does not exist: all defaults'}).")
         return Exit.OK
+    if arguments.file is not None:
+        inbox, looked = loaded.settings.inbox, profiles.Profiles(loaded.settings)
+        relative = _relative(loaded.settings, arguments.file / "x") if arguments.file.is_dir() else None
+        if relative is not None:
+            loaded = looked.of_folder(PurePath(relative).parent, loaded.origin)
+        elif (relative := _relative(loaded.settings, arguments.file)) is not None:
+            loaded = looked.of(PurePath(relative), loaded.origin)
+        else:
+            raise UsageError(f"{arguments.file} does not lie in the inbox {inbox}.", "Profiles apply there alone.")
     values = {name: getattr(loaded.settings, name) for name in settings.FIELDS}
     if arguments.json:
         rows = {

@@ -23,11 +23,9 @@ from dropscribe import outbox
 from dropscribe.errors import DropscribeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-VERSION = 1
-"""Value of SQLite's `user_version`; a journal of a newer program is refused."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -61,6 +59,21 @@ CREATE TABLE checkpoints (result TEXT NOT NULL, part INTEGER NOT NULL, payload B
     PRIMARY KEY (result, part)) WITHOUT ROWID;
 """
 
+_STEPS = (
+    """
+    -- JSON of the settings that made the outputs, or are making them (profiles.used); empty when not known
+    ALTER TABLE recordings ADD COLUMN settings TEXT NOT NULL DEFAULT '';
+    -- asked for again: under which mark the older outputs are kept (outbox.keep); empty when not asked for
+    ALTER TABLE recordings ADD COLUMN redo TEXT NOT NULL DEFAULT '';
+    -- whether a stored result will not do
+    ALTER TABLE recordings ADD COLUMN anew INTEGER NOT NULL DEFAULT 0;
+    """,
+)
+"""What made each later version of the schema out of the one before it."""
+
+VERSION = 1 + len(_STEPS)
+"""Value of SQLite's `user_version`; a journal of a newer program is refused."""
+
 
 class State(enum.StrEnum):
     """Where a recording is on its way."""
@@ -76,6 +89,9 @@ class State(enum.StrEnum):
     """Quarantined; tried again when the file changes or a person asks."""
     GONE = "gone"
     """Removed from the inbox before it was transcribed."""
+
+
+_QUEUED = (State.QUEUED, State.WAITING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,9 @@ class Recording:
     audio_s: float | None
     done_s: float
     speed: float | None
+    settings: str = ""
+    redo: str = ""
+    anew: int = 0
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Recording:
@@ -144,8 +163,9 @@ class Journal:
         self._db.execute("PRAGMA journal_mode = TRUNCATE")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = ON")
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        steps = (_SCHEMA, *_STEPS)[version:]
+        if steps:
+            self._db.executescript(f"BEGIN IMMEDIATE; {''.join(steps)} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -201,6 +221,12 @@ class Journal:
             f"ORDER BY changed {order}, id {order} LIMIT ?"
         )
         return [Recording.from_row(row) for row in self._db.execute(query, (*states, limit))]
+
+    def failed(self, codes: Collection[str]) -> list[Recording]:
+        """Return the recordings that failed with one of these codes."""
+        marks = ", ".join("?" * len(codes))
+        query = f"SELECT * FROM recordings WHERE state = ? AND code IN ({marks})"  # noqa: S608 (only marks)
+        return [Recording.from_row(row) for row in self._db.execute(query, (State.FAILED, *codes))]
 
     def stats(self) -> Iterator[tuple[bytes, int, int, State]]:
         """Yield (key, size, mtime_ns, state) of every recording: what a scan compares with."""
@@ -279,18 +305,21 @@ class Journal:
             )
         return old is None or (old["state"], old["code"]) != (State.WAITING, code)
 
-    def claim(self, fingerprint: str, now: float) -> Recording | None:
+    def claim(self, fingerprint: str, now: float, settings: str = "") -> Recording | None:
         """Take the first of the queue: it is running now and the attempt is counted.
 
-        `fingerprint` stands for the settings that change a result; with the digest it names the result.
+        `fingerprint` stands for the settings that change a result; with the digest it names the result. `settings` is
+        noted. A stored result is dropped when the recording was asked for anew.
         """
         with self._transaction() as db:
             row = db.execute(
                 "UPDATE recordings SET state = ?, attempts = attempts + 1, started = ?, changed = ?, done_s = 0,"
-                " result = sha256 || ':' || ?"
+                " result = sha256 || ':' || ?, settings = ?"
                 " WHERE id = (SELECT id FROM recordings WHERE state = ? ORDER BY changed, id LIMIT 1) RETURNING *",
-                (State.RUNNING, now, now, fingerprint, State.QUEUED),
+                (State.RUNNING, now, now, fingerprint, settings, State.QUEUED),
             ).fetchone()
+            if row and row["anew"]:
+                db.execute("DELETE FROM results WHERE key = ?", (row["result"],))
         return Recording.from_row(row) if row else None
 
     def release(self, recording: int, code: str = "", reason: str = "", *, at_end: float | None = None) -> None:
@@ -372,7 +401,8 @@ class Journal:
                 ],
             )
             db.execute(
-                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ? WHERE id = ?",
+                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0"
+                " WHERE id = ?",
                 (State.DONE, now, recording),
             )
 
@@ -398,6 +428,7 @@ class Journal:
         transcript: str,
         base: str,
         published: Sequence[outbox.Published],
+        settings: str,
         now: float,
     ) -> bool:
         """Take in, as done, a recording whose outputs were found in the outbox; False if it is known already.
@@ -410,9 +441,9 @@ class Journal:
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (result, packed, now))
             row = db.execute(
                 "INSERT OR IGNORE INTO recordings"
-                " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed)"
-                " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) RETURNING id",
-                (key, path, size, sha256, result, State.DONE, os.fsencode(base), now, now),
+                " (key, path, size, mtime_ns, sha256, result, state, base, settings, seen, changed)"
+                " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (key, path, size, sha256, result, State.DONE, os.fsencode(base), settings, now, now),
             ).fetchone()
             if row is None:
                 return False
@@ -431,13 +462,35 @@ class Journal:
                 (State.QUEUED, now, recording),
             )
 
-    def gone(self, keys: Sequence[bytes], now: float) -> None:
-        """Note recordings that left the inbox before they were transcribed."""
+    def redo(self, wanted: Sequence[tuple[int, str]], now: float, *, anew: bool) -> None:
+        """Queue recordings that are done or failed again.
+
+        They come with the mark under which the older outputs are kept. With `anew` a stored result will not do. A
+        recording in any other state is left as it is; one that failed keeps the mark it has.
+        """
         with self._transaction() as db:
             db.executemany(
-                "UPDATE recordings SET state = ?, changed = ? WHERE key = ? AND state IN (?, ?)",
-                [(State.GONE, now, key, State.QUEUED, State.WAITING) for key in keys],
+                "UPDATE recordings SET redo = iif(state = ?, ?, redo), state = ?, attempts = 0, code = '',"
+                " reason = '', changed = ?, anew = ? WHERE id = ? AND state IN (?, ?)",
+                [
+                    (State.DONE, mark, State.QUEUED, now, anew, number, State.DONE, State.FAILED)
+                    for number, mark in wanted
+                ],
             )
+
+    def gone(self, keys: Sequence[bytes], now: float) -> set[bytes]:
+        """Note recordings that left the inbox before they were transcribed.
+
+        One that was to be transcribed again is as done as before; these are returned.
+        """
+        with self._transaction() as db:
+            rows = db.execute("SELECT key FROM recordings WHERE redo != '' AND state IN (?, ?)", _QUEUED).fetchall()
+            done = {row["key"] for row in rows}.intersection(keys)
+            db.executemany(
+                "UPDATE recordings SET state = ?, changed = ?, redo = '', anew = 0 WHERE key = ? AND state IN (?, ?)",
+                [(State.DONE if key in done else State.GONE, now, key, *_QUEUED) for key in keys],
+            )
+        return done
 
     def recover(self) -> int:
         """Queue again, uncounted, what is marked as running though nobody works on it; returns how many."""

@@ -133,7 +133,7 @@ class MLX:
     def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
         tokenizer = self._tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
-        prefix = np.concatenate([_prompt(tokenizer, options.prompt), start])
+        prefix = np.concatenate([_prompt(tokenizer, options.before), start])
         rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copied(audio, window.start, window.end) for window in windows]
         memory = self._decoder.memory(self._decoder.features(sounds))
