@@ -116,6 +116,20 @@ def test_a_prompt_and_translation_are_taken(engine: backends.Backend, recording:
     assert "conference" in said(segments)
 
 
+def test_the_glossary_is_heeded_and_leaves_room_for_the_text(
+    engine: backends.Backend, recording: NDArray[np.float32]
+) -> None:
+    window = Window(0, 0, 4 * SAMPLE_RATE)
+
+    def heard(**options: Any) -> str:
+        ((_, segments),) = engine.transcribe(recording, [window], Options(language="en", **options))
+        return said(segments)
+
+    assert heard().endswith("in this conference")
+    assert heard(hotwords="Konferenz, Konferenz").endswith("in this konferenz")
+    assert heard(hotwords="Aalto, " * 600, prompt="One, two, three. " * 300).endswith("in this conference")
+
+
 def test_silence_gives_no_text(engine: backends.Backend) -> None:
     quiet = np.zeros(3 * SAMPLE_RATE, np.float32)
     ((_, segments),) = engine.transcribe(quiet, [Window(0, 0, len(quiet))], Options(language="en"))

@@ -113,6 +113,42 @@ def test_what_config_shows_can_be_put_into_the_file(shell: Shell) -> None:
     assert shown["prompt"] == {"value": 'say "Aalto"', "from": str(path)}
 
 
+def test_config_shows_what_holds_for_a_recording(shell: Shell) -> None:
+    (shell.inbox / "a").mkdir(parents=True)
+    path = shell.inbox / "a/dropscribe.toml"
+    path.write_text('language = "fi"\n[replacements]\n"drop scribe" = "Dropscribe"\n')
+    talk = str(shell.inbox / "a/talk.m4a")  # it need not be there yet
+    shown = json.loads(shell.run("config", "show", talk, "--json", "--model", "tiny").stdout)
+    assert shown["language"] == {"value": "fi", "from": str(path)}
+    assert shown["replacements"] == {"value": {"drop scribe": "Dropscribe"}, "from": str(path)}
+    assert shown["model"] == {"value": "tiny", "from": "--model"}
+    assert shown["threads"] == {"value": 0, "from": "default"}
+    assert 'replacements = {"drop scribe" = "Dropscribe"}' in shell.run("config", "show", talk).stdout
+    folder, root = (
+        json.loads(shell.run("config", "show", str(p), "--json").stdout) for p in (path.parent, shell.inbox)
+    )
+    assert (folder["language"]["value"], root["language"]["value"]) == ("fi", "auto")
+    assert "does not lie in the inbox" in shell.run("config", "show", "/elsewhere.m4a", code=2).stderr
+    assert "is a profile" in shell.run("why", str(path)).stdout
+
+
+def test_config_check_looks_at_the_profiles(shell: Shell) -> None:
+    shell.inbox.mkdir(parents=True)
+    (shell.inbox / "dropscribe.toml").write_text('langage = "fi"\n')
+    (shell.inbox / "talk.m4a.toml").write_text('on_done = "rm"\n')
+    said = shell.run("config", "check", code=2).stderr
+    assert f"{shell.inbox}/dropscribe.toml: there is no setting `langage`.\n    Did you mean `language`?\n" in said
+    (shell.inbox / "dropscribe.toml").write_text("")
+    assert "talk.m4a.toml" in shell.run("config", "check", code=2).stderr
+
+
+def test_redo_of_what_is_not_done_says_what_is_the_matter(shell: Shell) -> None:
+    shell.run("run", "--once")
+    assert "is not done yet" in shell.run("redo", str(shell.inbox / "x.wav"), code=2).stderr
+    assert "Give files, or --stale" in shell.run("redo", code=2).stderr
+    assert "0 recordings" in shell.run("redo", "--stale").stderr
+
+
 def test_status_without_a_daemon(shell: Shell) -> None:
     assert "not running" in shell.run("status", code=3).stdout
     shell.run("run", "--once")

@@ -292,6 +292,75 @@ def test_transcribe_needs_no_daemon(daemon: Daemon, tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["text"] == made["text"]
 
 
+def test_profiles_shape_transcripts_and_redo_brings_the_old_ones_up_to_date(daemon: Daemon) -> None:
+    (daemon.inbox / "calls").mkdir()
+    shutil.copy(SPEECH, daemon.inbox / "calls" / "talk.flac")
+    shutil.copy(SPEECH, daemon.inbox / "plain.flac")
+    daemon.start(DROPSCRIBE_SCAN_SECONDS="1")
+    first = daemon.transcript("calls/talk")
+    plain = daemon.transcript("plain")
+    assert first["text"] == plain["text"]
+    assert "person in this conference" in first["text"]
+    daemon.until(lambda: len(daemon.events("job.done")) == 2)
+    assert json.loads(daemon.command("status", "--json").stdout)["stale"] == []
+
+    # A profile that is wrong: nothing of what is there is touched, and what comes waits for its correction.
+    profile = daemon.inbox / "calls" / "dropscribe.toml"
+    profile.write_text("glossary = conference\n")
+    shutil.copy(OTHER, daemon.inbox / "calls" / "other.flac")
+    record = daemon.outbox / "_failed" / "calls" / "other.flac.error.txt"
+    daemon.until(record.exists)
+    assert str(profile) in record.read_text()
+    profile.write_text(
+        'glossary = ["Asterisk", "conference bridge"]\n'
+        'replacements = {"in this" = "inthis", "conference" = "video conference"}\n'
+    )
+    assert daemon.transcript("calls/other")["engine"]["options"]["glossary"] == ["Asterisk", "conference bridge"]
+    assert not record.exists()
+
+    daemon.until(lambda: len(daemon.events("job.done")) == 3)
+    (stale,) = json.loads(daemon.command("status", "--json").stdout)["stale"]
+    assert (stale["file"], stale["changed"]) == ("calls/talk.flac", ["glossary", "replacements"])
+    assert "since then changed: glossary, replacements" in daemon.command("status").stdout
+    why = daemon.command("why", str(daemon.inbox / "calls" / "talk.flac")).stdout
+    assert "Since then changed: glossary, replacements; `dropscribe redo` makes it anew." in why
+    assert "1 recording will be" in daemon.command("redo", "--stale").stderr
+    daemon.until(lambda: len(daemon.events("job.done")) == 4)
+    second = daemon.transcript("calls/talk")
+    assert "person inthis video conference" in second["text"]
+    for segment in second["segments"]:
+        assert "".join(word["word"] for word in segment["words"]).strip() == segment["text"]
+    said = [w["word"] for s in second["segments"] for w in s["words"]]
+    assert " inthis" in said
+    assert said.count(" video") == first["text"].count("conference")
+    assert second["engine"]["options"]["replacements"] == {"in this": "inthis", "conference": "video conference"}
+    (old,) = (daemon.outbox / "_old" / "calls").glob("talk *.json")
+    assert json.loads(old.read_text()) == first
+    assert json.loads(daemon.command("status", "--json").stdout)["stale"] == []
+    assert daemon.stop() == 0
+
+
+def test_a_profile_makes_nobody_download_and_keeps_nobody_waiting(daemon: Daemon) -> None:
+    profile = daemon.inbox / "big" / "dropscribe.toml"
+    profile.parent.mkdir()
+    profile.write_text('model = "somebody/whisper-of-theirs"\n')
+    shutil.copy(SPEECH, profile.parent / "talk.flac")
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        hub.listen()
+        hub.setblocking(False)
+        daemon.start(HF_ENDPOINT=f"http://127.0.0.1:{hub.getsockname()[1]}")
+        record = daemon.outbox / "_failed" / "big" / "talk.flac.error.txt"
+        daemon.until(record.exists)
+        shutil.copy(OTHER, daemon.inbox / "other.flac")
+        daemon.transcript("other")
+        with pytest.raises(BlockingIOError):
+            hub.accept()
+    assert "dropscribe models pull somebody/whisper-of-theirs" in record.read_text()
+    assert "model-missing" in record.read_text()
+    assert not daemon.events("daemon.waiting")
+
+
 def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
     done = daemon.command("doctor", "--json")
     checks = {check["name"]: check["verdict"] for check in json.loads(done.stdout)}

@@ -183,10 +183,11 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
         Journal(path)
 
 
-def older(path: Path) -> None:
-    """Write a journal of the first version with one recording that is done."""
+def older(path: Path, version: int) -> None:
+    """Write a journal of an earlier version with one recording that is done."""
+    steps = "".join((journal_module._SCHEMA, *journal_module._STEPS)[:version])
     with sqlite3.connect(path) as db:
-        db.executescript(f"{journal_module._SCHEMA} PRAGMA user_version = 1;")
+        db.executescript(f"{steps} PRAGMA user_version = {version};")
         db.execute(
             "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
             " VALUES (?, ?, 10, 20, 'aa', 'done', 1, 1)",
@@ -195,26 +196,33 @@ def older(path: Path) -> None:
     db.close()
 
 
-def test_an_older_journal_is_brought_up_to_date_with_all_it_holds(tmp_path: Path) -> None:
+EARLIER = range(1, journal_module.VERSION)
+
+
+@pytest.mark.parametrize("version", EARLIER)
+def test_an_older_journal_is_brought_up_to_date_with_all_it_holds(tmp_path: Path, version: int) -> None:
     path = tmp_path / "journal.sqlite3"
-    older(path)
+    older(path, version)
     for _ in range(2):
         journal = Journal(path)
-        assert found(journal).state == State.DONE
-        journal.done(found(journal).id, [], 2.0, hooks=[("on_done", "{}")], after="archive")
-        assert journal.leaving(found(journal).id) is not None
+        recording = found(journal)
+        assert (recording.state, recording.settings, recording.redo) == (State.DONE, "", "")
+        journal.done(recording.id, [], 2.0, hooks=[("on_done", "{}")], after="archive")
+        assert journal.leaving(recording.id) is not None
+        journal.check()
         journal.close()
 
 
-def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path) -> None:
-    """While its daemon, of an older program, still runs."""
+@pytest.mark.parametrize("version", EARLIER)
+def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path, version: int) -> None:
+    """While its daemon, of an older program, still runs, or before this one has started."""
     path = tmp_path / "journal.sqlite3"
-    older(path)
+    older(path, version)
     before = path.read_bytes()
     reader = Journal(path, readonly=True)
-    assert found(reader).state == State.DONE
+    assert (found(reader).state, found(reader).settings) == (State.DONE, "")
     assert reader.leaving(found(reader).id) is None
-    assert (reader.hooks("on_done", given_up=True), reader.staying()) == ([], [])
+    assert (reader.hooks("on_done", given_up=True), reader.staying(), reader.places()) == ([], [], {})
     reader.close()
     assert path.read_bytes() == before
 
@@ -258,3 +266,44 @@ def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> N
     again = Journal(tmp_path / "journal.sqlite3")
     assert (again.meta("model"), found(again).state) == ("base", State.QUEUED)
     again.close()
+
+
+def test_what_is_done_can_be_asked_for_again(journal: Journal) -> None:
+    queued(journal)
+    first = journal.claim("settings", 2.0, '{"model": "tiny"}')
+    assert first is not None
+    assert first.settings == '{"model": "tiny"}'
+    journal.redo([(first.id, "too early")], 2.5, anew=True)
+    assert (found(journal).state, found(journal).redo) == (State.RUNNING, "")
+    journal.keep_result(first, "{}", 1.0, 3.0)
+    journal.done(first.id, [Published("a/talk.json", "d1")], 4.0)
+
+    journal.redo([(first.id, "the mark")], 5.0, anew=False)
+    assert (found(journal).state, found(journal).redo) == (State.QUEUED, "the mark")
+    assert claimed(journal, 6.0).result == "aa:settings"
+    assert journal.result("aa:settings") == "{}"
+    journal.release(first.id)
+    journal.fail(first.id, "code", "reason", Published("_failed/x", "d"), 7.0)
+    journal.redo([(first.id, "another")], 8.0, anew=True)
+    assert (found(journal).redo, found(journal).attempts) == ("the mark", 0)
+    assert claimed(journal, 9.0).anew == 1
+    assert journal.result("aa:settings") is None
+    journal.done(first.id, [], 10.0)
+    assert (found(journal).state, found(journal).redo, found(journal).anew) == (State.DONE, "", 0)
+
+
+def test_what_leaves_before_it_is_done_again_stays_done(journal: Journal) -> None:
+    for name in ("a.wav", "b.wav"):
+        queued(journal, PurePath(name), sha256=name)
+    journal.done(claimed(journal).id, [], 3.0)
+    journal.redo([(found(journal, PurePath("a.wav")).id, "mark")], 4.0, anew=True)
+    assert journal.gone([b"a.wav", b"b.wav"], 5.0) == {b"a.wav"}
+    states = [(r.state, r.redo) for r in (found(journal, PurePath("a.wav")), found(journal, PurePath("b.wav")))]
+    assert states == [(State.DONE, ""), (State.GONE, "")]
+
+
+def test_failures_can_be_asked_for_by_their_code(journal: Journal) -> None:
+    for code in ("one", "two", "three"):
+        recording = queued(journal, PurePath(f"{code}.wav"), sha256=code)
+        journal.fail(recording.id, code, "", Published(code, "d"), 3.0)
+    assert {r.code for r in journal.failed({"one", "three", "four"})} == {"one", "three"}

@@ -107,3 +107,35 @@ def test_a_rename_that_fails_leaves_nothing_half(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         outbox.write(tmp_path / "talk.txt", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["talk.txt"]
+
+
+def test_an_older_version_is_kept_once_and_without_what_a_person_changed(tmp_path: Path) -> None:
+    first = known(outbox.publish(tmp_path, "a/talk", CONTENTS, {}))
+    (tmp_path / "a/talk.srt").write_text("mine\n")
+    for _ in range(2):  # killed and done again
+        kept = outbox.keep(tmp_path, "a/talk", first, "2026")
+        assert kept == ["a/talk.txt", "a/talk.json"]
+    second = outbox.publish(tmp_path, "a/talk", CONTENTS | {"txt": "better\n"}, first)
+    assert outbox.keep(tmp_path, "a/talk", first, "2026") == ["a/talk.json"]  # of the text, the new one is there
+    assert files(tmp_path) == {
+        "_old/a/talk 2026.json": "{}\n",
+        "_old/a/talk 2026.txt": "words\n",
+        "a/talk.json": "{}\n",
+        "a/talk.srt": "mine\n",
+        "a/talk (2).srt": "1\n",
+        "a/talk.txt": "better\n",
+    }
+    # Another one under the same mark, with a name of more parts.
+    third = known(second) | known(outbox.publish(tmp_path, "a/talk", {"times.txt": "0 words\n"}, {}))
+    outbox.keep(tmp_path, "a/talk", third, "2026")
+    assert {"_old/a/talk 2026 (2).txt", "_old/a/talk 2026.times.txt", "_old/a/talk 2026 (2).srt"} <= set(
+        files(tmp_path)
+    )
+
+
+def test_only_files_as_we_wrote_them_are_removed(tmp_path: Path) -> None:
+    ours = known(outbox.publish(tmp_path, "talk", CONTENTS, {}))
+    (tmp_path / "talk.srt").write_text("mine\n")
+    (tmp_path / "talk.json").unlink()
+    outbox.remove(tmp_path, ours)
+    assert files(tmp_path) == {"talk.srt": "mine\n"}

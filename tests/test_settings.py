@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dropscribe import hooks, settings
 from dropscribe.errors import UsageError
@@ -68,6 +70,22 @@ def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
     assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
 
 
+def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]) -> None:
+    write(environ, 'glossary = [" Aalto  University ", "b", "b"]\n[replacements]\n" drop  scribe" = "Drop=scribe"\n')
+    loaded = settings.load({"languages": "de, en"}, environ | {"DROPSCRIBE_CHANNELS": "Host,Guest"}).settings
+    assert (loaded.glossary, loaded.languages) == (("Aalto University", "b"), ("de", "en"))
+    assert (loaded.channels, loaded.replacements) == (("Host", "Guest"), {"drop scribe": "Drop=scribe"})
+    again = settings.load({"replacements": "drop scribe = Drop=scribe,"}, environ).settings
+    assert again.replacements == loaded.replacements
+    assert settings.load({"replacements": ""}, environ).settings.replacements == {}
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_any_text_is_written_as_toml_that_says_the_same(text: str) -> None:
+    written = settings.to_toml((text,)), settings.to_toml(settings.Table({text: text}))
+    assert [tomllib.loads(f"a = {value}")["a"] for value in written] == [[text], {text: text}]
+
+
 def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
     loaded = settings.load({"outbox": "relative/out"}, environ).settings
     assert loaded.inbox == Path(environ["HOME"]) / "Dropscribe/Inbox"
@@ -90,6 +108,10 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ("inbox = 3", ["inbox", "path of a folder"]),
         ('inbox = ""', ["inbox"]),
         ('task = "sing"', ["task", "transcribe, translate"]),
+        ('languages = ["de", "english"]', ["languages", "ISO codes"]),
+        ("glossary = [1]", ["glossary", "a list of text"]),
+        ('replacements = "a, b=c"', ["replacements", "table"]),
+        ('replacements = {"a" = "b", " A " = "c"}', ["replacements", "stand twice on the left"]),
         ('language = "english"', ["english", "ISO code such as en"]),
         ('model = "tiny.en"\nlanguage = "de"', ["tiny.en", "English only"]),
         ('model = "base.en"\ntask = "translate"', ["base.en", "English only"]),

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from datetime import datetime
@@ -452,3 +453,258 @@ def test_a_worker_that_has_grown_is_replaced_between_recordings(house: House) ->
     house.drop("two.wav", "Two.")
     assert house.run(memory_gigabytes=1e-6).done == 2
     assert [e["reason"] for e in house.events("worker.stopped")] == ["memory", "memory"]
+
+
+# Profiles
+
+
+def profile(house: House, name: str, text: str) -> Path:
+    path = house.inbox / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def ask(house: House, names: list[str] | None, *, stale: bool) -> None:
+    """Put a request to transcribe again, as `dropscribe redo` does."""
+    folder = house.settings.state / supervisor.REQUESTS
+    folder.mkdir(exist_ok=True)
+    (folder / "redo.json").write_text(json.dumps({"redo": names, "stale": stale}))
+
+
+def made(house: House, base: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((house.outbox / f"{base}.json").read_text())
+    return found
+
+
+def old(house: House) -> list[str]:
+    """Return the outputs of older versions, without the time in their names."""
+    names = [str(p.relative_to(house.outbox / "_old")) for p in (house.outbox / "_old").rglob("*") if p.is_file()]
+    return sorted(re.sub(r" \d{4}-\d\d-\d\d \d\d\.\d\d\.\d\d", " DATE", name) for name in names)
+
+
+def test_each_recording_is_made_with_the_settings_of_its_folder(house: House) -> None:
+    profile(house, "dropscribe.toml", 'glossary = ["Aalto"]\n')
+    profile(house, "a/dropscribe.toml", 'language = "fi"\nformats = ["txt"]\nchannels = ["Host"]\n')
+    profile(house, "a/two.wav.toml", 'replacements = {"drop scribe" = "Dropscribe"}\n')
+    for name in ("one.wav", "a/one.wav", "a/two.wav"):
+        house.drop(name, "We use drop scribe.")
+    assert house.run().done == 3
+    assert house.outputs() == sorted([*four("one"), "a/one.json", "a/one.txt", "a/two.json", "a/two.txt"])
+    options = {base: made(house, base)["engine"]["options"] for base in ("one", "a/one", "a/two")}
+    assert [options[base]["language"] for base in options] == ["auto", "fi", "fi"]
+    assert [options[base]["channels"] for base in options] == [[], ["Host"], ["Host"]]
+    assert [options[base]["glossary"] for base in options] == [["Aalto"]] * 3
+    assert options["a/two"]["replacements"] == {"drop scribe": "Dropscribe"}
+    assert (house.outbox / "a/one.txt").read_text() == "We use drop scribe.\n"
+    assert (house.outbox / "a/two.txt").read_text() == "We use Dropscribe.\n"
+    # The two of folder a differ in what is done with the text alone: one transcription served both.
+    assert len(house.events("job.claimed")) == 2
+    assert json.loads(house.row("a/two.wav").settings)["formats"] == ["txt", "json"]
+
+
+def test_where_to_listen_again_is_told_of_what_is_written(house: House) -> None:
+    """Replacements may make words alike, which is then a loop; what is stored stays as the engine gave it."""
+    words = [f"word{n}" for n in range(20)]
+    profile(house, "a/dropscribe.toml", f"replacements = {settings.to_toml(settings.Table.fromkeys(words, 'yes'))}\n")
+    house.drop("a/one.wav", *words)
+    house.drop("one.wav", *words)
+    assert house.run().done == 2
+    assert [passage["kind"] for passage in made(house, "a/one")["review"]] == ["loop"]
+    assert made(house, "one")["review"] == []
+    journal = Journal(house.settings.state / "journal.sqlite3", readonly=True)
+    stored = json.loads(journal.result(house.row("a/one.wav").result or "") or "")
+    journal.close()
+    assert stored["text"] == " ".join(words)
+    assert "review" not in stored
+
+
+def test_a_wrong_profile_fails_its_recordings_until_it_is_corrected(house: House) -> None:
+    path = profile(house, "a/dropscribe.toml", 'langage = "fi"\n')
+    house.drop("a/one.wav", "Fine.")
+    house.drop("two.wav", "Fine, too.")
+    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    record = house.outbox / "_failed/a/one.wav.error.txt"
+    assert f"{path}: there is no setting `langage`. Did you mean `language`?" in record.read_text()
+    assert "taken up again by itself" in record.read_text()
+    assert (house.row("a/one.wav").code, house.row("a/one.wav").attempts) == ("profile-wrong", 0)
+    # Nothing is done while it is as it was; another fault is told; corrected, it is forgotten.
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    path.write_text('language = "finnish"\n')
+    assert house.run().failed == 1
+    assert "no language `finnish`" in record.read_text()
+    path.write_text('language = "fi"\n')
+    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert not record.exists()
+    assert made(house, "a/one")["engine"]["options"]["language"] == "fi"
+
+
+def test_a_profile_that_is_removed_frees_its_recordings(house: House) -> None:
+    path = profile(house, "one.wav.toml", "nonsense")
+    house.drop("one.wav", "Fine.")
+    assert house.run().failed == 1
+    path.unlink()
+    assert house.run().done == 1
+
+
+def test_a_running_daemon_sees_that_a_profile_was_corrected(house: House) -> None:
+    path = profile(house, "dropscribe.toml", "nonsense")
+    house.drop("one.wav", "Fine.")
+    logs.configure(house.settings)
+
+    def correct(progress: supervisor.Progress) -> None:
+        if progress.outcome.startswith("failed"):
+            path.write_text('language = "fi"\n')
+        elif progress.outcome:
+            daemon.stop("the test")
+
+    # A scan comes once an hour: only the event can tell.
+    chosen = dataclasses.replace(house.settings, scan_seconds=3600.0, observer="native")
+    daemon = supervisor.Supervisor(chosen, command=FAKE, progress=correct)
+    assert daemon.run().done == 1
+    daemon.close()
+
+
+def test_a_model_that_only_a_profile_asks_for_stops_nobody_else(house: House) -> None:
+    path = profile(house, "a/dropscribe.toml", 'model = "base"\n')
+    house.drop("a/one.wav", "!until 1 !fail environment model-missing", "Fine.")
+    house.drop("two.wav", "Fine, too.")
+    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert "a profile makes nobody download" in (house.outbox / "_failed/a/one.wav.error.txt").read_text()
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    path.unlink()
+    assert house.run().done == 1
+
+
+def test_the_profile_that_holds_is_the_one_at_the_time_of_the_claim(house: House) -> None:
+    """What is being published is written with what it was claimed with, whatever the profile says by then."""
+    path = profile(house, "dropscribe.toml", 'formats = ["txt"]\nreplacements = {"a" = "b"}\n')
+    house.drop("one.wav", "a")
+    house.outbox.mkdir()
+    away = house.outbox.with_name("away")
+    logs.configure(house.settings)
+
+    def vanish(progress: supervisor.Progress) -> None:
+        if not progress.outcome and progress.done_s == 1.0:
+            house.outbox.rename(away)
+
+    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=vanish)
+    assert daemon.run().waiting == 1
+    daemon.close()
+    assert house.row("one.wav").state == State.PUBLISHING
+    path.write_text('formats = ["srt"]\n')
+    away.rename(house.outbox)
+    assert house.run().done == 1
+    assert house.outputs() == ["one.json", "one.txt"]
+    assert (house.outbox / "one.txt").read_text() == "b\n"
+
+
+# Redo
+
+
+def test_redo_transcribes_again_and_keeps_the_older_outputs(house: House) -> None:
+    house.drop("a/one.wav", "Said.")
+    house.drop("two.wav", "Not asked for.")
+    house.run()
+    before = (house.outbox / "a/one.json").read_bytes()
+    ask(house, ["a/one.wav"], stale=False)
+    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert [e["file"] for e in house.events("job.claimed")].count("a/one.wav") == 2
+    assert old(house) == [f"a/one DATE.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
+    assert next((house.outbox / "_old/a").glob("*.json")).read_bytes() == before
+    assert [name for name in house.outputs() if not name.startswith("_old")] == sorted(four("a/one") + four("two"))
+    assert (house.row("a/one.wav").redo, house.row("a/one.wav").anew) == ("", 0)
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+
+
+def test_what_is_stale_is_made_again_with_no_more_work_than_it_needs(house: House) -> None:
+    for name in ("a/one.wav", "b/one.wav", "c/one.wav"):
+        house.drop(name, f"This is {name}.")
+    house.run()
+    profile(house, "a/dropscribe.toml", 'replacements = {"is" = "was"}\nformats = ["txt"]\n')
+    profile(house, "b/dropscribe.toml", 'language = "fi"\n')
+    ask(house, None, stale=True)
+    assert house.run().done == 2
+    assert (house.outbox / "a/one.txt").read_text() == "This was a/one.wav.\n"
+    claims = [e["file"] for e in house.events("job.claimed")]
+    assert (claims.count("a/one.wav"), claims.count("b/one.wav")) == (1, 2)  # one text was there already
+    assert old(house) == sorted(f"{f}/one DATE.{s}" for f in "ab" for s in ("json", "srt", "txt", "vtt"))
+    # Formats that are no longer wanted are with the older version alone.
+    assert sorted(p.name for p in (house.outbox / "a").iterdir()) == ["one.json", "one.txt"]
+    ask(house, None, stale=True)
+    assert house.run().done == 0
+    # And back.
+    (house.inbox / "a/dropscribe.toml").unlink()
+    ask(house, ["a/one.wav"], stale=True)
+    assert house.run().done == 1
+    assert (house.outbox / "a/one.txt").read_text() == "This is a/one.wav.\n"
+    assert len(house.events("job.claimed")) == 4
+
+
+def test_redo_leaves_an_edited_output_where_it_is(house: House) -> None:
+    house.drop("one.wav", "Said.")
+    house.run()
+    (house.outbox / "one.txt").write_text("Corrected by hand.")
+    for _ in range(2):
+        ask(house, ["one.wav"], stale=False)
+        assert house.run().done == 1
+    assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
+    assert (house.outbox / "one (2).txt").read_text() == "Said.\n"
+    assert [n for n in house.outputs() if not n.startswith("_old")] == sorted([*four("one"), "one (2).txt"])
+    assert not any("one DATE.txt" in name for name in old(house))  # it is no older version of ours
+
+
+def test_redo_of_what_left_the_inbox_changes_nothing(house: House) -> None:
+    path = house.drop("one.wav", "Said.")
+    house.run()
+    path.unlink()
+    ask(house, ["one.wav"], stale=False)
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.row("one.wav").state == State.DONE
+    assert house.outputs() == four("one")
+
+
+def test_what_leaves_while_it_waits_to_be_done_again_is_as_done_as_before(house: House) -> None:
+    path = house.drop("one.wav", "Said.")
+    house.run()
+    ask(house, ["one.wav"], stale=False)
+    paused = house.settings.state / supervisor.PAUSED
+    paused.touch()
+    house.run()
+    assert house.row("one.wav").state == State.QUEUED
+    path.unlink()
+    paused.unlink()
+    house.run()
+    assert (house.row("one.wav").state, house.row("one.wav").redo) == (State.DONE, "")
+    assert house.outputs() == four("one")
+
+
+def test_a_redo_that_fails_keeps_the_older_outputs_and_its_place_in_the_record(house: House) -> None:
+    house.drop("one.wav", "!until 0 !hang", "Said.")
+    house.run()
+    path = profile(house, "dropscribe.toml", "nonsense")
+    ask(house, ["one.wav"], stale=False)
+    assert house.run().failed == 1
+    assert [n for n in house.outputs() if not n.startswith("_failed")] == four("one")
+    path.unlink()
+    assert house.run().done == 1
+    assert old(house) == [f"one DATE.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
+
+
+def test_older_versions_are_not_taken_for_the_present_ones_when_the_journal_is_lost(house: House) -> None:
+    house.drop("one.wav", "Said.")
+    house.drop("_old/two.wav", "A folder of a person's.")
+    house.run()
+    profile(house, "dropscribe.toml", 'replacements = {"said" = "meant"}\n')
+    ask(house, None, stale=True)
+    assert house.run().done == 2
+    (house.settings.state / "journal.sqlite3").unlink()
+    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.events("journal.rebuilt")[-1]["recordings"] == 2
+    assert house.row("one.wav").base == "one"
+    assert house.row("_old/two.wav").base == "_old/two"
+    # What was read there holds the replacements: it is no text to begin from when they change.
+    (house.inbox / "dropscribe.toml").unlink()
+    ask(house, None, stale=True)
+    assert house.run().done == 2
+    assert (house.outbox / "one.txt").read_text() == "Said.\n"

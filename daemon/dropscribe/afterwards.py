@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import PurePath
 
+    from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Leaving, Recording
     from dropscribe.settings import Settings
 
@@ -233,11 +234,17 @@ class Afterwards:
             self._log.warning("source.waits", job_id=leaving.recording, after=leaving.way, reason=reason)
 
 
-def look(place: Path, recording: Recording) -> Stat | None:
-    """Return the size and time of an archived recording, or None when it is not there.
+def look(inbox: Inbox, recording: Recording, place: Path | None) -> Stat | None:
+    """Return the size and time of a recording's file, or None when it is not there.
 
-    Its time is told as the journal has it where they differ by no more than another file system's rounding.
+    Args:
+        inbox: where it is, unless it was archived.
+        recording: its row.
+        place: where it was archived (`Journal.place`). There its time is told as the journal has it where they differ
+            by no more than another file system's rounding.
     """
+    if place is None:
+        return inbox.look(str(recording.name))
     try:
         found = place.lstat()
     except OSError:

@@ -13,6 +13,7 @@ import os
 import secrets
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Hook, Journal, Leaving, Recording
+    from dropscribe.profiles import Profiles
     from dropscribe.settings import Settings
+
+_INBOX_SECONDS = 20
+"""How long `status` looks at the files in the inbox; 10,000 on a local disk take less than one."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +100,11 @@ def build_parser() -> argparse.ArgumentParser:
     which = retry.add_mutually_exclusive_group(required=True)
     which.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
     which.add_argument("--all", action="store_true", help="everything that failed")
+    redo = command("redo", _redo, "Transcribe finished recordings again; the older outputs are kept in `_old`.")
+    redo.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
+    redo.add_argument(
+        "--stale", action="store_true", help="those whose settings have changed since; no more than that"
+    )
     command("pause", _pause, "Stop transcribing, across restarts, until `resume`. Finished parts are kept.")
     command("resume", _resume, "Go on after `pause`.")
 
@@ -129,6 +139,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     config = command("config", _config, "Show, check or find the settings.")
     config.add_argument("action", choices=("show", "check", "path"))
+    config.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="for `show`: what holds for this recording"
+    )
     config.add_argument("--json", action="store_true", help="for `show`: print JSON")
     _setting_flags(config)
 
@@ -305,7 +318,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     import tempfile
     from datetime import datetime
 
-    from dropscribe import engine, recorded
+    from dropscribe import engine, recorded, replacements, review
     from dropscribe.errors import Fault, JobError, RecordingFaultError
     from dropscribe.inbox import Stat, digest
     from dropscribe.transcript import Source
@@ -358,7 +371,8 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         now = datetime.now().astimezone()
                         at, origin = recorded.filled(made.source, path, found.st_mtime_ns, now)
                         source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
-                        yield path, dataclasses.replace(made, source=source)
+                        made = replacements.replace(dataclasses.replace(made, source=source), chosen.replacements)
+                        yield path, dataclasses.replace(made, review=review.review(made))
                         break
         finally:
             if worker is not None:
@@ -405,6 +419,7 @@ def _status(arguments: argparse.Namespace) -> int:
         "failures": [],
         "hooks": [],
         "staying": [],
+        "stale": [],
     }
     if journal is not None:
         trouble = journal.meta("trouble")
@@ -421,6 +436,7 @@ def _status(arguments: argparse.Namespace) -> int:
             "failures": [_brief(r) for r in journal.all(State.FAILED, limit=5, newest=True)],
             "hooks": [_failed_hook(journal, hook) for hook in journal.hooks(*WAYS, given_up=True, limit=5)],
             "staying": [_brief(r) | {"code": "", "reason": why} for r, why in journal.staying(limit=5)],
+            "stale": _stale(chosen, journal)[0],
         }
         current = journal.all(State.RUNNING, limit=1) if alive else []
         if current:
@@ -452,6 +468,41 @@ def _failed_hook(journal: Journal, hook: Hook) -> dict[str, Any]:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
+
+
+def _in_force(chosen: Settings, journal: Journal) -> Profiles:
+    """Return the profiles over what the daemon runs with; while it does not run, over what it would start with."""
+    from dropscribe import profiles, supervisor
+
+    running = supervisor.running(chosen.state)
+    return profiles.Profiles(profiles.restored(journal.meta("settings"), chosen) if running else chosen)
+
+
+def _stale(chosen: Settings, journal: Journal) -> tuple[list[dict[str, Any]], int]:
+    """Return the recordings that are done with settings that are no longer in force, the newest first.
+
+    Recordings that are neither in the inbox nor in the archive are only counted: nothing can be done.
+    """
+    from dropscribe import afterwards
+    from dropscribe.journal import State
+
+    looked, inbox, done = _in_force(chosen, journal), _inbox(chosen), journal.all(State.DONE, newest=True)
+    places = journal.places()  # the journal may be asked from this thread alone
+    found: list[dict[str, Any]] = []
+    away: list[Recording] = []
+
+    def look() -> None:
+        for recording in done:
+            names = looked.changed(recording.name, recording.settings)
+            if names and afterwards.look(inbox, recording, places.get(recording.id)) is not None:
+                found.append({"file": _shown(recording), "changed": names, "when": _clock(recording.changed)})
+            elif names:
+                away.append(recording)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(_INBOX_SECONDS)  # a volume that is gone may hold a look at it for ever, and `status` must tell so
+    return list(found), len(away)
 
 
 def _current(recording: Recording, phase: str, now: float) -> dict[str, Any]:
@@ -499,6 +550,11 @@ def _show_status(facts: dict[str, Any]) -> None:
     ):
         for row in rows:
             print(f"{title:<9} {row['file']} ({row['when']}): {row['reason']}")
+    for row in facts["stale"][:5]:
+        print(f"Stale     {row['file']} ({row['when']}): since then changed: {', '.join(row['changed'])}")
+    if more := len(facts["stale"]):
+        rest = f"; {more - 5} more are stale" if more > 5 else ""
+        print(f"          `dropscribe redo --stale` makes them again{rest}")
 
 
 def _shown(recording: Recording) -> str:
@@ -584,6 +640,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
     trouble = journal.meta("trouble")
     hooks, leaving = journal.hooks_of(recording.id), journal.leaving(recording.id)
+    changed = _in_force(chosen, journal).changed(recording.name, recording.settings)
     journal.close()
     match recording.state:
         case State.DONE:
@@ -592,6 +649,10 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             )
             for new, old in beside.items():
                 text += f" {old} was changed by a person and is left alone; the new version is {new}."
+            if changed:
+                away = leaving is not None and leaving.state == "moved" and leaving.way != "archive"
+                how = "put back into the inbox it is made anew" if away else "`dropscribe redo` makes it anew"
+                text += f" Since then changed: {', '.join(changed)}; {how}."
         case State.FAILED:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
@@ -630,14 +691,18 @@ def _about_hook(hook: Hook) -> str:
 
 
 def _about_source(leaving: Leaving, *, waits: bool) -> str:
-    done = {"archive": f"archived as {leaving.place}", "trash": "put into the trash", "delete": "deleted"}
     if leaving.state == "moved":
-        return f"Then the recording was {done[leaving.way]}, as set."
+        return f"Then the recording was {_moved(leaving)}, as set."
     if leaving.state == "kept":
         return f"The recording stays in the inbox: {leaving.reason}"
     to_be = {"archive": "archived", "trash": "put into the trash", "delete": "deleted"}[leaving.way]
     why = leaving.reason or ("its hooks come first." if waits else "its turn comes.")
     return f"The recording is to be {to_be} and waits: {why}"
+
+
+def _moved(leaving: Leaving) -> str:
+    done = {"archive": f"archived as {leaving.place}", "trash": "put into the trash", "delete": "deleted"}
+    return done[leaving.way]
 
 
 def _retry(arguments: argparse.Namespace) -> int:
@@ -666,6 +731,43 @@ def _retry(arguments: argparse.Namespace) -> int:
     count = len(failed) if arguments.all else len(wanted)
     later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
     _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
+    return Exit.OK
+
+
+def _redo(arguments: argparse.Namespace) -> int:
+    from dropscribe import afterwards, outbox, supervisor
+    from dropscribe.journal import State
+
+    if not arguments.files and not arguments.stale:
+        raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
+    chosen = settings.load().settings
+    journal = _journal(chosen)
+    rows, away = _stale(chosen, journal) if journal and arguments.stale else ([], 0)
+    stale = {row["file"] for row in rows}
+    names = []
+    for path in arguments.files:
+        relative = _relative(chosen, path) or str(path)
+        recording = journal.find(_inbox(chosen).key(relative)) if journal else None
+        if recording is None or journal is None or recording.state not in {State.DONE, State.FAILED}:
+            _, reason = explain(chosen, path)
+            raise UsageError(f"{path} is not done yet.", reason)
+        if afterwards.look(_inbox(chosen), recording, journal.place(recording.id)) is None:
+            leaving = journal.leaving(recording.id)
+            why = "is no longer in the inbox"
+            if leaving is not None and leaving.state == "moved":
+                why = f"was {_moved(leaving)}, as set, and is not there now"
+            raise UsageError(f"{path} {why}.", "Put it back to have it transcribed again.")
+        if not arguments.stale or _shown(recording) in stale:
+            names.append(relative)
+    count = len(names) if arguments.files else len(stale)
+    if count:
+        request = {"redo": names if arguments.files else None, "stale": arguments.stale}
+        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+        outbox.write(chosen.state / supervisor.REQUESTS / name, json.dumps(request).encode())
+    later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
+    _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later if count else ''}")
+    if away and not arguments.files:
+        _say(f"{away} more would be, but the recording is neither in the inbox nor in the archive.")
     return Exit.OK
 
 
@@ -730,11 +832,27 @@ def _config(arguments: argparse.Namespace) -> int:
     if arguments.action == "path":
         print(path)
         return Exit.OK
+    from dropscribe import profiles
+
     flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
     loaded = settings.load(flags)
     if arguments.action == "check":
+        wrong = list(profiles.check(loaded.settings))
+        for error in wrong:
+            _say(f"{error.message}\n    {error.cure}")
+        if wrong:
+            return Exit.USAGE
         _say(f"The settings are fine ({path}{'' if path.exists() else ', which does not exist: all defaults'}).")
         return Exit.OK
+    if arguments.file is not None:
+        inbox, looked = loaded.settings.inbox, profiles.Profiles(loaded.settings)
+        relative = _relative(loaded.settings, arguments.file / "x") if arguments.file.is_dir() else None
+        if relative is not None:
+            loaded = looked.of_folder(PurePath(relative).parent, loaded.origin)
+        elif (relative := _relative(loaded.settings, arguments.file)) is not None:
+            loaded = looked.of(PurePath(relative), loaded.origin)
+        else:
+            raise UsageError(f"{arguments.file} does not lie in the inbox {inbox}.", "Profiles apply there alone.")
     values = {name: getattr(loaded.settings, name) for name in settings.FIELDS}
     if arguments.json:
         rows = {

@@ -18,6 +18,8 @@ POINTS = {
     "segment": "the worker has the first window's text, and told nobody",
     "checkpointed": "a finished window is in the journal",
     "kept": "the transcript is in the journal",
+    "asked": "recordings that were done are queued again, the request for it is still there",
+    "retired": "copies of the older outputs are on the disk, and no newer one",
     "rendered": "every format is made, no file is written",
     "written": "a file is on the disk under its temporary name",
     "renamed": "a file has its name, its folder may not be on the disk",

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, review, transcript
+from dropscribe import backends, transcript
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 
     from dropscribe.settings import Settings
 
-RESULT_OPTIONS = ("backend", "model", "language", "task", "prompt")
-"""The settings that change what a transcript says."""
+RESULT_OPTIONS = ("backend", "model", "language", "languages", "task", "prompt", "glossary", "channels")
+"""The settings that change what the engine says. Replacements and formats come after it."""
+
+
+def options(settings: Settings) -> dict[str, transcript.Option]:
+    """Return the values of `RESULT_OPTIONS` as JSON has them."""
+    values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,9 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "language": settings.language,
         "task": settings.task,
         "prompt": settings.prompt,
+        "hotwords": ", ".join(settings.glossary) or None,
+        "languages": list(settings.languages),
+        "channels": list(settings.channels),
         "threads": settings.threads,
         "max_seconds": settings.max_hours * 3600 or None,
         "download": download,
@@ -182,7 +191,7 @@ def assemble(
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))
     work = facts["decode_s"] + seconds
-    made = transcript.Transcript(
+    return transcript.Transcript(
         text=" ".join(s.text for s in numbered),
         language=facts["language"],
         language_probability=facts["language_probability"],
@@ -200,7 +209,7 @@ def assemble(
             model=facts["model"],
             revision=facts["revision"],
             versions=facts["versions"],
-            options={name: getattr(settings, name) for name in RESULT_OPTIONS},
+            options=options(settings),
         ),
         timing=transcript.Timing(
             audio_s=audio_s,
@@ -210,4 +219,3 @@ def assemble(
         ),
         warnings=tuple(notices),
     )
-    return dataclasses.replace(made, review=review.review(made))

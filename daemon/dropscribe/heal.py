@@ -7,6 +7,7 @@ so that its recording is not transcribed a second time; an output that a person 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 import time
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from dropscribe.inbox import Inbox
+    from dropscribe.transcript import Option
 
 
 def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
@@ -83,7 +85,10 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
     relative = PurePath(transcript.source.path)
     if relative.is_absolute() or ".." in relative.parts:
         return False  # made by `dropscribe transcribe`
-    base = str(path.relative_to(folder).with_suffix(""))
+    place = path.relative_to(folder)
+    if place.parts[:1] == (outbox.OLD,) != relative.parts[:1]:
+        return False  # an older version
+    base = str(place.with_suffix(""))
     return journal.adopt(
         inbox.key(relative),
         relative,
@@ -93,6 +98,7 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
         text,
         base,
         _ours(transcript, folder, base),
+        json.dumps(transcript.engine.options),
         time.time(),
     )
 
@@ -110,7 +116,13 @@ def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Publis
     return found
 
 
-def fingerprint(options: Mapping[str, str]) -> str:
-    """Return what stands, in a result's key, for the settings that change a result (`engine.RESULT_OPTIONS`)."""
-    values = "\0".join(f"{name}={options.get(name, '')}" for name in engine.RESULT_OPTIONS)
+def fingerprint(options: Mapping[str, Option]) -> str:
+    """Return what stands, in a result's key, for the settings that change a result.
+
+    These are `engine.RESULT_OPTIONS`, and the replacements where they are made already: results are kept as the
+    engine gave them, but what is read from the outbox is not. An empty value counts as none, so that a setting of a
+    later version changes no older key.
+    """
+    names = (*engine.RESULT_OPTIONS, "replacements")
+    values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -53,6 +53,8 @@ VIDEO = frozenset({
 })
 # fmt: on
 UNFINISHED = (".part", ".tmp", ".crdownload", ".download", ".icloud", ".partial")
+PROFILE = "dropscribe.toml"
+"""Name of a folder's profile; that of a recording is its name with `.toml` (dropscribe.profiles)."""
 FOREIGN_FOLDERS = frozenset({"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"})
 """Folders that network drives put into every folder."""
 POLL_SECONDS = 5.0
@@ -79,9 +81,16 @@ def refusal(relative: PurePath) -> str | None:
         return "is hidden or temporary by its name"
     if name.lower().endswith(UNFINISHED):
         return "is an unfinished download by its name"
+    if is_profile(name):
+        return "is a profile: it tells how recordings are transcribed"
     if relative.suffix.lower() not in AUDIO | VIDEO:
         return f"is no recording by its name: {relative.suffix or 'no suffix'} is not among the known suffixes"
     return None
+
+
+def is_profile(name: str) -> bool:
+    """Return whether a file of this name holds settings of a folder or of a recording."""
+    return name == PROFILE or (name.endswith(".toml") and PurePath(name[:-5]).suffix.lower() in AUDIO | VIDEO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from dropscribe import outbox
 from dropscribe.errors import DropscribeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -58,8 +58,15 @@ CREATE TABLE checkpoints (result TEXT NOT NULL, part INTEGER NOT NULL, payload B
     PRIMARY KEY (result, part)) WITHOUT ROWID;
 """
 
-
 _STEPS = (
+    """
+    -- JSON of the settings that made the outputs, or are making them (profiles.used); empty when not known
+    ALTER TABLE recordings ADD COLUMN settings TEXT NOT NULL DEFAULT '';
+    -- asked for again: under which mark the older outputs are kept (outbox.keep); empty when not asked for
+    ALTER TABLE recordings ADD COLUMN redo TEXT NOT NULL DEFAULT '';
+    -- whether a stored result will not do
+    ALTER TABLE recordings ADD COLUMN anew INTEGER NOT NULL DEFAULT 0;
+    """,
     """
     CREATE TABLE hooks (
         id INTEGER PRIMARY KEY,
@@ -102,6 +109,9 @@ class State(enum.StrEnum):
     """Removed from the inbox before it was transcribed."""
 
 
+_QUEUED = (State.QUEUED, State.WAITING)
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One row of the journal; see the comments in the schema. Paths are bytes there: a name need not be UTF-8."""
@@ -124,6 +134,9 @@ class Recording:
     audio_s: float | None
     done_s: float
     speed: float | None
+    settings: str = ""
+    redo: str = ""
+    anew: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:
@@ -259,6 +272,12 @@ class Journal:
         )
         return [Recording.from_row(row) for row in self._db.execute(query, (*states, limit))]
 
+    def failed(self, codes: Collection[str]) -> list[Recording]:
+        """Return the recordings that failed with one of these codes."""
+        marks = ", ".join("?" * len(codes))
+        query = f"SELECT * FROM recordings WHERE state = ? AND code IN ({marks})"  # noqa: S608 (only marks)
+        return [Recording.from_row(row) for row in self._db.execute(query, (State.FAILED, *codes))]
+
     def stats(self) -> Iterator[tuple[bytes, int, int, State]]:
         """Yield (key, size, mtime_ns, state) of every recording: what a scan compares with.
 
@@ -316,6 +335,12 @@ class Journal:
         """Return where we moved a recording's source, or None when it is in the inbox, in the trash or deleted."""
         found = self.leaving(recording)
         return found.place if found is not None and (found.way, found.state) == ("archive", "moved") else None
+
+    def places(self) -> dict[int, Path]:
+        """Return where we moved sources, as `place`, for all recordings."""
+        rows = self._db.execute("SELECT * FROM sources WHERE way = 'archive' AND state = 'moved'")
+        found = [Leaving(**dict(row)) for row in rows]
+        return {leaving.recording: leaving.place for leaving in found if leaving.place is not None}
 
     def due(self, limit: int = -1) -> list[Leaving]:
         """Return the sources that may leave now: those that were about to first; never before a recording's hooks."""
@@ -390,18 +415,21 @@ class Journal:
             )
         return old is None or (old["state"], old["code"]) != (State.WAITING, code)
 
-    def claim(self, fingerprint: str, now: float) -> Recording | None:
+    def claim(self, fingerprint: str, now: float, settings: str = "") -> Recording | None:
         """Take the first of the queue: it is running now and the attempt is counted.
 
-        `fingerprint` stands for the settings that change a result; with the digest it names the result.
+        `fingerprint` stands for the settings that change a result; with the digest it names the result. `settings` is
+        noted. A stored result is dropped when the recording was asked for anew.
         """
         with self._transaction() as db:
             row = db.execute(
                 "UPDATE recordings SET state = ?, attempts = attempts + 1, started = ?, changed = ?, done_s = 0,"
-                " result = sha256 || ':' || ?"
+                " result = sha256 || ':' || ?, settings = ?"
                 " WHERE id = (SELECT id FROM recordings WHERE state = ? ORDER BY changed, id LIMIT 1) RETURNING *",
-                (State.RUNNING, now, now, fingerprint, State.QUEUED),
+                (State.RUNNING, now, now, fingerprint, settings, State.QUEUED),
             ).fetchone()
+            if row and row["anew"]:
+                db.execute("DELETE FROM results WHERE key = ?", (row["result"],))
         return Recording.from_row(row) if row else None
 
     def release(self, recording: int, code: str = "", reason: str = "", *, at_end: float | None = None) -> None:
@@ -501,7 +529,8 @@ class Journal:
                 ],
             )
             db.execute(
-                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ? WHERE id = ?",
+                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0"
+                " WHERE id = ?",
                 (State.DONE, now, recording),
             )
 
@@ -578,6 +607,7 @@ class Journal:
         transcript: str,
         base: str,
         published: Sequence[outbox.Published],
+        settings: str,
         now: float,
     ) -> bool:
         """Take in, as done, a recording whose outputs were found in the outbox; False if it is known already.
@@ -590,9 +620,9 @@ class Journal:
             db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (result, packed, now))
             row = db.execute(
                 "INSERT OR IGNORE INTO recordings"
-                " (key, path, size, mtime_ns, sha256, result, state, base, seen, changed)"
-                " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?) RETURNING id",
-                (key, path, size, sha256, result, State.DONE, os.fsencode(base), now, now),
+                " (key, path, size, mtime_ns, sha256, result, state, base, settings, seen, changed)"
+                " VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                (key, path, size, sha256, result, State.DONE, os.fsencode(base), settings, now, now),
             ).fetchone()
             if row is None:
                 return False
@@ -611,13 +641,35 @@ class Journal:
                 (State.QUEUED, now, recording),
             )
 
-    def gone(self, keys: Sequence[bytes], now: float) -> None:
-        """Note recordings that left the inbox before they were transcribed."""
+    def redo(self, wanted: Sequence[tuple[int, str]], now: float, *, anew: bool) -> None:
+        """Queue recordings that are done or failed again.
+
+        They come with the mark under which the older outputs are kept. With `anew` a stored result will not do. A
+        recording in any other state is left as it is; one that failed keeps the mark it has.
+        """
         with self._transaction() as db:
             db.executemany(
-                "UPDATE recordings SET state = ?, changed = ? WHERE key = ? AND state IN (?, ?)",
-                [(State.GONE, now, key, State.QUEUED, State.WAITING) for key in keys],
+                "UPDATE recordings SET redo = iif(state = ?, ?, redo), state = ?, attempts = 0, code = '',"
+                " reason = '', changed = ?, anew = ? WHERE id = ? AND state IN (?, ?)",
+                [
+                    (State.DONE, mark, State.QUEUED, now, anew, number, State.DONE, State.FAILED)
+                    for number, mark in wanted
+                ],
             )
+
+    def gone(self, keys: Sequence[bytes], now: float) -> set[bytes]:
+        """Note recordings that left the inbox before they were transcribed.
+
+        One that was to be transcribed again is as done as before; these are returned.
+        """
+        with self._transaction() as db:
+            rows = db.execute("SELECT key FROM recordings WHERE redo != '' AND state IN (?, ?)", _QUEUED).fetchall()
+            done = {row["key"] for row in rows}.intersection(keys)
+            db.executemany(
+                "UPDATE recordings SET state = ?, changed = ?, redo = '', anew = 0 WHERE key = ? AND state IN (?, ?)",
+                [(State.DONE if key in done else State.GONE, now, key, *_QUEUED) for key in keys],
+            )
+        return done
 
     def recover(self) -> int:
         """Queue again, uncounted, what is marked as running though nobody works on it; returns how many."""

@@ -321,6 +321,12 @@ def verify(model: str, backend: str, *, starters: Mapping[str, Starter] = STARTE
     return Report(ModelFolder(wanted.name, found.path, found.revision, found.origin), files)
 
 
+def check_name(model: str) -> None:
+    """Raise UsageError unless `model` is written as `auto`, a known name or a hub repository; a folder is refused."""
+    if _wanted(model, next(iter(LAYOUTS))).folder is not None:
+        raise UsageError(f"The model {model} is a folder.", "Only a name (small) or a hub repository can stand here.")
+
+
 def listed(starters: Mapping[str, Starter] = STARTERS) -> list[Listing]:
     """Return every name for every backend, and where it stands. Reads no weights and no network."""
     rows = []

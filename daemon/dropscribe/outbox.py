@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FAILED = "_failed"
 """Folder in the outbox for the records of recordings that could not be transcribed."""
+OLD = "_old"
+"""Folder in the outbox for older versions of outputs."""
 TEMPORARY = ".dropscribe-"
 """Prefix of files that are being written; one that a crash left behind may be removed."""
 NAME_BYTES = 255
@@ -97,6 +99,50 @@ def publish(
         write(outbox / free, text)
         done.append(Published(free, digest, name if free != name else None))
     return done
+
+
+def keep(outbox: Path, base: str, known: Mapping[str, str], mark: str) -> list[str]:
+    """Copy a set of outputs to where older versions stay, and return which are there now, as they were named.
+
+    `a/talk.txt` becomes `_old/a/talk MARK.txt`. Copied is what is still as we wrote it: what a person changed stays
+    where it is, and the new version goes beside it. Done again after a crash it makes no second copy, for the new
+    files that are there by then are not the known ones.
+
+    Args:
+        outbox: the folder.
+        base: name of the set relative to it, without suffix.
+        known: digest by relative path of the files of the set.
+        mark: tells this version from others.
+
+    Raises: OSError as `publish`.
+    """
+    kept = []
+    old = PurePath(OLD) / PurePath(base).parent / _fit(f"{PurePath(base).name} {mark}")
+    for path, digest in sorted(known.items(), key=lambda item: item[0].endswith(".json")):
+        data = _unchanged(outbox / path, digest) if path.startswith(base) else None
+        if data is not None:
+            number, _, suffix = path.removeprefix(base).partition(".")
+            write(outbox / _free_name(outbox, f"{old}{number}", suffix, digest, {}), data)
+            kept.append(path)
+    return kept
+
+
+def remove(outbox: Path, known: Mapping[str, str]) -> None:
+    """Remove those of our files that are still as we wrote them. Raises: OSError."""
+    for path, digest in known.items():
+        if _unchanged(outbox / path, digest) is not None:
+            (outbox / path).unlink(missing_ok=True)
+
+
+def _unchanged(path: Path, digest: str) -> bytes | None:
+    """Return what a file of ours holds, or None when it is gone or another one now."""
+    try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return None
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return data if hashlib.sha256(data).hexdigest() == digest else None
 
 
 def _free_name(outbox: Path, base: str, suffix: str, digest: str, known: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import shlex
 import sys
@@ -23,7 +24,7 @@ from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 PREFIX = "DROPSCRIBE_"
 RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "CRASH"})
@@ -67,6 +68,13 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "dropscribe/config.toml"
 
 
+class Table(dict[str, str]):
+    """A table of text. Nobody changes it once it is read, so it can be a default and part of frozen settings."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+
 def _setting(
     default: Any, text: str, *, choices: tuple[str, ...] = (), least: float | None = None, command: bool = False
 ) -> Any:
@@ -98,12 +106,26 @@ class Settings:
         "small for faster-whisper.",
     )
     language: str = _setting("auto", "Spoken language as an ISO code (en, de, ja, …), or `auto` to detect it.")
+    languages: tuple[str, ...] = _setting((), "The languages that can occur, where `language` is `auto`. None: any.")
     task: str = _setting(
         "transcribe",
         "`transcribe`, or `translate` into English (not with *.en and turbo models).",
         choices=("transcribe", "translate"),
     )
     prompt: str = _setting("", "Words the model should know: names, terms, spellings. It comes before every window.")
+    glossary: tuple[str, ...] = _setting(
+        (),
+        'Terms the model should know: ["Aalto", "Kubernetes"]. They come before the prompt; of both together\n'
+        "Whisper heeds the last hundred words or so.",
+    )
+    replacements: Table = _setting(
+        Table(),
+        'Words to be written otherwise: {"drop scribe" = "Dropscribe"}. Whole words, in any case of letters; done\n'
+        "in the finished transcript.",
+    )
+    channels: tuple[str, ...] = _setting(
+        (), 'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"].'
+    )
     settle_seconds: float = _setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
     )
@@ -188,18 +210,18 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     origin = dict.fromkeys(FIELDS, "default")
     path = config_path(environ)
     for key, value in _read(path, named=PREFIX + "CONFIG" in environ).items():
-        values[key] = _value(key, value, str(path))
+        values[key] = parsed(key, value, str(path))
         origin[key] = str(path)
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or (key := variable.removeprefix(PREFIX)) in RESERVED:
             continue
         if key.startswith(FACT):
             continue
-        values[key.lower()] = _value(key.lower(), text, variable)
+        values[key.lower()] = parsed(key.lower(), text, variable)
         origin[key.lower()] = variable
     for key, value in (flags or {}).items():
         if value is not None:
-            values[key] = _value(key, value, f"--{key.replace('_', '-')}")
+            values[key] = parsed(key, value, f"--{key.replace('_', '-')}")
             origin[key] = f"--{key.replace('_', '-')}"
     values.setdefault("state", _default_state(environ))
     values.setdefault("logs", _default_logs(environ))
@@ -210,7 +232,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     settings = Settings(**values)
     _check_folders(settings)
     _check_webhook(settings)
-    _check_language(settings)
+    check_language(settings)
     return Loaded(settings, origin)
 
 
@@ -228,14 +250,17 @@ def _read(path: Path, *, named: bool) -> dict[str, Any]:
         raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
 
 
-def _value(key: str, value: Any, place: str) -> Any:
-    """Return `value` as the setting's own type. Text from variables and flags is converted."""
+def parsed(key: str, value: Any, place: str) -> Any:
+    """Return `value` as the setting's own type. Text from variables and flags is converted.
+
+    Raises: UsageError naming the key, `place` and what to write instead.
+    """
     if key not in FIELDS:
-        near = difflib.get_close_matches(key, FIELDS, n=1)
-        cure = f"Did you mean `{near[0]}`?" if near else "`dropscribe config show` lists every setting."
-        raise UsageError(f"{place}: there is no setting `{key}`.", cure)
+        raise UsageError(f"{place}: there is no setting `{key}`.", nearest(key, tuple(FIELDS)))
     default, meta = FIELDS[key].default, FIELDS[key].metadata
-    wrong = UsageError(f"{place}: `{key}` is {value!r}.", f"Write {_expected(key)}.")
+    shown = repr(value)
+    shown = shown if len(shown) <= 200 else shown[:200] + " …"
+    wrong = UsageError(f"{place}: `{key}` is {shown}.", f"Write {_expected(key)}.")
     if meta["command"]:
         value = _command(value)
         if value is None:
@@ -258,10 +283,15 @@ def _value(key: str, value: Any, place: str) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
             raise wrong
-        names = dict.fromkeys(p.strip() for p in parts if p.strip())
-        if any(name not in meta["choices"] for name in names):
+        names = tuple(dict.fromkeys(" ".join(p.split()) for p in parts if p.strip()))
+        allowed = LANGUAGES if key == "languages" else meta["choices"]
+        if allowed and any(name not in allowed for name in names):
             raise wrong
-        value = tuple(dict.fromkeys((*names, "json")))
+        value = tuple(dict.fromkeys((*names, "json"))) if key == "formats" else names
+    elif isinstance(default, Table):
+        value = _table(value)
+        if value is None:
+            raise wrong
     elif isinstance(default, Path):
         if not isinstance(value, (str, Path)) or not str(value).strip() or "\0" in str(value):
             raise wrong
@@ -284,6 +314,27 @@ def _command(value: Any) -> tuple[str, ...] | None:
     return tuple(parts) if not parts or parts[0].strip() else None
 
 
+def nearest(key: str, names: Sequence[str]) -> str:
+    """Return what to write instead of a key that is none of `names`."""
+    near = difflib.get_close_matches(key, names, n=1)
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    every = len(names) == len(FIELDS)
+    return "`dropscribe config show` lists every setting." if every else f"It may be one of: {', '.join(names)}."
+
+
+def _table(value: Any) -> Table | None:
+    """Return a table of text without needless space, or None. The text form is `wrong=right, wrong=right`."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {wrong: right for wrong, _, right in pairs}
+    if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
+        return None
+    found = Table((" ".join(key.split()), " ".join(item.split())) for key, item in value.items())
+    keys = {key.casefold() for key in found}
+    return found if len(keys) == len(value) and all(keys) and all(found.values()) else None
+
+
 def _expected(key: str) -> str:
     default, meta = FIELDS[key].default, FIELDS[key].metadata
     if meta["command"]:
@@ -293,7 +344,10 @@ def _expected(key: str) -> str:
     if isinstance(default, (int, float)):
         return f"a {'whole ' if isinstance(default, int) else ''}number, {meta['least']:g} or more"
     if isinstance(default, tuple):
-        return "a list of " + ", ".join(meta["choices"])
+        codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
+        return "a list of " + (", ".join(meta["choices"]) or codes)
+    if isinstance(default, Table):
+        return 'a table {"wrong" = "right"} of text; nothing may be empty or stand twice on the left'
     if isinstance(default, Path):
         return "the path of a folder"
     return "one of " + ", ".join(meta["choices"]) if meta["choices"] else "text"
@@ -305,7 +359,7 @@ def _absolute(path: Path, environ: Mapping[str, str]) -> Path:
     return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (resolve() would follow links)
 
 
-def _check_language(settings: Settings) -> None:
+def check_language(settings: Settings) -> None:
     """Refuse what Whisper would refuse an hour later, or worse, would do wrongly."""
     language, english = settings.language, settings.model.endswith(".en")
     if language != "auto" and language not in LANGUAGES:
@@ -370,5 +424,6 @@ def to_toml(value: Any) -> str:
         return repr(value)
     if isinstance(value, tuple):
         return "[" + ", ".join(map(to_toml, value)) + "]"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{to_toml(key)} = {to_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")  # what JSON escapes, TOML reads

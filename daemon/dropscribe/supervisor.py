@@ -30,9 +30,22 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import afterwards, backends, crash, engine, formats, heal, hooks, outbox, recorded
+from dropscribe import (
+    afterwards,
+    backends,
+    crash,
+    engine,
+    formats,
+    heal,
+    hooks,
+    outbox,
+    profiles,
+    recorded,
+    replacements,
+    review,
+)
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
-from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest
+from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest, is_profile
 from dropscribe.journal import Recording, State
 from dropscribe.transcript import Source, Transcript
 
@@ -53,6 +66,10 @@ _READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-i
 """Faults of the environment that concern one file: the others go on."""
 UNREAD = ""
 """Stands for the digest of a file that is too large to be read at all."""
+
+PROFILE_FAULTS = frozenset({profiles.WRONG, "model-missing", "model-damaged", "model-unusable"})
+"""Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
+_CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 
 
 class AlreadyRunningError(DropscribeError):
@@ -79,6 +96,8 @@ class _Job:
     """What is known of the work in progress."""
 
     recording: Recording
+    settings: Settings
+    """Those in force for it when it was claimed."""
     begun: float
     """time.monotonic() when it was given to the worker."""
     heard: float
@@ -176,7 +195,6 @@ class Supervisor:
         self._results = {"done": 0, "failed": 0}
         self._hooks = hooks.Hooks(settings, self._messages.put, BACKOFF)
         self._afterwards = afterwards.Afterwards(settings, self._messages.put, BACKOFF)
-        self._fingerprint = heal.fingerprint({name: getattr(settings, name) for name in engine.RESULT_OPTIONS})
 
     # The loop
 
@@ -229,6 +247,7 @@ class Supervisor:
             backend=line[0].name if line else "",
             backend_reason=line[0].reason if line else "no backend is installed",
             model=self._settings.model,
+            settings=json.dumps(profiles.used(self._settings)),
             engine="",
             trouble="",
             phase="",
@@ -385,7 +404,11 @@ class Supervisor:
             return
         for name in names:
             with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
-                self._retry(json.loads((folder / name).read_bytes())["retry"])
+                request = json.loads((folder / name).read_bytes())
+                if "redo" in request:
+                    self._redo(request["redo"], stale=request["stale"])
+                else:
+                    self._retry(request["retry"])
             with contextlib.suppress(OSError):
                 (folder / name).unlink()
 
@@ -402,12 +425,36 @@ class Supervisor:
         if self._trouble is not None:
             self._trouble.until = 0.0
 
+    def _redo(self, names: list[str] | None, *, stale: bool) -> None:
+        """Queue recordings that are done again: those that are named, or all.
+
+        With `stale` only those whose settings are no longer in force, and a stored result will do where it fits.
+        """
+        looked, keys = profiles.Profiles(self._settings), None if names is None else set(map(self._key, names))
+        wanted = []
+        for recording in self._journal.all(State.DONE, State.FAILED):
+            if keys is not None and recording.key not in keys:
+                continue
+            same = stale and (
+                recording.state == State.FAILED or not looked.changed(recording.name, recording.settings)
+            )
+            if not same and self._look(recording) is not None:
+                wanted.append(recording)
+        marks = [(r.id, time.strftime("%Y-%m-%d %H.%M.%S", time.localtime(r.changed))) for r in wanted]
+        self._journal.redo(marks, time.time(), anew=not stale)
+        crash.reach("asked")
+        for recording in wanted:
+            self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
+            self._log.info("job.redone", **self._about(recording), stale=stale)
+
     # The inbox
 
     def _take_hints(self) -> None:
         paths, scan = self._watcher.take()
         if scan:
             self._next_scan = 0.0
+        if any(is_profile(PurePath(relative).name) for relative in paths):
+            self._look_at_profiles()
         now = time.monotonic()
         for relative in paths:
             found = self._inbox.look(relative)
@@ -442,15 +489,52 @@ class Supervisor:
         gone = [
             key
             for key, (_, state) in self._known.items()
-            if state in {State.QUEUED, State.WAITING} and key not in seen and not self._archived(key)
+            if state in {State.QUEUED, State.WAITING} and key not in seen and not self._moves(key)
         ]
         if gone:
             self._leave(gone, time.time())
+        self._look_at_profiles()
 
-    def _archived(self, key: bytes) -> bool:
-        """Return whether a recording lies in the archive, where we put it."""
+    def _look_at_profiles(self) -> None:
+        """Queue again what failed because of its profile, if that says something else now."""
+        looked = profiles.Profiles(self._settings)
+        for recording in self._journal.failed(PROFILE_FAULTS):
+            try:
+                now = json.dumps(profiles.used(looked.of(recording.name).settings))
+            except profiles.ProfileError as error:
+                now = f"{error} {_CORRECT_IT}"
+            if now != (recording.reason if recording.code == profiles.WRONG else recording.settings):
+                self._journal.retry(recording.id, time.time())
+                self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
+                self._log.info("job.retried", **self._about(recording))
+
+    def _settings_of(self, recording: Recording) -> Settings | None:
+        """Return the settings in force for a recording; None when nobody can tell.
+
+        A profile that is wrong is its failure then.
+        """
+        if self._look(recording) is None:  # it left, and maybe the whole inbox did
+            return self._settings
+        if not os.path.isdir(self._inbox.root):  # noqa: PTH112 -- it is archived, but its profiles are away
+            self._next_scan = 0.0
+            return None
+        try:
+            return profiles.Profiles(self._settings).of(recording.name).settings
+        except profiles.ProfileError as error:
+            self._quarantine(recording, profiles.WRONG, f"{error} {_CORRECT_IT}")
+            return None
+
+    def _moves(self, key: bytes) -> bool:
+        """Return whether a recording is not in the inbox because we archived it, or let it leave at this moment."""
         recording = self._journal.find(key)
-        return recording is not None and self._journal.place(recording.id) is not None
+        archived = recording is not None and self._journal.place(recording.id) is not None
+        return archived or self._afterwards.holds(self._journal, key)
+
+    def _forget_moved(self, recording: Recording) -> None:
+        """Once its work is over: what comes under the name of a recording that we moved away is a new one."""
+        leaving = self._journal.leaving(recording.id)
+        if leaving is not None and leaving.state == "moved":
+            self._known.pop(recording.key, None)
 
     def _notice(self, relative: str, found: Stat, now: float) -> None:
         """Let a file settle unless the journal knows it as it is."""
@@ -497,7 +581,7 @@ class Supervisor:
 
     def _let_go(self, recording: Recording, outcome: str) -> None:
         """A source has left the inbox, or has not: what lies under its name now is looked at."""
-        if outcome == "moved":
+        if outcome == "moved" and recording.state in {State.DONE, State.FAILED}:  # not asked for again meanwhile
             self._known.pop(recording.key, None)
         if (found := self._inbox.look(str(recording.name))) is not None:
             self._notice(str(recording.name), found, time.monotonic())
@@ -508,8 +592,7 @@ class Supervisor:
 
     def _look(self, recording: Recording) -> Stat | None:
         """Return the size and time of a recording's file."""
-        place = self._journal.place(recording.id)
-        return self._inbox.look(str(recording.name)) if place is None else afterwards.look(place, recording)
+        return afterwards.look(self._inbox, recording, self._journal.place(recording.id))
 
     def _take_in(self, message: _Digested) -> None:
         """A settled file was digested: queue it."""
@@ -607,10 +690,16 @@ class Supervisor:
             return
         if self._inbox_trouble:
             return
-        recording = self._journal.claim(self._fingerprint, time.time())
-        if recording is None:
+        queued = self._journal.all(State.QUEUED, limit=1)
+        if not queued:
             self._over()
             return
+        chosen = self._settings_of(queued[0])
+        if chosen is None:
+            return
+        fingerprint, used = heal.fingerprint(engine.options(chosen)), json.dumps(profiles.used(chosen))
+        recording = self._journal.claim(fingerprint, time.time(), used)
+        assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)
         crash.reach("claimed")
         claimed = Stat(recording.size, recording.mtime_ns)
@@ -630,7 +719,8 @@ class Supervisor:
             self._publish(self._journal.get(recording.id))
             return
         try:
-            request = engine.request(self._settings, download=True)
+            # A file that was dropped into the inbox makes nobody open a connection.
+            request = engine.request(chosen, download=chosen.model == self._settings.model)
         except EnvironmentFaultError:
             self._journal.release(recording.id)
             raise
@@ -647,7 +737,7 @@ class Supervisor:
             self._worker_ready = False
             self._log.info("worker.started", pid=self._worker.pid)
         now = time.monotonic()
-        self._job = _Job(recording, begun=now, heard=now)
+        self._job = _Job(recording, chosen, begun=now, heard=now)
         saved = self._journal.checkpoints(recording.result)
         resume = saved[0] | {"done": len(saved) - 1} if saved else None
         self._log.info("job.claimed", **self._about(recording), attempt=recording.attempts, bytes=recording.size)
@@ -820,7 +910,7 @@ class Supervisor:
             bytes=recording.size,
         )
         windows = self._journal.checkpoints(recording.result)[1:]
-        transcript = engine.assemble(source, job.facts, windows, self._settings)
+        transcript = engine.assemble(source, job.facts, windows, job.settings)
         self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
         crash.reach("kept")
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.PUBLISHING)
@@ -839,32 +929,34 @@ class Supervisor:
         """A claimed recording is no longer the file that had settled: let it settle again, or note that it left."""
         now, key = time.time(), recording.key
         old = Stat(recording.size, recording.mtime_ns)
-        if found is None and self._afterwards.holds(self._journal, key):  # it is just being archived
+        if found is None and self._afterwards.holds(self._journal, key):  # it is just leaving
             self._journal.release(recording.id)
+            self._known[key] = (old, State.QUEUED)
             return
         if (place := self._journal.place(recording.id)) is not None:
             reason = f"Its file was archived as {_readable(str(place))} and is not there any more, or was changed."
             self._quarantine(recording, "archive-missing", f"{reason} Bring it back, then retry.")
             return
-        if found is None and not os.path.isdir(self._inbox.root):  # noqa: PTH112 -- the inbox left with all of them
+        if found is None:
             self._journal.release(recording.id)
             self._known[key] = (old, State.QUEUED)
-            self._next_scan = 0.0
+            if os.path.isdir(self._inbox.root):  # noqa: PTH112 (it never raises)
+                self._leave([key], now)
+                self._forget_moved(recording)
+            else:  # the inbox left with all of them
+                self._next_scan = 0.0
             return
-        reason = "The file is being changed." if found else "The file left the inbox."
+        reason = "The file is being changed."
         self._journal.wait(recording.key, recording.name, old.size, old.mtime_ns, "changing", reason, now)
         self._known[key] = (old, State.WAITING)
-        if found is None:
-            self._leave([key], now)
-        else:
-            self._log.info("job.superseded", **self._about(recording))
-            self._settler.observe(str(recording.name), found, time.monotonic())
+        self._log.info("job.superseded", **self._about(recording))
+        self._settler.observe(str(recording.name), found, time.monotonic())
 
     def _leave(self, keys: list[bytes], now: float) -> None:
         """Note files that left the inbox before they were transcribed."""
-        self._journal.gone(keys, now)
+        done = self._journal.gone(keys, now)
         for key in keys:
-            self._known[key] = (self._known[key][0], State.GONE)
+            self._known[key] = (self._known[key][0], State.DONE if key in done else State.GONE)
             self._log.info("inbox.gone", file=_readable(os.fsdecode(key)))
 
     def _publish(self, recording: Recording) -> None:
@@ -887,14 +979,21 @@ class Supervisor:
             recorded_at=recorded_at,
             recorded_from=recorded_from,
         )
-        transcript = dataclasses.replace(transcript, source=source)
-        contents = {name: formats.RENDERERS[name](transcript) for name in self._settings.formats}
+        used = profiles.restored(recording.settings, self._settings)
+        transcript = replacements.replace(dataclasses.replace(transcript, source=source), used.replacements)
+        transcript = dataclasses.replace(transcript, review=review.review(transcript))
+        contents = {name: formats.RENDERERS[name](transcript) for name in used.formats}
         known = self._journal.outputs(recording.id)
         crash.reach("rendered")
         try:
             base = self._journal.base(recording)
+            older = outbox.keep(self._settings.outbox, base, known, recording.redo) if recording.redo else []
+            if older:
+                crash.reach("retired")
             published = outbox.publish(self._settings.outbox, base, contents, known)
             self._remove_failure(recording)
+            for left in set(older) - {p.path for p in published}:  # a format that is no longer wanted
+                outbox.remove(self._settings.outbox, {left: known[left]})
         except OSError as error:
             if _refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
@@ -908,8 +1007,7 @@ class Supervisor:
         crash.reach("committed")
         self._over()
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.DONE)
-        if self._archived(recording.key):
-            del self._known[recording.key]  # what comes under its name is a new one
+        self._forget_moved(recording)
         self._hooks.added()
         self._afterwards.added()
         self._results["done"] += 1
@@ -955,6 +1053,9 @@ class Supervisor:
                 )
                 self._known[recording.key] = (found, State.WAITING)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
+            case Fault.ENVIRONMENT if code in PROFILE_FAULTS and job.settings.model != self._settings.model:
+                why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
+                self._quarantine(recording, code, f"{reason} {why}")
             case Fault.ENVIRONMENT:
                 self._journal.release(recording.id, code, reason)
                 self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
@@ -1007,6 +1108,7 @@ class Supervisor:
         self._journal.fail(recording.id, code, reason, record, time.time(), hooks=run)
         self._hooks.added()
         self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.FAILED)
+        self._forget_moved(recording)
         self._results["failed"] += 1
         self._log.error("job.failed", **self._about(recording), code=code, reason=reason, record=_readable(name))
         self._progress(Progress(str(recording.name), 0.0, 0.0, outcome=f"failed: {reason}"))

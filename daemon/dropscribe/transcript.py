@@ -14,6 +14,9 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+Option = str | list[str] | dict[str, str]
+"""The value of a setting that changes what a transcript says."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -93,8 +96,8 @@ class Engine:
     """Commit of the hub repository; null for a folder."""
     versions: dict[str, str]
     """Versions of this program and of the libraries that did the work."""
-    options: dict[str, str]
-    """The settings that change the result: backend, model, language, task, prompt."""
+    options: dict[str, Option]
+    """The settings that change the result, among them the model, the language and the replacements."""
 
 
 @dataclass(frozen=True, slots=True)

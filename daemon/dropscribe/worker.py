@@ -187,7 +187,8 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
             speech_s=round(speech_s, 3),
             plan_s=round(time.monotonic() - started, 3),
         )
-        options = backends.Options(language=language, task=job["task"], prompt=job["prompt"] or None)
+        prompt, hotwords = job["prompt"] or None, job["hotwords"]
+        options = backends.Options(language=language, task=job["task"], prompt=prompt, hotwords=hotwords)
         started = time.monotonic()
         for window, segments in backend.transcribe(decoded.samples, windows, options, done=done):
             seconds, started = time.monotonic() - started, time.monotonic()

@@ -166,15 +166,16 @@ def shape(out: Path) -> None:
         language="en", without_timestamps=True, sample_len=224, suppress_tokens=suppressed
     )
 
-    def batched(rows: int) -> dict[str, float]:
+    def batched(rows: int, beams: int) -> dict[str, float]:
         mx.reset_peak_memory()
         encode_s, memory = timed(lambda: evaluated(decoder.memory(decoder.features([noise] * rows))))
-        decode_s, found = timed(lambda: decoder.generate(memory, np.tile(prefix, (rows, 1)), rules))
+        decode_s, found = timed(lambda: decoder.search(memory, np.tile(prefix, (rows, 1)), rules, beams))
         texts = [each.tokens[:100] for each in found]
         times_s, _ = timed(lambda: decoder.times(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows))
         assert all(len(each.tokens) == 224 for each in found)
         return {
             "rows": rows,
+            "beams": beams,
             "encode_s": encode_s,
             "decode_s": decode_s,
             "times_s": times_s,
@@ -195,8 +196,9 @@ def shape(out: Path) -> None:
     found: dict[str, Any] = {"device": str(mx.device_info())}
     for turn in range(2):  # the first compiles
         for name, work in {
-            "dropscribe, 16 at once": lambda: batched(16),
-            "dropscribe, 1": lambda: batched(1),
+            "dropscribe, 16 at once, 5 beams": lambda: batched(16, 5),
+            "dropscribe, 16 at once, greedy": lambda: batched(16, 1),
+            "dropscribe, 1, greedy": lambda: batched(1, 1),
             "mlx-whisper, 1": single,
         }.items():
             found[name] = work()

@@ -7,18 +7,22 @@ them do something now.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dropscribe import profiles
+from dropscribe.inbox import PROFILE
 from faults.world import World, alive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 NAMES = ("a.wav", "a.mp3", "b.wav", "-b.wav", "c d.flac", "Caf\u00e9.wav", "sub/a.wav", "sub/b.mp3", "sub/deep/e.wav")
+PROFILES = ("", 'language = "fi"', 'prompt = "Words."', "wrong = 1", 'formats = ["txt", "srt", "vtt", "md"]')
 KINDS = ("good", "good", "good", "long", "bad", "crash", "crash once", "empty")
 
 
@@ -93,6 +97,28 @@ class Life(World):
 
     def touch(self, name: str) -> None:
         (self.inbox / name).touch()
+
+    # Profiles and what is asked for again
+
+    def write_profile(self, text: str) -> None:
+        """Put a profile over all recordings, or take it away."""
+        path = self.inbox / PROFILE
+        path.write_text(text) if text else path.unlink(missing_ok=True)
+
+    def redo(self, *, stale: bool) -> None:
+        """Ask for all recordings again, or for those whose settings have changed."""
+        new = self.state / "requests" / "new"
+        new.parent.mkdir(exist_ok=True, parents=True)
+        new.write_text(json.dumps({"redo": None, "stale": stale}))
+        new.rename(new.with_name(f"{next(self._number)}.json"))
+        self.disturbances += 2  # one that crashes is begun anew at its last attempt, too
+
+    def quiet(self) -> bool:
+        """Return also whether all was taken up that was asked for, and that failed because of a profile."""
+        requests = self.state / "requests"
+        if requests.exists() and any(p.suffix == ".json" for p in requests.iterdir()):
+            return False
+        return super().quiet() and all(row.code != profiles.WRONG for row in self.rows())
 
     # Folders and disks
 
@@ -186,6 +212,7 @@ class Life(World):
         for taken, bring in ((self.inbox_there, self.bring_inbox), (self.outbox_there, self.bring_outbox)):
             if not taken:
                 bring()
+        self.write_profile("")
         if self.paused:
             self.resume()
         if not self.living:
@@ -207,7 +234,7 @@ class Life(World):
         """Return what could happen now, by name."""
         found: dict[str, Callable[..., None]] = {}
         if self.inbox_there:
-            found |= {"create": self.create, "take_inbox": self.take_inbox}
+            found |= {"create": self.create, "take_inbox": self.take_inbox, "write_profile": self.write_profile}
             if self.files():
                 for made in (self.append, self.replace, self.rename, self.delete, self.duplicate, self.touch):
                     found[made.__name__] = made
@@ -222,6 +249,7 @@ class Life(World):
         if self.mounted:
             found |= {"free_disk": self.free_disk} if self.full else {"fill_disk": self.fill_disk}
         found |= {"resume": self.resume} if self.paused else {"pause": self.pause}
+        found["redo"] = self.redo
         if self.living:
             found |= {"kill": self.kill, "stop": self.stop, "kill_worker": self.kill_worker}
         else:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "daemon"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from dropscribe.journal import State  # noqa: E402 (found by the lines above)
-from faults.life import KINDS, NAMES, Life  # noqa: E402
+from faults.life import KINDS, NAMES, PROFILES, Life  # noqa: E402
 
 RARE = dict.fromkeys(["pause", "fill_disk", "take_inbox", "take_outbox", "lose_journal", "kill", "stop"], 0.5)
 """Operations that stop all work are drawn less often than those that make some."""
@@ -47,6 +47,10 @@ def act(life: Life, chance: random.Random) -> str:
             may[name](chance.choice(life.texts()))
         case "lose_journal":
             may[name](chance.choice(["gone", "cut", "noise"]))
+        case "write_profile":
+            may[name](chance.choice(PROFILES))
+        case "redo":
+            may[name](stale=chance.random() < 0.5)
         case _:
             may[name]()
     return name

@@ -6,6 +6,7 @@ The points are in dropscribe.crash. Most kill the daemon, two kill the worker, w
 from __future__ import annotations
 
 import collections
+import json
 import signal
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ AFTER_DAMAGE = {"adopted"}
 """Reached only while a journal is made anew from the outbox."""
 AFTERWARDS = {"hooked", "leaving", "reserved", "moved", "copied", "withdrawn", "removed"}
 """Reached only with hooks, or when sources leave: test_hooks.py and test_leaving.py."""
+AFTER_REQUEST = {"asked", "retired"}
+"""Reached only when recordings are to be done again."""
 
 
 def armed(world: World, point: str, count: int = 2) -> None:
@@ -45,7 +48,9 @@ def live(world: World, kills: int = 0) -> None:
     assert world.broken() == []
 
 
-@pytest.mark.parametrize("point", sorted(crash.POINTS.keys() - AFTER_FAILURE - AFTER_DAMAGE - AFTERWARDS))
+@pytest.mark.parametrize(
+    "point", sorted(crash.POINTS.keys() - AFTER_FAILURE - AFTER_DAMAGE - AFTER_REQUEST - AFTERWARDS)
+)
 def test_killed_twice_at_any_point_everything_is_there_once(world: World, point: str) -> None:
     armed(world, point)
     world.drop("one.wav", *(f"One {n}." for n in range(5)))
@@ -127,6 +132,51 @@ def test_killed_while_the_journal_is_made_anew_nothing_is_transcribed_twice(worl
     live(world, kills=2)
     assert [e["file"] for e in world.events("job.claimed")] == [f"{n}.wav" for n in range(6)]
     assert len([p for p in world.state.glob("*.damaged-*") if not p.name.endswith("-journal")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("point", "stale"),
+    [
+        *((point, False) for point in sorted(AFTER_REQUEST | AFTER_WORK | {"claimed", "segment", "checkpointed"})),
+        *((point, True) for point in ("asked", "kept", "renamed")),
+    ],
+)
+def test_killed_twice_while_recordings_are_done_again_both_versions_are_there(
+    world: World, point: str, *, stale: bool
+) -> None:
+    for name in ("one.wav", "sub/two.wav"):
+        world.drop(name, *(f"{name} {n}." for n in range(3)))
+    live(world)
+    world.signal(signal.SIGTERM)
+    (world.outbox / "sub/two.srt").write_text("Corrected by hand.")
+    before = {p: p.read_bytes() for p in world.outbox.rglob("*") if p.is_file()}
+    if stale:
+        (world.inbox / "dropscribe.toml").write_text('language = "fi"\nformats = ["txt", "srt", "md"]\n')
+    else:
+        (world.inbox / "dropscribe.toml").write_text('formats = ["txt", "srt", "md"]\n')
+    done = world.command(
+        "redo", *(["--stale"] if stale else [str(world.inbox / n) for n in ("one.wav", "sub/two.wav")])
+    )
+    assert "2 recordings will be transcribed again" in done.stderr
+
+    armed(world, point)
+    for _ in range(0 if point in IN_WORKER else 2):
+        assert world.spawn().wait(PATIENCE) == -signal.SIGKILL, world.evidence()
+    world.spawn()
+    world.until(lambda: world.quiet() and not list((world.state / "requests").iterdir()))
+    assert len(list(world.folder.glob(f"{point}.*"))) == 2
+    assert world.claimed("one.wav") >= 2
+    assert {(r.state, r.redo, r.anew) for r in world.rows()} == {(State.DONE, "", 0)}
+    # Of the older version everything of ours once, and what was edited where it was.
+    kept = {p: p.read_bytes() for p in (world.outbox / "_old").rglob("*") if p.is_file()}
+    edited = world.outbox / "sub/two.srt"
+    assert sorted(kept.values()) == sorted(data for path, data in before.items() if path != edited)
+    new = [f"{base}.{suffix}" for base in ("one", "sub/two") for suffix in ("json", "md", "srt", "txt")]
+    assert [name for name in world.outputs() if not name.startswith("_old")] == sorted([*new, "sub/two (2).srt"])
+    assert edited.read_text() == "Corrected by hand."
+    made = json.loads((world.outbox / "sub/two.json").read_text())
+    assert made["engine"]["options"]["language"] == ("fi" if stale else "auto")
+    assert made["text"] == "sub/two.wav 0. sub/two.wav 1. sub/two.wav 2."
 
 
 def test_a_text_of_another_content_is_never_kept_for_this_one(world: World) -> None:

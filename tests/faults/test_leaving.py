@@ -329,25 +329,129 @@ def test_killed_twice_at_any_point_one_copy_is_left_and_the_outputs(
     assert world.events("job.failed") == []
 
 
-def test_what_is_asked_for_again_is_found_in_the_archive(world: World) -> None:
+def settled(world: World, redone: int) -> bool:
+    """Return whether so many were done again, or the first time, and nothing is left to do."""
+    with contextlib.closing(Journal(world.state / "journal.sqlite3", readonly=True)) as journal:
+        hooks = any(journal.hooks_of(row.id) for row in journal.all(*State))
+    return len(world.events("job.done")) >= redone and not hooks and all(r.state == State.DONE for r in world.rows())
+
+
+def old(world: World) -> list[str]:
+    """Return the suffixes of the outputs of older versions."""
+    return sorted(p.suffix[1:] for p in (world.outbox / "_old").rglob("*") if p.is_file())
+
+
+def test_what_is_redone_is_found_in_the_archive(world: World) -> None:
+    hook = world.folder / "hook.sh"
+    hook.write_text(f'#!/bin/sh\necho "$DROPSCRIBE_FACT_ID $1" >> "{world.folder}/heard"\n')
+    hook.chmod(0o755)
+    world.environ |= {"DROPSCRIBE_AFTER": "archive", "DROPSCRIBE_ON_DONE": str(hook)}
+    path = world.drop("sub/one.wav", *LINES)
+    place = world.folder / "Archive/sub/one.wav"
+    world.start()
+    world.until(lambda: gone(world, "sub/one.wav"))
+    before = (world.outbox / "sub/one.json").read_bytes()
+    assert world.command("redo", str(path)).returncode == 0
+    world.until(lambda: settled(world, 2))
+    assert world.claimed("sub/one.wav") == 2
+    assert (copies(world, world.inbox, world.folder / "Archive"), gone(world, "sub/one.wav")) == ([place], True)
+    (kept,) = (world.outbox / "_old/sub").glob("*.json")
+    assert kept.read_bytes() == before
+    assert old(world) == FOUR
+    heard = [line.split(" ", 1) for line in (world.folder / "heard").read_text().splitlines()]
+    assert [source for _, source in heard] == [str(path), str(place)]
+    assert len({number for number, _ in heard}) == 2
+
+    # A folder's profile holds for what was archived from it, and tells that it is stale.
+    (path.parent / "dropscribe.toml").write_text('replacements = {"two" = "2"}\nformats = ["txt"]\n')
+    status = json.loads(world.command("status", "--json").stdout)
+    assert [row["file"] for row in status["stale"]] == ["sub/one.wav"]
+    assert "`dropscribe redo` makes it anew" in world.command("why", str(path)).stdout
+    assert "1 recording will be" in world.command("redo", "--stale").stderr
+    world.until(lambda: settled(world, 3))
+    assert (world.outbox / "sub/one.txt").read_text().split() == ["One.", "2.", "Three."]
+    assert world.claimed("sub/one.wav") == 2, "replacements need no engine"
+    assert json.loads(world.command("status", "--json").stdout)["stale"] == []
+
+    # What comes under its name is another one, though it looks the same; the archived one stays.
+    path.write_text(TEXT)
+    os.utime(path, ns=(place.stat().st_mtime_ns, place.stat().st_mtime_ns))
+    world.until(lambda: settled(world, 4) and not path.exists() and gone(world, "sub/one.wav"))
+    assert sorted(p.name for p in place.parent.iterdir()) == ["one (2).wav", "one.wav"]
+
+
+def test_what_is_neither_in_the_inbox_nor_in_the_archive_cannot_be_redone(world: World) -> None:
     path = world.drop("one.wav", *LINES)
-    world.start(DROPSCRIBE_AFTER="archive")
+    world.environ["DROPSCRIBE_AFTER"] = "delete"
+    world.start()
     world.until(lambda: gone(world, "one.wav"))
-    world.signal(signal.SIGTERM)
-    # As a retry would: it is queued again, with a result that is not there.
-    with contextlib.closing(Journal(world.state / "journal.sqlite3")) as journal:
-        journal.retry(world.row("one.wav").id, time.time())
-    world.start(DROPSCRIBE_AFTER="archive", DROPSCRIBE_LANGUAGE="de")
-    world.until(lambda: world.row("one.wav").state == State.DONE)
-    assert world.claimed("one.wav") == 2
-    assert copies(world) == [world.folder / "Archive/one.wav"]
-    assert not path.exists()
-    assert gone(world, "one.wav")
+    told = world.command("redo", str(path))
+    assert told.returncode == 2
+    assert f"{path} was deleted, as set, and is not there now." in told.stderr
+    assert "Put it back to have it transcribed again." in told.stderr
+    two = world.drop("two.wav", "Two.")
+    world.until(lambda: gone(world, "two.wav"))
     world.signal(signal.SIGTERM)
 
-    (world.folder / "Archive/one.wav").unlink()
+    world.environ |= {"DROPSCRIBE_AFTER": "archive", "DROPSCRIBE_LANGUAGE": "de"}
+    three = world.drop("three.wav", "Three.")
+    world.start()
+    world.until(lambda: gone(world, "three.wav"))
+    assert json.loads(world.command("status", "--json").stdout)["stale"] == []
+    assert "language; put back into the inbox it is made anew." in world.command("why", str(two)).stdout
+    told = world.command("redo", "--stale")
+    assert "0 recordings will be" in told.stderr
+    assert "2 more would be, but the recording is neither in the inbox nor in the archive." in told.stderr
+    place = world.folder / "Archive/three.wav"
+    place.unlink()
+    assert (
+        f"{three} was archived as {place}, as set, and is not there now" in world.command("redo", str(three)).stderr
+    )
+    # As if it had gone just after it was asked for.
+    world.signal(signal.SIGTERM)
     with contextlib.closing(Journal(world.state / "journal.sqlite3")) as journal:
-        journal.retry(world.row("one.wav").id, time.time())
-    world.start(DROPSCRIBE_AFTER="archive", DROPSCRIBE_LANGUAGE="fr")
+        journal.redo([(world.row("three.wav").id, "mark")], time.time(), anew=True)
+    world.start()
     world.until(lambda: world.events("job.failed"))
-    assert world.row("one.wav").code == "archive-missing"
+    assert world.row("three.wav").code == "archive-missing"
+    place.write_text("Three.")
+    os.utime(place, ns=(0, world.row("three.wav").mtime_ns))
+    world.command("retry", str(three))
+    world.until(lambda: world.row("three.wav").state == State.DONE)
+    assert old(world) == FOUR
+    assert not list(world.outbox.glob("_failed/*"))
+
+
+REDONE = ["asked", "claimed", "checkpointed", "kept", "retired", "published", "committed", "hooked"]
+
+
+@pytest.mark.parametrize("point", REDONE)
+def test_killed_twice_while_an_archived_one_is_redone_all_is_there_once(world: World, point: str) -> None:
+    hook = world.folder / "hook.sh"
+    hook.write_text(f'#!/bin/sh\necho "$DROPSCRIBE_FACT_ID" >> "{world.folder}/heard"\n')
+    hook.chmod(0o755)
+    world.environ |= {"DROPSCRIBE_AFTER": "archive", "DROPSCRIBE_ON_DONE": str(hook)}
+    for name in ("one.wav", "two.wav"):
+        world.drop(name, *LINES, name)
+    world.start()
+    world.until(lambda: gone(world, "one.wav") and gone(world, "two.wav"))
+    world.signal(signal.SIGTERM)
+    # The journal keeps pace, so that what is killed in the engine's midst has been noted.
+    world.environ["FAKE_PACE"] = str(world.state / "journal.sqlite3")
+    assert world.command("redo", *(str(world.inbox / name) for name in ("one.wav", "two.wav"))).returncode == 0
+    for _ in range(2):
+        armed = {crash.VARIABLE: f"{point} 2 {world.folder}"}
+        assert world.spawn(**armed).wait() == -signal.SIGKILL, world.evidence()
+    world.start()
+    world.until(lambda: settled(world, 2))
+    archive = world.folder / "Archive"
+    assert sorted(copies(world, world.inbox, archive)) == [archive / "one.wav", archive / "two.wav"]
+    assert gone(world, "one.wav")
+    assert gone(world, "two.wav")
+    assert old(world) == sorted(FOUR * 2)
+    assert [p for p in world.outputs() if not p.startswith("_old")] == sorted(
+        f"{base}.{suffix}" for base in ("one", "two") for suffix in FOUR
+    )
+    heard = (world.folder / "heard").read_text().splitlines()
+    assert len(set(heard)) == 4
+    assert len(heard) == (6 if point == "hooked" else 4)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from faults.life import KINDS, NAMES, Life
+from faults.life import KINDS, NAMES, PROFILES, Life
 from faults.world import FAST
 
 names, kinds = st.sampled_from(NAMES), st.sampled_from(KINDS)
@@ -87,6 +87,15 @@ class Daemon(RuleBasedStateMachine):
     def edit(self, number: int) -> None:
         texts = self.life.texts()
         self.life.edit(texts[number % len(texts)])
+
+    @precondition(lambda self: self.life.inbox_there)
+    @rule(text=st.sampled_from(PROFILES))
+    def write_profile(self, text: str) -> None:
+        self.life.write_profile(text)
+
+    @rule(stale=st.booleans())
+    def redo(self, *, stale: bool) -> None:
+        self.life.redo(stale=stale)
 
     @rule()
     def take_or_bring_inbox(self) -> None:

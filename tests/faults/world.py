@@ -280,7 +280,7 @@ class World:
         found += [said[said.index("Traceback") :]] if "Traceback" in said else []
         claims: dict[str, list[Path]] = {}
         for path in self.outbox.rglob("*.json"):
-            if path in self.edited:
+            if path in self.edited or path.relative_to(self.outbox).parts[0] == outbox.OLD:
                 continue
             made = json.loads(path.read_text(encoding="utf-8"))
             claims.setdefault(made["source"]["path"], []).append(path)

@@ -48,6 +48,13 @@ class Options:
     """`transcribe`, or `translate` into English."""
     prompt: str | None = None
     """Text that comes before every window: names and terms to be spelled so."""
+    hotwords: str | None = None
+    """Terms the model should know, with commas between."""
+
+    @property
+    def before(self) -> str | None:
+        """The hot words and the prompt in one text. Where it is too long, its end counts."""
+        return " ".join(filter(None, (self.hotwords, self.prompt))) or None
 
 
 @dataclass(frozen=True, slots=True)

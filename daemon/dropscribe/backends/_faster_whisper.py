@@ -116,7 +116,7 @@ class _Batch:
         )
         self._prompt: list[int] = model.get_prompt(
             self._tokenizer,
-            self._tokenizer.encode(f" {options.prompt.strip()}") if options.prompt else [],
+            self._tokenizer.encode(f" {options.before.strip()}") if options.before else [],
             without_timestamps=True,
         )
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))

@@ -4,8 +4,8 @@ Guarantees: opens no network connection (the library's own loader, which may dow
 nothing; no text is carried from window to window, and sampling is seeded by the window's place. What MLX holds
 beyond the model is given back after every recording.
 
-Windows are decoded in batches, greedily, without timestamp tokens: `_mlx_decoder` says how. The windows of a batch
-that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
+Windows are decoded in batches, with a beam search, without timestamp tokens: `_mlx_decoder` says how. The windows
+of a batch that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _DEVICE = mx.default_device()
 
 
 class MLX:
-    """See `dropscribe.backends.Backend`. Greedy decoding, the thresholds of OpenAI's Whisper."""
+    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's Whisper."""
 
     name = "mlx"
 
@@ -133,19 +133,19 @@ class MLX:
     def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
         tokenizer = self._tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
-        prefix = np.concatenate([_prompt(tokenizer, options.prompt), start])
+        prefix = np.concatenate([_prompt(tokenizer, options.before), start])
         rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copied(audio, window.start, window.end) for window in windows]
         memory = self._decoder.memory(self._decoder.features(sounds))
 
         def decode(rows: Sequence[int], temperature: float) -> list[Draft]:
-            found = self._decoder.generate(
-                _rows(memory, rows, len(windows)),
-                np.tile(prefix, (len(rows), 1)),
-                rules,
-                temperature=temperature,
-                seeds=[10 * windows[row].index + round(5 * temperature) for row in rows],
-            )
+            heard = _rows(memory, rows, len(windows))
+            prefixes = np.tile(prefix, (len(rows), 1))
+            if temperature == 0:
+                found = self._decoder.search(heard, prefixes, rules)
+            else:
+                seeds = [10 * windows[row].index + round(5 * temperature) for row in rows]
+                found = self._decoder.sample(heard, prefixes, rules, temperature, seeds)
             return [
                 Draft(
                     each.tokens,

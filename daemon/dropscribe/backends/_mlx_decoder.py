@@ -1,4 +1,4 @@
-"""Whisper on MLX for many windows at once: spectrogram, encoder, greedy decoding, and when each token was said.
+"""Whisper on MLX for many windows at once: spectrogram, encoder, beam search, and when each token was said.
 
 Guarantees: a row of a batch is computed from that row alone; every window is encoded once; nothing is read back from
 the device while a text grows, but for one flag a step that is two steps old, so the device never waits.
@@ -61,6 +61,7 @@ class Decoder:
             self._heads.setdefault(layer, []).append(head)
         self._encode = mx.compile(self._encoder)
         self._step = mx.compile(self._one)
+        self._choose = mx.compile(_chosen)
 
     def row_bytes(self) -> int:
         """Return about how much memory one row of a batch takes at its widest, in bytes."""
@@ -124,67 +125,105 @@ class Decoder:
             for block in self._model.decoder.blocks
         ]
 
-    def generate(
-        self,
-        memory: list[tuple[mx.array, mx.array]],
-        prefix: NDArray[np.int32],
-        rules: Rules,
-        *,
-        temperature: float = 0.0,
-        seeds: Sequence[int] = (),
+    def search(
+        self, memory: list[tuple[mx.array, mx.array]], prefix: NDArray[np.int32], rules: Rules, beams: int = 5
     ) -> list[Decoded]:
-        """Decode every row.
+        """Decode every row with a beam search, as OpenAI's `BeamSearchDecoder` with patience 1 does.
 
         Args:
             memory: of `memory`.
             prefix: Shape (rows, tokens): what stands before the text, the same length in each row.
             rules: Which tokens may come.
-            temperature: 0 takes the likeliest token, more draws by chance.
-            seeds: One a row: equal seeds draw equal texts, whatever the other rows are.
+            beams: Texts that are followed at once; 1 takes the likeliest token each time.
         """
-        if len(prefix) == 1:
-            # One row alone takes other kernels, which round otherwise: a text would depend on the rows beside it.
-            pair = [(mx.concatenate([keys, keys]), mx.concatenate([values, values])) for keys, values in memory]
-            return self.generate(
-                pair, np.tile(prefix, (2, 1)), rules, temperature=temperature, seeds=[*seeds, *seeds]
-            )[:1]
+        most, scores, state, silence = self._opened(memory, prefix, rules, beams)
         rows, given = prefix.shape
+        flat = [array for pair in memory for array in pair]
+        # All beams of a row begin alike: only the first of them counts.
+        total = mx.broadcast_to(mx.where(mx.arange(beams) == 0, 0.0, -mx.inf), (rows, beams))
+        ended = mx.zeros((rows,), dtype=mx.int32)
+        lines = mx.broadcast_to(mx.arange(beams)[None, :, None], (rows, beams, given + most))
+        token = mx.zeros((rows, beams), dtype=mx.int32)
+        found, sums, flags = [], [], []
+        for index in range(most):
+            if index:
+                scores, state = self._step(token, mx.array([given + index - 1]), rules.always, lines, state, flat)
+            best, worth, token, parent, total, ended = self._choose(scores, total, ended, mx.array(rules.end))
+            lines = mx.take_along_axis(lines, parent[:, :, None], axis=1)
+            flag = mx.all(ended >= beams)
+            mx.async_eval(best, worth, token, total, ended, lines, flag, state)  # type: ignore[no-untyped-call]
+            found.append(best)
+            sums.append(worth)
+            flags.append(flag)
+            if index >= _LAG and flags[index - _LAG].item():
+                break
+        ways = np.array(mx.stack(found, axis=1))
+        worths = np.array(mx.stack(sums, axis=1))
+        return [
+            Decoded(*_best(ways[row], worths[row], rules.end, self._model.dims.n_vocab, beams), float(silent))
+            for row, silent in enumerate(np.array(silence))
+        ]
+
+    def sample(
+        self,
+        memory: list[tuple[mx.array, mx.array]],
+        prefix: NDArray[np.int32],
+        rules: Rules,
+        temperature: float,
+        seeds: Sequence[int],
+    ) -> list[Decoded]:
+        """Decode every row by chance: as `search`, but equal seeds, one a row, draw equal texts."""
+        most, scores, state, silence = self._opened(memory, prefix, rules, 1)
+        rows, given = prefix.shape
+        flat = [array for pair in memory for array in pair]
+        lines = mx.zeros((rows, 1, given + most), dtype=mx.int32)
+        keys = [mx.random.split(mx.random.key(seed), most) for seed in seeds]
+        done = mx.zeros((rows, 1), dtype=mx.bool_)
+        token = mx.zeros((rows, 1), dtype=mx.int32)
+        tokens, logprobs, flags = [], [], []
+        for index in range(most):
+            if index:
+                scores, state = self._step(token, mx.array([given + index - 1]), rules.always, lines, state, flat)
+            chance = [mx.random.gumbel(scores.shape[1:], key=key[index]) for key in keys]
+            token = mx.argmax(scores / temperature + mx.stack(chance), axis=-1)
+            token = mx.where(done, rules.end, token)
+            done = token == rules.end
+            chosen = mx.take_along_axis(scores, token[:, :, None], axis=-1)[:, :, 0]
+            tokens.append(token)
+            logprobs.append(chosen - mx.logsumexp(scores, axis=-1))
+            flags.append(mx.all(done))
+            mx.async_eval(token, logprobs[-1], flags[-1], state)  # type: ignore[no-untyped-call]
+            if index >= _LAG and flags[index - _LAG].item():
+                break
+        table = np.array(mx.concatenate(tokens, axis=1))
+        weights = np.array(mx.concatenate(logprobs, axis=1))
+        found = []
+        for row, silent in enumerate(np.array(silence)):
+            ends = np.flatnonzero(table[row] == rules.end)
+            count = int(ends[0]) if len(ends) else table.shape[1]
+            found.append(Decoded(table[row, :count].tolist(), weights[row, : count + 1].tolist(), float(silent)))
+        return found
+
+    def _opened(
+        self, memory: list[tuple[mx.array, mx.array]], prefix: NDArray[np.int32], rules: Rules, beams: int
+    ) -> tuple[int, mx.array, list[mx.array], mx.array]:
+        """Read the prefixes.
+
+        Return how many tokens may follow, the scores of the first, shape (rows, beams, vocabulary), the keys and
+        values with room for the rest, shape (rows, heads, beams, length, state), and the probability of no speech.
+        """
+        given = prefix.shape[1]
         most = min(_MOST_TOKENS, self._model.dims.n_text_ctx - given)
-        length = given + most
         hidden, own = self._pass(mx.array(prefix), memory)
         logits = self._logits(mx.stack([hidden[:, rules.start], hidden[:, -1]], axis=1))
         silence = mx.softmax(logits[:, 0], axis=-1)[:, rules.no_speech]
-        state = [array for pair in own for array in pair]
-        state = [mx.pad(array, [(0, 0), (0, 0), (0, length - given), (0, 0)]) for array in state]
-        keys = [mx.random.split(mx.random.key(seed), _MOST_TOKENS) for seed in seeds]
-        flat = [array for pair in memory for array in pair]
-        scores = logits[:, 1] + rules.first
-        token, logprob = _taken(scores, temperature, keys, 0)
-        done = token == rules.end
-        tokens, logprobs, flags = [token], [logprob], [mx.all(done)]
-        for index in range(1, most):
-            position = mx.array([given + index - 1])
-            scores, state = self._step(token, position, rules.always, state, flat)
-            token, logprob = _taken(scores, temperature, keys, index)
-            token = mx.where(done, rules.end, token)
-            done = done | (token == rules.end)
-            mx.async_eval(token, logprob, done, state)  # type: ignore[no-untyped-call]
-            tokens.append(token)
-            logprobs.append(logprob)
-            flags.append(mx.all(done))
-            if index >= _LAG and flags[index - _LAG].item():
-                break
-        table = np.array(mx.stack(tokens, axis=1))
-        weights = np.array(mx.stack(logprobs, axis=1))
-        silences = np.array(silence)
-        found = []
-        for row in range(rows):
-            ends = np.flatnonzero(table[row] == rules.end)
-            count = int(ends[0]) if len(ends) else table.shape[1]
-            found.append(
-                Decoded(table[row, :count].tolist(), weights[row, : count + 1].tolist(), float(silences[row]))
-            )
-        return found
+        scores = mx.repeat(logits[:, 1:] + rules.first, beams, axis=1)
+        state = [
+            mx.pad(mx.repeat(array[:, :, None], beams, axis=2), [(0, 0), (0, 0), (0, 0), (0, most), (0, 0)])
+            for pair in own
+            for array in pair
+        ]
+        return most, scores, state, silence
 
     def times(
         self,
@@ -237,7 +276,7 @@ class Decoder:
         most = max(seen)
         audible = mx.arange(most)[None, :] < mx.array(list(seen))[:, None]
         counted = (mx.arange(tokens.shape[1])[None, :] < mx.array(list(counts))[:, None]).astype(mx.float32)
-        x = self._embedded(tokens, 0)
+        x = self._embedded(tokens)
         total: Any = 0.0
         last = max(self._heads)
         for layer, block in enumerate(self._model.decoder.blocks[: last + 1]):
@@ -268,10 +307,11 @@ class Decoder:
             x = x + _mlp(block, x)
         return encoder.ln_post(x)  # type: ignore[no-any-return]
 
-    def _embedded(self, tokens: mx.array, first: mx.array | int) -> mx.array:
-        decoder = self._model.decoder
-        places = mx.arange(tokens.shape[1]) + first
-        return decoder.token_embedding(tokens) + decoder.positional_embedding[places].astype(self._dtype)  # type: ignore[no-any-return]
+    def _embedded(self, tokens: mx.array) -> mx.array:
+        return self._model.decoder.token_embedding(tokens) + self._places(mx.arange(tokens.shape[1]))  # type: ignore[no-any-return]
+
+    def _places(self, positions: mx.array) -> mx.array:
+        return self._model.decoder.positional_embedding[positions].astype(self._dtype)  # type: ignore[no-any-return]
 
     def _itself(self, block: Any, x: mx.array) -> tuple[mx.array, tuple[mx.array, mx.array]]:
         """Return what a block's tokens take from those before them, and the keys and values."""
@@ -284,7 +324,7 @@ class Decoder:
         self, tokens: mx.array, memory: list[tuple[mx.array, mx.array]]
     ) -> tuple[mx.array, list[tuple[mx.array, mx.array]]]:
         """Run the decoder over whole texts; return its states, shape (rows, tokens, state), and keys and values."""
-        x = self._embedded(tokens, 0)
+        x = self._embedded(tokens)
         own = []
         for block, (keys, values) in zip(self._model.decoder.blocks, memory, strict=True):
             y, pair = self._itself(block, x)
@@ -296,24 +336,42 @@ class Decoder:
         return x, own
 
     def _one(
-        self, token: mx.array, position: mx.array, mask: mx.array, state: list[mx.array], memory: list[mx.array]
+        self,
+        token: mx.array,
+        position: mx.array,
+        mask: mx.array,
+        lines: mx.array,
+        state: list[mx.array],
+        memory: list[mx.array],
     ) -> tuple[mx.array, list[mx.array]]:
-        """One step: from the token at `position` of each row to the scores of the next, shape (rows, vocabulary)."""
+        """One step: from the tokens at `position`, shape (rows, beams), to the scores of the next, with `mask` added.
+
+        The beams of a row share its sound: they are queries to the same memory. Their own past is never moved when
+        a beam goes on from another: `lines`, shape (rows, beams, length), tells for each place whose past it is.
+        """
         heads = self._model.dims.n_text_head
-        x = self._embedded(token[:, None], position)
-        before = (mx.arange(state[0].shape[2]) <= position)[None, None, None]
+        rows, beams = token.shape
+        length = state[0].shape[3]
+        places, each = mx.arange(length), mx.arange(beams)
+        lines = mx.where(places == position, each[None, :, None], lines)
+        past = (lines[:, :, None] == each[None, None, :, None]) & (places <= position)
+        past = past.reshape(rows, 1, beams, beams * length)
+        x = self._model.decoder.token_embedding(token) + self._places(position)
         after = []
         for layer, block in enumerate(self._model.decoder.blocks):
             attn = block.attn
             y = block.attn_ln(x)
-            keys = mx.slice_update(state[2 * layer], _split(attn.key(y), heads), position, (2,))
-            values = mx.slice_update(state[2 * layer + 1], _split(attn.value(y), heads), position, (2,))
+            keys = mx.slice_update(state[2 * layer], _split(attn.key(y), heads)[:, :, :, None], position, (3,))
+            values = mx.slice_update(
+                state[2 * layer + 1], _split(attn.value(y), heads)[:, :, :, None], position, (3,)
+            )
             after += [keys, values]
-            x = x + attn.out(_attended(_split(attn.query(y), heads), keys, values, before))
+            flat = (rows, heads, beams * length, -1)
+            x = x + attn.out(_attended(_split(attn.query(y), heads), keys.reshape(flat), values.reshape(flat), past))
             query = _split(block.cross_attn.query(block.cross_attn_ln(x)), heads)
             x = x + block.cross_attn.out(_attended(query, memory[2 * layer], memory[2 * layer + 1]))
             x = x + _mlp(block, x)
-        return self._logits(x)[:, 0] + mask, after
+        return self._logits(x) + mask, after
 
     def _logits(self, hidden: mx.array) -> mx.array:
         decoder = self._model.decoder
@@ -356,24 +414,87 @@ def _mlp(block: Any, x: mx.array) -> mx.array:
     return block.mlp2(nn.gelu(block.mlp1(block.mlp_ln(x))))  # type: ignore[no-any-return]
 
 
-def _taken(scores: mx.array, temperature: float, keys: Sequence[mx.array], index: int) -> tuple[mx.array, mx.array]:
-    """Return each row's next token and the logarithm of its probability."""
-    if temperature == 0:
-        return _likeliest(scores)
-    chance = [mx.random.gumbel(scores.shape[1:], key=key[index]) for key in keys]
-    token = mx.argmax(scores / temperature + mx.stack(chance), axis=-1)
-    return token, _logprob(scores, token)
+def _chosen(
+    scores: mx.array, total: mx.array, ended: mx.array, end: mx.array
+) -> tuple[mx.array, mx.array, mx.array, mx.array, mx.array, mx.array]:
+    """One choice of a beam search.
+
+    Args:
+        scores: Shape (rows, beams, vocabulary).
+        total: Logarithm of the probability of each beam so far, shape (rows, beams).
+        ended: Texts that have ended in each row, shape (rows,).
+        end: The token that ends a text.
+
+    Returns:
+        The best 2 * beams ways on, beam * vocabulary + token, and their totals, both shape (rows, 2 * beams), best
+        first; of those that do not end the best: token, beam it goes on from and total, shape (rows, beams); and
+        the new `ended`.
+    """
+    rows, beams, vocabulary = scores.shape
+    ways = total[:, :, None] + scores - mx.logsumexp(scores, axis=-1, keepdims=True)
+    # The best are in the pieces with the best best: a sort of pieces, then of what is in them, instead of everything.
+    pieces = -(-beams * vocabulary // _PIECE)
+    wide = mx.pad(
+        ways.reshape(rows, -1), [(0, 0), (0, pieces * _PIECE - beams * vocabulary)], constant_values=-mx.inf
+    ).reshape(rows, pieces, _PIECE)
+    likely = mx.argsort(-wide.max(axis=-1), axis=-1)[:, : 2 * beams]
+    near = mx.take_along_axis(wide, likely[:, :, None], axis=1).reshape(rows, -1)
+    order = mx.argsort(-near, axis=-1)[:, : 2 * beams]
+    worth = mx.take_along_axis(near, order, axis=-1)
+    best = mx.take_along_axis(likely, order // _PIECE, axis=-1) * _PIECE + order % _PIECE
+    ends = best % vocabulary == end
+    before = mx.cumsum(~ends, axis=-1) - ~ends  # ways that go on, among the better ones
+    kept = mx.argsort(mx.where(ends, 2 * beams, 0) + mx.arange(2 * beams), axis=-1)[:, :beams]
+    on = mx.take_along_axis(best, kept, axis=-1)
+    finished = ended + (ends & (before < beams)).sum(axis=-1)
+    return (
+        best,
+        worth,
+        on % vocabulary,
+        on // vocabulary,
+        mx.take_along_axis(worth, kept, axis=-1),
+        finished.astype(mx.int32),
+    )
 
 
-@mx.compile
-def _likeliest(scores: mx.array) -> tuple[mx.array, mx.array]:
-    token = mx.argmax(scores, axis=-1)
-    return token, scores.max(axis=-1) - mx.logsumexp(scores, axis=-1)
+_PIECE = 256
 
 
-def _logprob(scores: mx.array, token: mx.array) -> mx.array:
-    chosen = mx.take_along_axis(scores, token[:, None], axis=-1)[:, 0]
-    return chosen - mx.logsumexp(scores, axis=-1)
+def _best(
+    ways: NDArray[np.int32], worths: NDArray[np.float32], end: int, vocabulary: int, beams: int
+) -> tuple[list[int], list[float]]:
+    """Return the tokens of the best text, and the logarithm of the probability of each and of its end.
+
+    `ways` and `worths` are what `_chosen` gave for one row at every step, shape (steps, 2 * beams). The best is the
+    likeliest by token, the end counted, among the first `beams` that ended; if none did, among those that go on.
+    """
+    alive: list[list[tuple[int, int, float]]] = []  # a step's beams: (beam it goes on from, token, total)
+    ended: list[tuple[float, int, int]] = []  # (by token, step, beam it goes on from)
+    for step, (row, worth) in enumerate(zip(ways.tolist(), worths.tolist(), strict=True)):
+        alive.append([])
+        for way, sum_ in zip(row, worth, strict=True):
+            beam, token = divmod(way, vocabulary)
+            if token == end:
+                ended.append((sum_ / (step + 1), step, beam))
+            else:
+                alive[step].append((beam, token, sum_))
+            if len(alive[step]) == beams:
+                break
+        if len(ended) >= beams:
+            break
+    sums: list[float] = []
+    if ended:
+        by_token, step, beam = max(ended)
+        sums.append(by_token * (step + 1))
+    else:
+        step = len(alive)
+        beam = max(range(len(alive[-1])), key=lambda k: alive[-1][k][2])
+    tokens = []
+    for line in alive[:step][::-1]:
+        beam, token, sum_ = line[beam]
+        tokens.append(token)
+        sums.append(sum_)
+    return tokens[::-1], np.diff(sums[::-1], prepend=0.0).tolist()
 
 
 @mx.compile

@@ -1,0 +1,230 @@
+"""Settings for some recordings: a `dropscribe.toml` in a folder of the inbox, a `talk.m4a.toml` beside one recording.
+
+A folder's profile applies to the recordings in it and below, the one beside a recording to that recording alone. For
+each key the nearest wins, over everything that is set for all: file, variables and flags.
+
+Guarantees: whatever lies in the inbox under such a name, reading it ends, follows no link, and gives checked settings
+or one ProfileError that names the file, the key and the cure. Whoever may drop files into the inbox may write
+profiles, so they hold only what shapes a transcript: none makes a program run, changes a folder, decides what is
+kept, loads a file that lies elsewhere, or makes a model be downloaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import stat
+import tomllib
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from dropscribe import engine, settings
+from dropscribe.errors import UsageError
+from dropscribe.formats import RENDERERS
+from dropscribe.inbox import DATALESS, PROFILE, is_profile, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dropscribe.settings import Loaded, Settings
+
+KEYS = ("language", "languages", "model", "task", "prompt", "glossary", "replacements", "channels", "formats")
+"""The settings that a profile may hold."""
+USED = (*engine.RESULT_OPTIONS, "replacements", "formats")
+"""The settings that what a recording becomes depends on: noted for each, and compared to tell what is out of date."""
+MOST_BYTES = 1 << 16
+"""A larger file is no profile."""
+WRONG = "profile-wrong"
+"""Code of the failure of a recording whose profile is wrong."""
+
+
+class ProfileError(UsageError):
+    """A profile is wrong, so nobody can tell how its recordings are to be transcribed."""
+
+
+class Profiles:
+    """The profiles of one inbox. A folder's is read once: to see changes, make another."""
+
+    def __init__(self, general: Settings) -> None:
+        """`general` is what holds for all recordings."""
+        self._general = general
+        self._folders: dict[PurePath, dict[str, Any] | ProfileError] = {}
+
+    def of(self, recording: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
+        """Return the settings of a recording (path relative to the inbox), and where each value comes from.
+
+        `origin` tells where the general ones come from. Raises: ProfileError.
+        """
+        return self._merged(recording.parent, recording.with_name(recording.name + ".toml"), origin)
+
+    def of_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
+        """Return what holds for the recordings of a folder that have no profile of their own. See `of`."""
+        return self._merged(folder, None, origin)
+
+    def changed(self, recording: PurePath, noted: str) -> list[str]:
+        """Return the settings of a recording that are other now than in what was noted; none if nobody can tell."""
+        if not noted:
+            return []
+        try:
+            now = used(self.of(recording).settings)
+        except ProfileError:
+            return []
+        before = json.loads(noted)
+        if "formats" not in before:  # it was read from an outbox
+            now.pop("formats")
+        # An empty value counts as none: a setting that came with a later version changes nothing until it is set.
+        return [
+            name
+            for name, value in now.items()
+            if (
+                sorted(value) != sorted(before[name])
+                if name == "formats"
+                else (before.get(name) or "") != (value or "")
+            )
+        ]
+
+    def _merged(self, folder: PurePath, own: PurePath | None, origin: Mapping[str, str] | None) -> Loaded:
+        values: dict[str, Any] = {}
+        origins = dict(origin or {})
+        place = ""
+        for path in [*(parent / PROFILE for parent in (*reversed(folder.parents), folder)), *([own] if own else [])]:
+            found = _read(self._general.inbox / path) if path == own else self._folder(path)
+            values |= found
+            origins |= dict.fromkeys(found, str(self._general.inbox / path))
+            if not found.keys().isdisjoint(("language", "task", "model")):
+                place = f"{self._general.inbox / path}: "
+        chosen = dataclasses.replace(self._general, **values)
+        try:
+            settings.check_language(chosen)
+        except UsageError as error:
+            raise ProfileError(place + error.message, error.cure) from None
+        return settings.Loaded(chosen, origins)
+
+    def _folder(self, path: PurePath) -> dict[str, Any]:
+        if path not in self._folders:
+            try:
+                self._folders[path] = _read(self._general.inbox / path)
+            except ProfileError as error:
+                self._folders[path] = error
+        found = self._folders[path]
+        if isinstance(found, ProfileError):
+            raise ProfileError(found.message, found.cure)
+        return found
+
+
+def check(general: Settings) -> Iterator[ProfileError]:
+    """Yield what is wrong with the profiles in the inbox, each fault once."""
+    profiles = Profiles(general)
+    outbox, told = os.path.realpath(general.outbox), set()
+    for parent, folders, names in os.walk(os.path.realpath(general.inbox)):
+        folder = PurePath(os.path.relpath(parent, os.path.realpath(general.inbox)))
+        folders[:] = sorted(
+            f
+            for f in folders
+            if general.recursive and refusal(PurePath(f, "a.wav")) is None and os.path.join(parent, f) != outbox  # noqa: PTH118
+        )
+        for name in sorted(filter(is_profile, names), key=lambda n: (n != PROFILE, n)):
+            try:
+                profiles.of_folder(folder) if name == PROFILE else profiles.of(folder / name.removesuffix(".toml"))
+            except ProfileError as error:
+                if str(error) not in told:
+                    told.add(str(error))
+                    yield error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the checked values of one profile; none where there is no such file. Raises: ProfileError."""
+    try:
+        data = _bytes(path)
+    except OSError as error:
+        raise ProfileError(f"{path} cannot be read: {error.strerror}.", "Grant access to it, or remove it.") from None
+    if data is None:
+        return {}
+    try:
+        table = tomllib.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, a pit
+        cure = 'Text stands in quotes, each setting on a line of its own: language = "de".'
+        raise ProfileError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
+    values = {}
+    for key, value in table.items():
+        if key not in KEYS:
+            raise _refused(path, key)
+        try:
+            values[key] = settings.parsed(key, value, str(path))
+            if key == "model":
+                _check_model(values[key])
+        except UsageError as error:
+            message = error.message if error.message.startswith(str(path)) else f"{path}: `{key}`: {error.message}"
+            raise ProfileError(message, error.cure) from None
+    return values
+
+
+def _check_model(model: str) -> None:
+    from dropscribe import models
+
+    try:
+        models.check_name(model)
+    except UsageError as error:
+        raise UsageError(
+            error.message, f"{error.cure} It must be on this machine: a profile downloads none."
+        ) from None
+
+
+def _refused(path: Path, key: str) -> ProfileError:
+    shown = key if key.isprintable() and len(key) < 100 else ascii(key)[:100]
+    if key in settings.FIELDS:
+        why = (
+            "a file dropped into the inbox may shape its transcript, but not the machine, its folders or what is kept"
+        )
+        cure = f"Put it into {settings.config_path()}. A profile may hold: {', '.join(KEYS)}."
+        return ProfileError(f"{path}: `{key}` cannot be set in a profile: {why}.", cure)
+    return ProfileError(f"{path}: there is no setting `{shown}`.", settings.nearest(key, KEYS))
+
+
+def _bytes(path: Path) -> bytes | None:
+    """Return what a regular file holds; None where there is none. Raises: OSError, ProfileError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
+            return None
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link; a socket
+            raise ProfileError(f"{path} is no regular file.", "Put the file itself there, not a link.") from None
+        raise
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ProfileError(f"{path} is no regular file.", "Put a file of settings there, or remove it.")
+        if found.st_size > MOST_BYTES:
+            raise ProfileError(f"{path} has more than {MOST_BYTES} bytes.", "Keep what its recordings need.")
+        if getattr(found, "st_flags", 0) & DATALESS:
+            raise ProfileError(f"{path} is in iCloud and not on this Mac.", "Download it in the Finder.")
+        data = b""
+        while len(data) <= MOST_BYTES and (more := os.read(descriptor, MOST_BYTES + 1)):
+            data += more
+    if len(data) > MOST_BYTES:
+        raise ProfileError(f"{path} has more than {MOST_BYTES} bytes.", "Keep what its recordings need.")
+    return data
+
+
+# What was used, and whether it still holds
+
+
+def used(chosen: Settings) -> dict[str, Any]:
+    """Return the settings that a recording's outputs depend on, as JSON has them."""
+    return engine.options(chosen) | {"replacements": dict(chosen.replacements), "formats": list(chosen.formats)}
+
+
+def restored(noted: str, general: Settings) -> Settings:
+    """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
+    noted_values = json.loads(noted or "{}").items()
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
+    if "formats" in values:
+        values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
+    if "replacements" in values:
+        values["replacements"] = settings.Table(values["replacements"])
+    return dataclasses.replace(general, **values)
