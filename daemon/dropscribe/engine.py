@@ -164,6 +164,7 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "languages": list(settings.languages),
         "channels": list(settings.channels),
         "threads": settings.threads,
+        "batch": settings.batch,
         "max_seconds": settings.max_hours * 3600 or None,
         "download": download,
     }

@@ -147,6 +147,12 @@ class Settings:
     memory_gigabytes: float = _setting(
         16.0, "A model's process that has grown beyond this is replaced before the next recording. 0: never.", least=0
     )
+    batch: int = _setting(
+        0,
+        "Windows of up to 30 s that are decoded at once. More are faster on a GPU and take more memory. 0: as many\n"
+        "as suit the device and its memory: up to 16 on a GPU, 4 on a CPU.",
+        least=0,
+    )
     threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
     state: Path = _setting(Path(), "Journal and work files. Default: where the system keeps application state.")
     logs: Path = _setting(Path(), "Log files. Default: where the system keeps logs.")

@@ -66,7 +66,13 @@ class _Model:
 
         Raises: JobError of the last backend tried when none can be loaded.
         """
-        asked = (job["model"], tuple(c["name"] for c in job["backends"]), job["threads"], job.get("safe", False))
+        asked = (
+            job["model"],
+            tuple(c["name"] for c in job["backends"]),
+            job["threads"],
+            job["batch"],
+            job.get("safe", False),
+        )
         if self.backend is not None and self.asked == asked:
             channel.send("loaded", **self.facts, load_s=0.0)
             return self.backend
@@ -100,7 +106,7 @@ class _Model:
         folder: ModelFolder = models.resolve(job["model"], name, download=job["download"], progress=progress)
         started = time.monotonic()
         backend = backends.create(name)
-        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False))
+        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
         self.facts = {
             "backend": name,
             "reason": reason,
