@@ -222,7 +222,8 @@ class Cutting:
     """Seconds; a pause of this length or more is as good a place to cut as any."""
     weight: float = 0.5
     """What a cut at no pause at all costs, in windows; at pauses up to `calm` in proportion less. A window costs its
-    encoding, however full it is: with 3.0 there were up to a fifth more of them, and as many errors."""
+    encoding, however full it is: with 3.0 there were up to a fifth more of them. Chosen for speed: word error
+    rates rose by 0.4 to 1.2 points on it, fr and ru (in part digits for words), fell by 0.2 to 0.3 on es and en."""
 
 
 def windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutting | None = None) -> list[Window]:

@@ -42,7 +42,7 @@ _BEAMS = 5
 _HYPOTHESES = 5  # of which the likeliest is taken, when sampling; both numbers are faster-whisper's defaults
 
 _MANY = {"cpu": 4, "cuda": 16}
-"""Windows in a batch. On two cores, tiny.en: 1 took 12 % more time than 4; 8 was no faster."""
+"""Windows in a batch. On two cores, tiny.en: 1 took 12 % more CPU time than 4, and 8 some 5 %."""
 
 _FEW = {"cpu": 2, "cuda": 8}
 """The same for weights over `_LARGE` bytes: with large-v3 a window takes half a gigabyte while it is decoded."""
@@ -116,7 +116,8 @@ class FasterWhisper:
         """Make what is sampled next depend on `seed` alone.
 
         CTranslate2 reads its seed once, when a thread of the model first samples (`random.cc`). So the model is
-        loaded again, which takes a fraction of what a window does. The old weights go first: there may be no room.
+        loaded again (tiny.en: about half a second on a busy machine; larger ones not measured). The old weights go
+        first: there may be no room.
         """
         self._model.model.unload_model()
         ctranslate2.set_random_seed(seed)
