@@ -140,20 +140,16 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
     for name in backends.NAMES:
         python = interpreter(settings) if name == NAME else None
         number, why = places.get(name, (-1, ""))
-        if name not in present:
-            why = (
-                f"`dropscribe backends install {NAME}` makes its environment"
-                if name == NAME
-                else "its package is not there"
-            )
-        elif number < 0:
-            why = (
-                f"`backend` is {settings.backend}"
-                if settings.backend != "auto"
-                else "not taken on this machine unless asked for"
-            )
+        if name not in present and name == NAME:
+            why = f"`dropscribe backends install {NAME}` makes its environment"
+        elif name not in present:
+            why = "its package is not there"
+        elif number >= 0:
+            why = f"{'next in line' if number else 'taken'}: {why}"
+        elif settings.backend != "auto":
+            why = f"the setting `backend` is {settings.backend}"
         else:
-            why = f"{'taken' if not number else 'next in line'}: {why}"
+            why = "on this machine only when it is asked for"
         seen = _look(name, python) if name in present else {"device": "", "versions": {}, "error": ""}
         rows.append(
             {"backend": name, "installed": name in present, "chosen": number == 0, "why": why, **seen}
@@ -181,7 +177,9 @@ def _look(name: str, python: Path | None) -> dict[str, Any]:
     return found
 
 
-def install(settings: Settings, say: Callable[[str], None], python: str = "", *, again: bool = False) -> Path:
+def install(
+    settings: Settings, say: Callable[[str], None], python: str = "", *, again: bool = False, pins: Path = PINS
+) -> Path:
     """Make the environment; returns its folder. One that is there with the same versions stays, unless `again`.
 
     Args:
@@ -189,6 +187,7 @@ def install(settings: Settings, say: Callable[[str], None], python: str = "", *,
         say: told what is done, in sentences. What uv and pip print goes to stderr.
         python: the interpreter, or its version, to make it of; empty: ours where WhisperX takes it.
         again: make it anew also when it looks whole.
+        pins: the list of what it consists of.
 
     Raises: DropscribeError saying which step failed.
     """
@@ -196,7 +195,7 @@ def install(settings: Settings, say: Callable[[str], None], python: str = "", *,
     made = place.with_name(NAME + ".part")
     place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _only_one(place.parent):
-        if not again and _mark(place).get("pins") == _digest():
+        if not again and _mark(place).get("pins") == _digest(pins):
             with contextlib.suppress(DropscribeError):
                 _import(place)
                 say(f"{NAME} is installed in {place}.")
@@ -206,17 +205,12 @@ def install(settings: Settings, say: Callable[[str], None], python: str = "", *,
         uv = shutil.which("uv")
         say(f"Making an environment in {place} with {'uv' if uv else 'venv and pip'}")
         _make(made, python or _fitting(uv), uv)
-        say(
-            "Installing PyTorch" + ("" if uv or sys.platform != "linux" else ": without uv this may bring CUDA along")
-        )
-        pins = PINS.read_text(encoding="utf-8").splitlines()
-        torch = [line for line in pins if line.startswith(("torch==", "torchaudio=="))]
-        _add(made, uv, "--constraint", str(PINS), *torch)
-        say(f"Installing WhisperX and the other {len(pins)} packages")
-        _add(made, uv, "--no-deps", "--requirement", str(PINS))
+        _add_torch(made, uv, say, pins)
+        say("Installing WhisperX and its other packages")
+        _add(made, uv, "--no-deps", "--requirement", str(pins))
         say("Importing it once")
         version = _import(made)
-        (made / _MARK).write_text(json.dumps({"pins": _digest(), "torch": version}), encoding="utf-8")
+        (made / _MARK).write_text(json.dumps({"pins": _digest(pins), "torch": version}), encoding="utf-8")
         old = place.with_name(NAME + ".old")
         shutil.rmtree(old, ignore_errors=True)
         if place.exists():
@@ -252,8 +246,8 @@ def _mark(place: Path) -> dict[str, Any]:
     return {}
 
 
-def _digest() -> str:
-    return hashlib.sha256(PINS.read_bytes()).hexdigest()
+def _digest(pins: Path) -> str:
+    return hashlib.sha256(pins.read_bytes()).hexdigest()
 
 
 @contextlib.contextmanager
@@ -286,22 +280,22 @@ def _make(place: Path, python: str, uv: str | None) -> None:
     _run([found, "-m", "venv", str(place)])
 
 
-def _add_torch(place: Path, uv: str | None, say: Callable[[str], None]) -> None:
-    """Install PyTorch with what it needs itself: on Linux, from its own index, the build for this machine's GPU or CPU.
+def _add_torch(place: Path, uv: str | None, say: Callable[[str], None], pins: Path) -> None:
+    """Install PyTorch with what it needs itself: on Linux from its own index, the build for this machine.
 
     Only uv knows that index, and it may be out of reach; the default index's build runs as well, but brings CUDA.
     """
-    pins = PINS.read_text(encoding="utf-8").splitlines()
-    torch = [line for line in pins if line.startswith(("torch==", "torchaudio=="))]
+    lines = pins.read_text(encoding="utf-8").splitlines()
+    torch = ["--constraint", str(pins), *(line for line in lines if line.startswith(("torch==", "torchaudio==")))]
     say("Installing PyTorch")
     if uv and sys.platform == "linux" and "UV_TORCH_BACKEND" not in os.environ:
         try:
-            _add(place, uv, "--torch-backend", "auto", "--constraint", str(PINS), *torch)
+            _add(place, uv, "--torch-backend", "auto", *torch)
         except DropscribeError:
             say("PyTorch's own index cannot be used: taking the default one's build, which may be larger")
         else:
             return
-    _add(place, uv, "--constraint", str(PINS), *torch)
+    _add(place, uv, *torch)
 
 
 def _add(place: Path, uv: str | None, *what: str) -> None:

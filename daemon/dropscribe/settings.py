@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "DROPSCRIBE_"
-RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "CRASH"})
-"""Variables with our prefix that are no settings: the settings file, folders of models, and `crash.VARIABLE`."""
+RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "TEST_WHISPERX", "CRASH"})
+"""Variables with our prefix that are no settings: the settings file, folders of models, an
+interpreter that the tests use, and `crash.VARIABLE`."""
 
 _CODES = (
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy "

@@ -86,8 +86,7 @@ class _Model:
     def get(self, job: dict[str, Any], channel: _Channel) -> backends.Backend:
         """Return the backend with its model loaded, trying the job's line of backends in order.
 
-        Raises: JobError of the first backend tried when none can be loaded; _Elsewhere when the next one is to be
-        tried under another interpreter. `job["tried"]` remembers who failed.
+        `job["tried"]` remembers who failed. Raises: what `next` raises.
         """
         if self.backend is not None and self.asked == _asked(job):
             channel.send("loaded", **self.facts, load_s=0.0)
@@ -99,22 +98,28 @@ class _Model:
                 reason = f"{reason}: {tried[-1]['message']}"
             try:
                 self.backend = self._load(choice, reason, job, channel)
+                self.asked = _asked(job)
             except (JobError, ImportError) as error:
                 pass_over(job, name, error if isinstance(error, JobError) else _broken(name, error), channel)
-                continue
-            self.asked = _asked(job)
-            return self.backend
-        first = job["tried"][0]  # the backend that should have run
-        kind = EnvironmentFaultError if first["fault"] == EnvironmentFaultError.fault else EngineFaultError
-        raise kind(first["code"], first["message"], first["cure"])
+        assert self.backend is not None  # noqa: S101 (`next` says so)
+        return self.backend
 
     def next(self, job: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the next backend to try, None when there is none. Raises: _Elsewhere when that is not here."""
+        """Return the next backend to try; None when what the job asks for is loaded.
+
+        Raises: _Elsewhere when that is to be tried under another interpreter; JobError of the first one that was
+        tried when none is left.
+        """
         if self.backend is not None and self.asked == _asked(job):
             return None
-        tried = {found["backend"] for found in job.get("tried", ())}
-        choice: dict[str, Any] | None = next((c for c in job["backends"] if c["name"] not in tried), None)
-        if choice is not None and choice.get("python", "") != self.python:
+        tried = job.get("tried", [])
+        names = {found["backend"] for found in tried}
+        choice: dict[str, Any] | None = next((c for c in job["backends"] if c["name"] not in names), None)
+        if choice is None:
+            first = tried[0]  # the backend that should have run
+            kind = EnvironmentFaultError if first["fault"] == EnvironmentFaultError.fault else EngineFaultError
+            raise kind(first["code"], first["message"], first["cure"])
+        if choice.get("python", "") != self.python:
             raise _Elsewhere(choice)
         return choice
 
@@ -167,7 +172,9 @@ def pass_over(job: dict[str, Any], backend: str, error: JobError, channel: _Chan
 
 def _broken(name: str, error: ImportError) -> EnvironmentFaultError:
     return EnvironmentFaultError(
-        "backend-broken", f"The backend {name} cannot be imported: {error}.", "Install Dropscribe again."
+        "backend-broken",
+        f"The backend {name} cannot be imported: {error}.",
+        f"`dropscribe backends install {name}`." if name == environments.NAME else "Install Dropscribe again.",
     )
 
 
@@ -298,6 +305,11 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
                 break
             except _Elsewhere as there:
                 _go(there.choice, job, model, channel)
+            except ImportError as error:  # of what the work before the model needs: another interpreter may lack it
+                choice = model.next(job)
+                if choice is None or not model.python:
+                    raise
+                pass_over(job, choice["name"], _broken(choice["name"], error), channel)
     except MemoryError:
         failure: JobError = EngineFaultError(
             "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."

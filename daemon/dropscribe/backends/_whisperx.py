@@ -293,8 +293,6 @@ def _aligned(sound: NDArray[np.float32], text: str, aligner: Any, device: str) -
 
 def _aligner(language: str, wanted: str | None, device: str) -> Any:
     """Return (model, metadata) of WhisperX's aligner. Raises EnvironmentFaultError when it is not to be had here."""
-    import torch
-    import torchaudio
     import whisperx.alignment
 
     class Whole:
@@ -308,6 +306,9 @@ def _aligner(language: str, wanted: str | None, device: str) -> Any:
     if name is None:
         why = f"WhisperX has no aligner for the language {language}."
         raise EnvironmentFaultError("model-unknown", why, "Set `backends.whisperx.aligner`.")
+    import torch
+    import torchaudio
+
     if name in torchaudio.pipelines.__all__:
         file = Path(torch.hub.get_dir(), "checkpoints", getattr(torchaudio.pipelines, name)._path)  # noqa: SLF001
         if not file.is_file():
