@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from dropscribe import engine, environments, settings
 from dropscribe.backends._whisperx import Said, fill_in, sentences
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.transcript import Transcript
+from talk import FASTER, KENNEDY, PATIENCE, Talk, of, said, whisperx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
 
 DATA = Path(__file__).parent / "data"
-KENNEDY = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
-PATIENCE = 180.0
 OURS = ("structlog", "watchdog", "shtab", "dropscribe", "__editable__", "_dropscribe", "mlx")
 """What the other interpreter must do without: our dependencies that its engine does not bring, and us."""
 
@@ -95,44 +93,11 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(python)
 
 
-class Talk:
-    """A real worker, and what it says."""
-
-    def __init__(self) -> None:
-        self.messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
-        self.worker = engine.Worker(self.messages.put)
-        self.number = 0
-
-    def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:
-        self.number += 1
-        plain = {"language": "en", "task": "transcribe", "prompt": "", "threads": 0, "max_seconds": None}
-        job = {"backends": line, "model": str(model), "download": False, **plain, **more}
-        self.worker.send(self.number, operation, **job)
-
-    def until(self, *last: str) -> list[tuple[str, dict[str, Any]]]:
-        found: list[tuple[str, dict[str, Any]]] = []
-        while not found or found[-1][0] not in last:
-            message = self.messages.get(timeout=PATIENCE)
-            found.append((message.event, message.facts))
-        return found
-
-
 @pytest.fixture
 def talk() -> Iterator[Talk]:
     made = Talk()
     yield made
     made.worker.kill()
-
-
-def whisperx(python: str, **options: str) -> dict[str, Any]:
-    return {"name": "whisperx", "reason": "a test", "python": python, "options": options}
-
-
-FASTER = {"name": "faster-whisper", "reason": "a test"}
-
-
-def of(found: list[tuple[str, dict[str, Any]]], event: str) -> list[dict[str, Any]]:
-    return [facts for name, facts in found if name == event]
 
 
 # The border
@@ -164,8 +129,7 @@ def test_a_job_is_done_under_another_interpreter_in_the_same_process(talk: Talk,
     assert loaded["versions"]["whisperx"] == "0.1"
     (window,) = of(found, "window")
     words = [word for segment in window["segments"] for word in segment["words"]]
-    said = "".join(c for c in "".join(w["word"] for w in words).lower() if c.isalnum() or c == " ").strip()
-    assert said == KENNEDY
+    assert said(words) == KENNEDY
     assert {word["probability"] for word in words} == {None}
     times = [t for word in words for t in (word["start"], word["end"])]
     assert times == sorted(times)
