@@ -27,7 +27,14 @@ class Talk:
 
     def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:
         self.number += 1
-        plain = {"language": "en", "task": "transcribe", "prompt": "", "threads": 0, "max_seconds": None}
+        plain = {
+            "language": "en",
+            "task": "transcribe",
+            "prompt": "",
+            "hotwords": None,
+            "threads": 0,
+            "max_seconds": None,
+        }
         job = {"backends": line, "model": str(model), "download": False, **plain, **more}
         self.worker.send(self.number, operation, **job)
 

@@ -84,6 +84,7 @@ def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run
         "language": language,
         "task": "transcribe",
         "prompt": "",
+        "hotwords": None,
         "threads": threads,
         "max_seconds": None,
         "download": False,

@@ -154,7 +154,7 @@ class WhisperX:
         seconds = ((edges + 0.5) / SAMPLE_RATE).tolist()
         pipeline = self._pipeline
         pipeline.vad_model.stretches = [{"start": start, "end": end} for start, end in itertools.pairwise(seconds)]
-        pipeline.options.initial_prompt = options.prompt or None
+        pipeline.options.initial_prompt = options.before
         made = pipeline.transcribe(
             np.concatenate(sounds), batch_size=self._batch, language=options.language, task=options.task
         )
