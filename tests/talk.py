@@ -33,6 +33,7 @@ class Talk:
             "prompt": "",
             "hotwords": None,
             "threads": 0,
+            "batch": 0,
             "max_seconds": None,
         }
         job = {"backends": line, "model": str(model), "download": False, **plain, **more}

@@ -138,7 +138,7 @@ class _Model:
         folder: ModelFolder = models.resolve(job["model"], name, download=job["download"], progress=progress)
         started = time.monotonic()
         backend = backends.create(name, **choice.get("options", {}))
-        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False))
+        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
         self.facts = {
             "backend": name,
             "reason": reason,
@@ -160,7 +160,7 @@ class _Model:
 
 
 def _asked(job: dict[str, Any]) -> tuple[Any, ...]:
-    return job["model"], json.dumps(job["backends"]), job["threads"], job.get("safe", False)
+    return job["model"], json.dumps(job["backends"]), job["threads"], job["batch"], job.get("safe", False)
 
 
 def pass_over(job: dict[str, Any], backend: str, error: JobError, channel: _Channel) -> None:

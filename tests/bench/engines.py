@@ -86,6 +86,7 @@ def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run
         "prompt": "",
         "hotwords": None,
         "threads": threads,
+        "batch": 0,
         "max_seconds": None,
         "download": False,
     }

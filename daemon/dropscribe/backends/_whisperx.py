@@ -69,7 +69,7 @@ class WhisperX:
         self._device = "cpu"
         self._batch = _BATCH
 
-    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load a CTranslate2 folder. See `Backend.load`.
 
         Raises also EnvironmentFaultError `backend-broken` when the environment does not hold together, and
@@ -90,7 +90,7 @@ class WhisperX:
         kinds = ctranslate2.get_supported_compute_types(self._device)
         order = ("float16", "int8_float32", "float32") if self._device == "cuda" else ("int8", "float32")
         kind = next(k for k in order if k in kinds)
-        self._batch = 1 if safe else _BATCH
+        self._batch = 1 if safe else batch or _BATCH
         try:
             self._pipeline = whisperx.asr.load_model(
                 str(folder),
