@@ -111,8 +111,10 @@ def test_the_worker_starts_with_the_standard_library_alone(bare: str) -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_job_is_done_under_another_interpreter_in_the_same_process(talk: Talk, other: str, tiny_en: Path) -> None:
-    spool = tiny_en.parent / f"spool-{os.getpid()}"
+def test_a_job_is_done_under_another_interpreter_in_the_same_process(
+    talk: Talk, other: str, tiny_en: Path, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
     talk.ask(tiny_en, whisperx(other), FASTER, operation="transcribe", path=str(DATA / "jfk.opus"), spool=str(spool))
     found = talk.until("finished", "failed", "exit")
     (ready, again) = of(found, "ready")
@@ -133,11 +135,11 @@ def test_a_job_is_done_under_another_interpreter_in_the_same_process(talk: Talk,
     assert {word["probability"] for word in words} == {None}
     times = [t for word in words for t in (word["start"], word["end"])]
     assert times == sorted(times)
-    assert not spool.exists()
     talk.ask(tiny_en, whisperx(other), FASTER)  # the model stays, and so does the interpreter
     found = talk.until("finished", "failed", "exit")
     assert [name for name, _ in found] == ["loaded", "finished"]
     assert of(found, "loaded")[0]["load_s"] == 0
+    assert not spool.exists()
 
 
 def test_it_ends_with_its_parent_and_can_be_killed(talk: Talk, other: str, tiny_en: Path) -> None:
