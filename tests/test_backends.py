@@ -55,7 +55,7 @@ def model_of(name: str, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=backends.NAMES)
+@pytest.fixture(scope="module", params=backends.OURS)
 def engine(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
     """Each backend in turn with the same weights."""
     folder = model_of(request.param, request)
@@ -177,7 +177,7 @@ def test_nothing_is_printed_and_no_address_is_looked_up(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-@pytest.mark.parametrize("name", backends.NAMES)
+@pytest.mark.parametrize("name", backends.OURS)
 def test_a_folder_that_cannot_be_loaded_is_told_and_nothing_is_fetched(
     name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

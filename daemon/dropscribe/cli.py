@@ -18,7 +18,7 @@ import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import __version__, settings
+from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 
 if TYPE_CHECKING:
@@ -125,10 +125,25 @@ def build_parser() -> argparse.ArgumentParser:
         action.set_defaults(function=function)
         if name != "list":
             action.add_argument("model", nargs="?", metavar="MODEL", help="default: the setting `model`")
-        action.add_argument(
-            "--backend", choices=("mlx", "faster-whisper"), help="default: the one this machine takes"
-        )
+        action.add_argument("--backend", choices=backends.NAMES, help="default: the one this machine takes")
         action.add_argument("--json", action="store_true", help="print JSON")
+
+    known = command("backends", _backends_list, "The engines: which are installed, which is taken and why.")
+    known.add_argument("--json", action="store_true", help="print JSON")
+    ways = known.add_subparsers(metavar="ACTION")
+    way = ways.add_parser("list", help="Show every engine.", description="Show every engine.")
+    way.set_defaults(function=_backends_list)
+    way.add_argument("--json", action="store_true", help="print JSON")
+    for name, function, text in (
+        ("install", _backends_install, "Make the environment of an engine that has one of its own."),
+        ("remove", _backends_remove, "Remove that environment."),
+    ):
+        way = ways.add_parser(name, help=text, description=text)
+        way.set_defaults(function=function)
+        way.add_argument("backend", choices=("whisperx",))
+        if name == "install":
+            way.add_argument("--python", default="", help="interpreter or version to make it of (default: this one)")
+            way.add_argument("--again", action="store_true", help="make it anew, also when it is there")
 
     service = command("service", _service, "Run the daemon in the background, from login on.")
     service.add_argument("action", choices=("install", "uninstall", "start", "stop", "restart", "status", "print"))
@@ -789,7 +804,7 @@ def _config(arguments: argparse.Namespace) -> int:
         }
         _print_json(rows)
     else:
-        lines = {name: f"{name} = {settings.to_toml(value)}" for name, value in values.items()}
+        lines = {name: f"{key} = {settings.to_toml(values[name])}" for key, name in settings.KEYS.items()}
         width = max(map(len, lines.values()))
         for name, line in lines.items():
             print(f"{line:<{width}}  # {loaded.origin[name]}")
@@ -810,7 +825,7 @@ def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
     from dropscribe import backends
 
     chosen = settings.load().settings
-    line = backends.choose_here(chosen.backend)
+    line = backends.choose_here(chosen)
     backend = arguments.backend or (line[0].name if line else "faster-whisper")
     return getattr(arguments, "model", None) or chosen.model, backend
 
@@ -875,6 +890,41 @@ def _models_path(arguments: argparse.Namespace) -> int:
         _print_json({"path": found})
     else:
         print(found)
+    return Exit.OK
+
+
+# backends
+
+
+def _backends_list(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    rows = environments.listed(settings.load().settings)
+    if arguments.json:
+        _print_json(rows)
+        return Exit.OK
+    for row in rows:
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        state = "installed" if row["installed"] else "not installed"
+        print(f"{row['backend']:<15} {state:<14} {row['device']:<4} {row['why']}")
+        for detail in (versions, row["python"] or "", row["error"]):
+            if detail:
+                print(f"{'':<15} {detail}")
+    return Exit.OK
+
+
+def _backends_install(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    print(environments.install(settings.load().settings, _say, arguments.python, again=arguments.again))
+    return Exit.OK
+
+
+def _backends_remove(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    there = environments.remove(settings.load().settings)
+    _say(f"The environment of {arguments.backend} is {'removed' if there else 'not there'}.")
     return Exit.OK
 
 

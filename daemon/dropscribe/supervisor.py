@@ -221,7 +221,7 @@ class Supervisor:
         again = self._journal.recover()
         for key, found, _ in self._rows_in(State.RUNNING):
             self._known[key] = (found, State.QUEUED)
-        line = backends.choose_here(self._settings.backend)
+        line = backends.choose_here(self._settings)
         self._journal.note(
             pid=str(os.getpid()),
             started=str(time.time()),

@@ -4,6 +4,11 @@ Guarantees: it touches no state but the spool file named in the job; it can be k
 parent does (stdin closes), also in the middle of a job; nothing a library prints can reach the protocol (the real
 stdout is kept aside and descriptor 1 points to stderr). Model libraries are imported when the first job needs them.
 
+It may run under another interpreter, which has none of our dependencies but what its own backend brings (see
+`dropscribe.environments`): this module and what it imports at its top are standard library only. A backend that lives
+elsewhere is reached by becoming that interpreter (exec): same process, same pipes, so that the parent sees one worker
+whose line of backends simply went on. Parents give one job at a time, so nothing is on its way meanwhile.
+
 Events, each with the job's number: `decoding` `decoded` `model` (download progress) `fallback` `loaded` `planned`
 `window` (one a finished window) and at last `finished` or `failed`. `log` carries a log line of a library of ours.
 """
@@ -15,6 +20,7 @@ import json
 import os
 import queue
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -22,7 +28,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dropscribe import __version__, backends, crash
+from dropscribe import __version__, backends, crash, environments, telling
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
 
@@ -52,11 +58,27 @@ class _Channel:
         except BrokenPipeError:
             os._exit(0)
 
+    def hand_over(self, command: list[str]) -> None:
+        """Become `command`, with this stream as its stdout. Returns only by raising OSError."""
+        os.dup2(self._stream.fileno(), 1)
+        try:
+            os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
+        finally:
+            os.dup2(2, 1)
+
+
+class _Elsewhere(Exception):  # noqa: N818  # no error: the next backend lives under another interpreter
+    def __init__(self, choice: dict[str, Any]) -> None:
+        super().__init__(choice["name"])
+        self.choice = choice
+
 
 class _Model:
     """The model in memory and what was asked for to get it; the next job may need another."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str, home: str) -> None:
+        self.python, self.home = python, home
+        """The interpreter that this is, empty for the daemon's own; and the daemon's own."""
         self.asked: tuple[Any, ...] | None = None
         self.backend: backends.Backend | None = None
         self.facts: dict[str, Any] = {}
@@ -64,35 +86,44 @@ class _Model:
     def get(self, job: dict[str, Any], channel: _Channel) -> backends.Backend:
         """Return the backend with its model loaded, trying the job's line of backends in order.
 
-        Raises: JobError of the last backend tried when none can be loaded.
+        `job["tried"]` remembers who failed. Raises: what `next` raises.
         """
-        asked = (
-            job["model"],
-            tuple(c["name"] for c in job["backends"]),
-            job["threads"],
-            job["batch"],
-            job.get("safe", False),
-        )
-        if self.backend is not None and self.asked == asked:
+        if self.backend is not None and self.asked == _asked(job):
             channel.send("loaded", **self.facts, load_s=0.0)
             return self.backend
         self.close()
-        failures: list[JobError] = []
-        for choice in job["backends"]:
+        while (choice := self.next(job)) is not None:
             name, reason = choice["name"], choice["reason"]
-            if failures:
-                reason = f"{reason}: {failures[-1].message}"
+            if tried := job.get("tried"):
+                reason = f"{reason}: {tried[-1]['message']}"
             try:
-                self.backend = self._load(name, reason, job, channel)
+                self.backend = self._load(choice, reason, job, channel)
+                self.asked = _asked(job)
             except (JobError, ImportError) as error:
-                failures.append(error if isinstance(error, JobError) else _broken(name, error))
-                channel.send("fallback", backend=name, code=failures[-1].code, reason=failures[-1].message)
-                continue
-            self.asked = asked
-            return self.backend
-        raise failures[0]  # the backend that should have run
+                pass_over(job, name, error if isinstance(error, JobError) else _broken(name, error), channel)
+        assert self.backend is not None  # noqa: S101 (`next` says so)
+        return self.backend
 
-    def _load(self, name: str, reason: str, job: dict[str, Any], channel: _Channel) -> backends.Backend:
+    def next(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the next backend to try; None when what the job asks for is loaded.
+
+        Raises: _Elsewhere when that is to be tried under another interpreter; JobError of the first one that was
+        tried when none is left.
+        """
+        if self.backend is not None and self.asked == _asked(job):
+            return None
+        tried = job.get("tried", [])
+        names = {found["backend"] for found in tried}
+        choice: dict[str, Any] | None = next((c for c in job["backends"] if c["name"] not in names), None)
+        if choice is None:
+            first = tried[0]  # the backend that should have run
+            kind = EnvironmentFaultError if first["fault"] == EnvironmentFaultError.fault else EngineFaultError
+            raise kind(first["code"], first["message"], first["cure"])
+        if choice.get("python", "") != self.python:
+            raise _Elsewhere(choice)
+        return choice
+
+    def _load(self, choice: dict[str, Any], reason: str, job: dict[str, Any], channel: _Channel) -> backends.Backend:
         from dropscribe import models
 
         last = 0.0
@@ -103,9 +134,10 @@ class _Model:
                 last = time.monotonic()
                 channel.send("model", model=p.model, repo=p.repo, done=p.done_bytes, total=p.total_bytes)
 
+        name = choice["name"]
         folder: ModelFolder = models.resolve(job["model"], name, download=job["download"], progress=progress)
         started = time.monotonic()
-        backend = backends.create(name)
+        backend = backends.create(name, **choice.get("options", {}))
         loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
         self.facts = {
             "backend": name,
@@ -127,9 +159,22 @@ class _Model:
             backend.close()
 
 
+def _asked(job: dict[str, Any]) -> tuple[Any, ...]:
+    return job["model"], json.dumps(job["backends"]), job["threads"], job["batch"], job.get("safe", False)
+
+
+def pass_over(job: dict[str, Any], backend: str, error: JobError, channel: _Channel) -> None:
+    """Note in the job that `backend` cannot be used, and tell the parent."""
+    found = {"backend": backend, "code": error.code, "message": error.message, "cure": error.cure}
+    job.setdefault("tried", []).append({**found, "fault": error.fault})
+    channel.send("fallback", backend=backend, code=error.code, reason=error.message)
+
+
 def _broken(name: str, error: ImportError) -> EnvironmentFaultError:
     return EnvironmentFaultError(
-        "backend-broken", f"The backend {name} cannot be imported: {error}.", "Install Dropscribe again."
+        "backend-broken",
+        f"The backend {name} cannot be imported: {error}.",
+        f"`dropscribe backends install {name}`." if name == environments.NAME else "Install Dropscribe again.",
     )
 
 
@@ -253,7 +298,18 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.job = job["job"]
     detail = ""
     try:
-        _OPERATIONS[job["op"]](job, model, channel)
+        while True:
+            try:
+                model.next(job)  # before the recording is decoded for nothing
+                _OPERATIONS[job["op"]](job, model, channel)
+                break
+            except _Elsewhere as there:
+                _go(there.choice, job, model, channel)
+            except ImportError as error:  # of what the work before the model needs: another interpreter may lack it
+                choice = model.next(job)
+                if choice is None or not model.python:
+                    raise
+                pass_over(job, choice["name"], _broken(choice["name"], error), channel)
     except MemoryError:
         failure: JobError = EngineFaultError(
             "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."
@@ -269,13 +325,42 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.send("failed", fault=failure.fault, detail=detail, **facts)
 
 
-def main() -> None:
-    """Serve jobs until stdin closes."""
+def _go(choice: dict[str, Any], job: dict[str, Any], model: _Model, channel: _Channel) -> None:
+    """Become the interpreter of `choice` and go on with `job` there. Returns when that cannot be."""
+    model.close()
+    python = choice.get("python", "")
+    try:
+        if python:
+            environments.probe(python)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            json.dump({"python": python, "home": model.home, "job": job}, file)
+            file.seek(0)
+            os.set_inheritable(file.fileno(), True)
+            program, number = "worker.main(int(sys.argv[2]))", str(file.fileno())
+            channel.hand_over(environments.command(python or model.home, program, number, alone=bool(python)))
+    except EnvironmentFaultError as error:
+        pass_over(job, choice["name"], error, channel)
+    except OSError as error:
+        why = EnvironmentFaultError("backend-broken", f"{python} cannot be started: {error.strerror}.")
+        pass_over(job, choice["name"], why, channel)
+
+
+def main(handed: int | None = None) -> None:
+    """Serve jobs until stdin closes.
+
+    `handed` is the descriptor of a file that says which interpreter this is and what job it was begun for.
+    """
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     channel = _Channel(stream)
     _configure_logs(channel)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    model = _Model("", sys.executable)
+    if handed is not None:
+        with os.fdopen(handed, encoding="utf-8") as file:
+            found = json.load(file)
+        model = _Model(found["python"], found["home"])
+        jobs.put(found["job"])
 
     def read() -> None:
         for line in sys.stdin:
@@ -285,21 +370,17 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True, name="stdin").start()
     channel.send("ready", pid=os.getpid())
-    model = _Model()
     while True:
         _run(jobs.get(), model, channel)
 
 
 def _configure_logs(channel: _Channel) -> None:
     """Send what our own modules log here through the parent, which is the only writer of the log."""
-    import structlog
 
-    def forward(_logger: Any, level: str, facts: Any) -> Any:
-        name = facts.pop("event")
+    def forward(level: str, name: str, facts: dict[str, Any]) -> None:
         channel.send("log", level=level, name=name, facts={k: _plain(v) for k, v in facts.items()})
-        raise structlog.DropEvent
 
-    structlog.configure(processors=[structlog.processors.format_exc_info, forward])
+    telling.sink = forward
 
 
 def _plain(value: Any) -> Any:

@@ -224,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--backend", choices=backends.NAMES, default="faster-whisper")
+    parser.add_argument("--backend", choices=backends.OURS, default="faster-whisper")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--score", type=Path)
     parser.add_argument("--seconds", type=float)

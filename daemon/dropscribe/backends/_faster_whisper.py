@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import ctranslate2
 import faster_whisper
 import numpy as np
-import structlog
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
+from dropscribe.telling import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dropscribe.backends import Options, Window
     from dropscribe.transcript import Segment
 
-_log = structlog.get_logger()
+_log = Log()
 
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")  # without a tokenizer the library would download one
 
