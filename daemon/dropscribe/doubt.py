@@ -10,7 +10,6 @@ mistakes depend on where the audio was cut: another cut, at the pauses around, i
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from dataclasses import dataclass
@@ -29,13 +28,12 @@ if TYPE_CHECKING:
     from dropscribe.backends import Backend, Options
     from dropscribe.speech import Span
     from dropscribe.times import Sound
-    from dropscribe.transcript import Word
 
 MOST_PIECES = 4
 """Pieces of a window that are decoded again; together they are never longer than the window."""
 
 _ALONE = 0.5
-"""Seconds of a stretch of speech without any word: a shorter one may be a cough or an "uh", which Whisper leaves out."""
+"""Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh", which Whisper drops."""
 _BESIDE = 1.0
 """Seconds without a word in a stretch of speech that has some: the times of its words are not that sure."""
 _TOLD = 1.0
@@ -162,13 +160,11 @@ def pieces(window: Window, doubts: Sequence[Doubt], sound: Sound) -> list[Window
     At most `MOST_PIECES`, in order, without overlap, and never the whole window: that would be the same again.
     """
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-    pauses = [
-        (a.end + b.start) / 2 for a, b in itertools.pairwise(sound.islands) if b.start - a.end >= _CUT
-    ]
+    pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.islands) if b.start - a.end >= _CUT]
     cuts = [low, *(cut for cut in pauses if low < cut < high), high]
     found: list[tuple[float, float]] = []
     for doubt in sorted(doubts, key=lambda d: (d.start, d.end)):
-        start = max((cut for cut in cuts if cut <= doubt.start), default=low)
+        start = max((cut for cut in cuts[:-1] if cut <= doubt.start), default=low)
         end = min((cut for cut in cuts if cut >= doubt.end and cut > start), default=high)
         if found and start < found[-1][1]:
             found[-1] = (found[-1][0], max(found[-1][1], end))
@@ -182,7 +178,8 @@ def pieces(window: Window, doubts: Sequence[Doubt], sound: Sound) -> list[Window
         found = [(low, middle), (middle, high)]
     found = sorted(sorted(found, key=lambda piece: piece[0] - piece[1])[:MOST_PIECES])
     return [
-        Window(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)) for index, (start, end) in enumerate(found)
+        Window(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+        for index, (start, end) in enumerate(found)
     ]
 
 
@@ -201,8 +198,11 @@ def better(
         if not segment.words:
             (old if low <= (segment.start + segment.end) / 2 < high else kept).append(segment)
             continue
-        for inside, run in itertools.groupby(segment.words, lambda w: low <= (w.start + w.end) / 2 < high):
-            (old if inside else kept).append(times.part(segment, tuple(run)))
+        middles = ((w.start + w.end) / 2 for w in segment.words)
+        sides = [(middle >= low) + (middle >= high) for middle in middles]  # before, inside, after
+        for side in sorted(set(sides)):
+            words = tuple(w for w, own in zip(segment.words, sides, strict=True) if own == side)
+            (old if side == 1 else kept).append(times.part(segment, words))
     if _badness(piece, old, spans, sound) - _badness(piece, heard, spans, sound) < _GAIN:
         return list(segments)
     before, after = _sureness(old), _sureness(heard)
@@ -220,9 +220,7 @@ def _sureness(segments: Sequence[Segment]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def told(
-    segments: Sequence[Segment], doubts: Sequence[Doubt], sound: Sound
-) -> tuple[list[Segment], list[Notice]]:
+def told(segments: Sequence[Segment], doubts: Sequence[Doubt], sound: Sound) -> tuple[list[Segment], list[Notice]]:
     """Return the segments without words that stand over certain silence, and notices of all that stays doubtful."""
     notices = []
     silent = [doubt for doubt in doubts if doubt.kind == "words-over-silence"]
@@ -231,9 +229,7 @@ def told(
         inside = [unit[2] for unit in _units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
         text = re.sub(r"\s+", " ", "".join(inside)).strip()
         what = "were left out" if certain else "may be invented"
-        notices.append(
-            Notice("words-over-silence", *near, f"Nobody speaks here; the words “{text}” {what}.")
-        )
+        notices.append(Notice("words-over-silence", *near, f"Nobody speaks here; the words “{text}” {what}."))
     if certain and silent:
         gone = {(doubt.start, doubt.end) for doubt in silent}
         kept = []
@@ -246,7 +242,9 @@ def told(
         segments = kept
     for doubt in doubts:
         if doubt.kind == "speech-without-words" and doubt.end - doubt.start >= _TOLD:
-            detail = f"Somebody seems to speak here for {doubt.end - doubt.start:.1f} s, but no words were understood."
+            detail = (
+                f"Somebody seems to speak here for {doubt.end - doubt.start:.1f} s, but no words were understood."
+            )
             notices.append(Notice(doubt.kind, round(doubt.start, 3), round(doubt.end, 3), detail))
     return list(segments), sorted(notices, key=lambda notice: (notice.start, notice.end))
 

@@ -4,10 +4,10 @@ Guarantees: text and order stay, words do not overlap, no time leaves the window
 window alone; memory does not grow with the recording. Pure functions, the same for every backend.
 
 Whisper places words by its attention: inside a sentence that is good to some 50 ms, but a word beside a pause often
-takes a part of the pause or ends early, and among many pauses whole runs of words slip. So the words are laid over the
-islands of sound of their window, in order (`_homes`); then the first word of an island begins with it and the last
-ends with it. Silero VAD says where somebody speaks, to 32 ms and more; where exactly the sound begins and ends is
-read from the spectrum with the noise taken off (`islands`).
+takes a part of the pause or ends early, and among many pauses whole runs of words slip. So the words are laid over
+the islands of sound of their window, in order (`_homes`); then the first word of an island begins with it and the
+last ends with it. Silero VAD says where somebody speaks, to 32 ms and more; where exactly the sound begins and ends
+is read from the spectrum with the noise taken off (`listen`).
 """
 
 from __future__ import annotations
@@ -122,8 +122,9 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
         quiet = total <= least
     over = np.maximum(powers - _OVER * np.median(powers[quiet], axis=0), 0.0).sum(axis=1)
     level = float(over[_covered(times, inside, 0.0)].mean())
-    floor = float(np.quantile(over[quiet], _UNUSUAL))
-    room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30)) - _MARGIN))
+    usual, unusual = np.quantile(over[quiet], [_USUAL, _UNUSUAL])
+    floor = min(float(unusual), float(usual) * 10 ** (_MARGIN / 10))
+    room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
     if room < _LEAST_ROOM:
         return Sound((), max(room, 0.0))
     loud = over > level * 10 ** (-room / 10)
@@ -137,11 +138,11 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
 
 _CLOSED = 0.05
 """Share of the time that the mouth is closed in speech without pauses, at least."""
-_UNUSUAL = 0.9
-"""Share of the frames without speech that are noise alone: in the others somebody breathes, or a door falls shut."""
-_MARGIN = 2.5
-"""Decibels over the loudest of these from which on a sound is one."""
-_LEAST_ROOM = 12.0
+_USUAL, _UNUSUAL = 0.9, 0.98
+"""Shares of the frames without speech: the loudest of the first are noise, those of the second may be a breath or a
+door, and count for no more than `_MARGIN` over the others."""
+_MARGIN = 6.0
+_LEAST_ROOM = 10.0
 """Decibels; with less room the edges of the sound are not seen."""
 _BREAK = 0.15
 """Seconds; a shorter pause between two spans of the speech detection is none."""
@@ -169,10 +170,9 @@ def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, fl
 def _ordered(runs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     found: list[tuple[float, float]] = []
     for start, end in sorted(runs):
-        if found and start < found[-1][1]:
-            start = found[-1][1]
-        if end > start:
-            found.append((start, end))
+        begin = max(start, found[-1][1]) if found else start
+        if end > begin:
+            found.append((begin, end))
     return found
 
 
@@ -221,10 +221,13 @@ _JOINT = 0.3
 """What a pause inside a group costs, and 2 a second more: a word may contain one (`eight`), sentences should not."""
 _INNER = 0.25
 """Seconds; no group of islands bridges a longer pause."""
+_RELEASE = 0.15
+"""Seconds; a shorter sound after such a pause, without a word of its own, is the end of the word before (`sept`)."""
 _GROUP = 4
 """Islands in one group at most."""
 _REACH = 1.0
-"""Seconds that the outer edge of a word may be moved outwards to the edge of its island, where nothing fits better."""
+"""Seconds that the outer edge of a word may be moved outwards to the edge of its island; in noise less, for there an
+edge may be another sound's."""
 _LOOSE = 2.5
 """Times its usual length that a word moved from elsewhere may get."""
 _MINIMUM = 0.3
@@ -257,23 +260,36 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     usual = weights * pace
     settled: list[tuple[float, float]] = [(word.start, word.end) for word in words]
     edge = 0.0
+    reach = _REACH * (sound.room / _DOWN) ** 2
     groups = _homes(words, usual, sound.islands)
+    homes = {home[0] for *_, home in groups if home is not None}
     for first, last, home in groups:
         if home is None:
             places = settled[first:last]
         else:
-            low, high = sound.islands[home[0]].start, sound.islands[home[1]].end
-            places = _placed(words[first:last], usual[first:last], low, high)
+            low, high = sound.islands[home[0]].start, sound.islands[_released(sound.islands, home[1], homes)].end
+            places = _placed(words[first:last], usual[first:last], low, high, reach)
         for number, (start, end) in enumerate(places, first):
-            start = max(start, edge)
-            edge = max(start, end)
-            settled[number] = (start, edge)
-    rest = iter(dataclasses.replace(w, start=round(a, 3), end=round(b, 3)) for w, (a, b) in zip(words, settled, strict=True))
+            begin = max(start, edge)
+            edge = max(begin, end)
+            settled[number] = (begin, edge)
+    rest = iter(
+        dataclasses.replace(w, start=round(a, 3), end=round(b, 3)) for w, (a, b) in zip(words, settled, strict=True)
+    )
     found = []
     for segment in segments:
         own = tuple(itertools.islice(rest, len(segment.words)))
         found.append(dataclasses.replace(segment, start=own[0].start, end=own[-1].end, words=own) if own else segment)
     return found
+
+
+def _released(islands: Sequence[Island], last: int, homes: set[int]) -> int:
+    """Return the island that ends the word which ends in island `last`: a stop may be released after a pause."""
+    if last + 1 < len(islands) and last + 1 not in homes:
+        after = islands[last + 1]
+        if after.start - islands[last].end < _INNER and after.end - after.start < _RELEASE:
+            return last + 1
+    return last
 
 
 def _weight(word: str) -> float:
@@ -349,7 +365,7 @@ def _homes(
 
 
 def _placed(
-    words: Sequence[Word], usual: NDArray[np.float64], low: float, high: float
+    words: Sequence[Word], usual: NDArray[np.float64], low: float, high: float, reach: float
 ) -> list[tuple[float, float]]:
     """Return the times of words that are spoken between `low` and `high`."""
     start, end = words[0].start, words[-1].end
@@ -359,8 +375,8 @@ def _placed(
         cuts = first + room * np.concatenate([[0.0], np.cumsum(usual)]) / usual.sum()
         return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
     # A sentence that the engine left out may stand before or after: no word is drawn out over it.
-    first = low if start - low < _REACH else start
-    last = high if high - end < _REACH else end
+    first = low if start - low < reach else start
+    last = high if high - end < reach else end
     least = _MINIMUM * usual
     if least.sum() > last - first:
         least *= (last - first) / least.sum()
@@ -393,7 +409,7 @@ def part(segment: Segment, words: tuple[Word, ...]) -> Segment:
 
 
 def ordered(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments, sorted by their start, with no word or segment beginning before the one before it ended."""
+    """Return the segments, which are sorted by their start, with no word beginning before the one before it ended."""
     found = []
     edge = 0.0
     for segment in segments:
@@ -417,11 +433,11 @@ _STOPS = frozenset(".?!…。！？．؟۔।॥։።")  # noqa: RUF001
 _WIDE = frozenset("。！？．")  # noqa: RUF001  # nothing stands between these and the next sentence
 _AFTER = "\"'”’»«)]}」』）】"  # noqa: RUF001
 _BEFORE = "\"'“‘«»([{¿¡「『（【-–—"  # noqa: RUF001
-_SHORT = frozenset(
-    "mr mrs ms dr prof sr sra srta dra st mt jr vs etc no nos vol fig approx inc ltd co corp dept gen sgt capt lt col "
-    "rev hon e.g i.e a.m p.m u.s mme mlle mm av bd p.ex z.b d.h bzw ca nr usw evtl ggf tel sig dott ing avv ecc "
-    "ud uds т.е т.д т.п др г ул им".split()
+_ABBREVIATIONS = (
+    "mr mrs ms dr prof sr sra srta dra st mt jr vs etc no nos vol fig approx inc ltd co corp dept gen sgt capt lt "
+    "col rev mme mlle mm av bd bzw ca nr usw evtl ggf tel sig dott ing avv ecc ud uds др ул им"
 )
+_SHORT = frozenset(_ABBREVIATIONS.split())
 """Abbreviations, without their last full stop, that a sentence goes on after, in languages often spoken."""
 
 
@@ -460,5 +476,5 @@ def _stops(word: str, following: str) -> bool:
     if not following[:1].isspace() or first.islower():
         return False
     stem = word[:-1].lstrip(_BEFORE).casefold()
-    initial = len(stem) == 1 and stem.isalpha() or re.fullmatch(r"(\w\.)+\w", stem) is not None
+    initial = (len(stem) == 1 and stem.isalpha()) or re.fullmatch(r"(\w\.)+\w", stem) is not None
     return not (word[-1] == "." and (initial or stem in _SHORT))

@@ -5,7 +5,8 @@ usage: times.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster
 
 DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`: prompts between
 pauses). The sets `said-LANGUAGE` are those texts without pauses, spoken by espeak-ng (its library must be there),
-whose word and phoneme events are the truth. `silence`, `hiss` and `tones` are 10 minutes (or N seconds) without a word.
+whose word and phoneme events are the truth. `silence`, `hiss` and `tones` are 10 minutes (or N
+seconds) without a word.
 Models of English alone (`*.en`) hear English.
 
 Each recording is cut, transcribed and settled as the worker does it; `Whisper` are the times as the engine gave them,
@@ -25,7 +26,6 @@ import ctypes
 import hashlib
 import json
 import re
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -51,10 +51,8 @@ VOICES = {"en": "en-us", "fr": "fr", "es": "es", "it": "it", "ru": "ru"}
 PROMPTS = ("en", "fr", "es", "it", "ru", "digits")
 EMPTY = ("silence", "hiss", "tones")
 SETS = (*PROMPTS, *(f"said-{language}" for language in VOICES), *EMPTY)
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-).split()
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+NUMBERS += " seventeen eighteen nineteen twenty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +90,8 @@ def noise(kind: str, length: int, folder: Path, name: str) -> NDArray[np.float32
     if kind == "white":
         return np.random.default_rng(7).normal(0, 1, length).astype(np.float32)
     if kind == "hum":
-        return np.sum([np.sin(2 * np.pi * 50 * k * clock + k) / k for k in range(1, 13)], axis=0).astype(np.float32)
+        tones = [np.sin(2 * np.pi * 50 * k * clock + k) / k for k in range(1, 13)]
+        return np.asarray(np.sum(tones, axis=0), dtype=np.float32)
     total = np.zeros(length, np.float32)
     own = name.removeprefix("said-")
     for number, other in enumerate(o for o in PROMPTS if o not in {own, "digits"}):
@@ -230,7 +229,7 @@ class Kept:
         windows: Sequence[Window],
         options: backends.Options,
         *,
-        done: int = 0,  # noqa: ARG002
+        done: int = 0,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of all later ones."""
         first, self._first = self._first, False
@@ -259,8 +258,9 @@ class Kept:
 
 
 def plain(text: str) -> list[str]:
+    numbers = NUMBERS.split()
     words = (re.sub(r"\W", "", part.lower()) for part in re.split(r"[\s\-,]+", text))
-    return [str(NUMBERS.index(word)) if word in NUMBERS else word for word in words if word]
+    return [str(numbers.index(word)) if word in numbers else word for word in words if word]
 
 
 def errors(truth: Truth, words: Sequence[Word]) -> tuple[list[float], list[float]]:
@@ -296,7 +296,7 @@ def outside(truth: Truth, words: Sequence[Word]) -> int:
 
 def both(values: list[float]) -> str:
     if not values:
-        return "–"
+        return ""
     at = sorted(values)
     return f"{1000 * at[len(at) // 2]:.0f} / {1000 * at[min(len(at) - 1, int(0.95 * len(at)))]:.0f}"
 
@@ -315,7 +315,7 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
 
         def transcribe(self, *arguments: Any, **named: Any) -> Iterator[tuple[Window, list[Segment]]]:
             nonlocal settling
-            first = kept._first  # noqa: SLF001
+            first = kept._first
             for window, segments in kept.transcribe(*arguments, **named):
                 if first:
                     raw.extend(word for segment in segments for word in segment.words)
@@ -324,7 +324,7 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
                     settling += time.process_time() - began
                 yield window, segments
 
-    kept._first, kept.seconds, kept.again = True, 0.0, 0  # noqa: SLF001
+    kept._first, kept.seconds, kept.again = True, 0.0, 0
     ours: list[Word] = []
     notices = 0
     for _, segments, told in doubt.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
@@ -384,4 +384,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
