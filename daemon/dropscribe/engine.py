@@ -183,12 +183,14 @@ def assemble(
         settings: what was asked for.
     """
     segments: list[transcript.Segment] = []
+    notices = [transcript.Notice(**w) for w in facts["warnings"]]
     seconds = facts["plan_s"]
     for window in windows:
         seconds += window["seconds"]
         segments += [transcript.segment_from_dict(s) for s in window["segments"]]
+        # A window that was noted before there were warnings has none.
+        notices += [transcript.Notice(**w) for w in window.get("warnings", ())]
     numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(segments))
-    notices = [transcript.Notice(**w) for w in facts["warnings"]]
     audio_s = facts["audio_s"]
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))

@@ -183,7 +183,7 @@ def _versions() -> dict[str, str]:
 
 
 def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
-    from dropscribe import audio, speech
+    from dropscribe import audio, doubt, speech
 
     spool = Path(job["spool"])
     last = time.monotonic()
@@ -241,7 +241,9 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         prompt, hotwords = job["prompt"] or None, job["hotwords"]
         options = backends.Options(language=language, task=job["task"], prompt=prompt, hotwords=hotwords)
         started = time.monotonic()
-        for window, segments in backend.transcribe(decoded.samples, windows, options, done=done):
+        for window, segments, notices in doubt.transcribe(
+            backend, decoded.samples, windows, spans, options, done=done
+        ):
             seconds, started = time.monotonic() - started, time.monotonic()
             crash.reach("segment")
             channel.send(
@@ -250,7 +252,8 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
                 start_s=round(window.start / backends.SAMPLE_RATE, 3),
                 end_s=round(window.end / backends.SAMPLE_RATE, 3),
                 seconds=round(seconds, 3),
-                segments=[to_dict(s) for s in speech.settle(window, segments, spans)],
+                segments=[to_dict(s) for s in segments],
+                warnings=[to_dict(n) for n in notices],
             )
         channel.send("finished")
     finally:

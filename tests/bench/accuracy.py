@@ -30,7 +30,7 @@ import jiwer
 import numpy as np
 from whisper_normalizer.basic import BasicTextNormalizer
 
-from dropscribe import audio, backends, speech
+from dropscribe import audio, backends, doubt, speech
 from dropscribe.transcript import to_dict
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def ours(backend: backends.Backend) -> Way:
         spans = speech.spans(samples)
         segments = []
         options = backends.Options(language=language)
-        for window, found in backend.transcribe(samples, speech.windows(samples, spans), options):
-            segments += speech.settle(window, found, spans)
+        for _, found, _ in doubt.transcribe(backend, samples, speech.windows(samples, spans), spans, options):
+            segments += found
         return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
 
     return Way("dropscribe", run)
