@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import queue
+import random
 import wave
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,7 +105,7 @@ def test_segments_of_the_engine_stay_segments() -> None:
 
 
 @pytest.mark.parametrize(
-    "tripped", [{"temperature": 0.2}, {"avg_logprob": -1.1}, {"compression_ratio": 2.5}, {"words": ()}]
+    "tripped", [{"temperature": 0.2}, {"avg_logprob": -1.1}, {"text": "no, no, " * 30}, {"words": ()}]
 )
 def test_a_guard_of_the_engine_sends_all_through_alone(tripped: dict[str, Any]) -> None:
     assert packing.divided(PIECES, [dataclasses.replace(segment(GOOD), **tripped)]) == [None, None]
@@ -135,7 +137,11 @@ def test_a_guard_of_the_engine_sends_all_through_alone(tripped: dict[str, Any]) 
             [Word(" I.", 0.4, 3.4, 0.9), *GOOD[3:]],
             [None, "Press five now, please."],
         ),
-        ("too many letters", moved(1, word=" try" * 30), [None, "Press five now, please."]),
+        (
+            "too many letters",
+            moved(1, word=" " + "".join(random.Random(0).choices(ascii_lowercase, k=120))),
+            [None, "Press five now, please."],
+        ),
         (
             "words that the model does not believe in",
             [*(dataclasses.replace(w, probability=0.1) for w in GOOD[:3]), *GOOD[3:]],
