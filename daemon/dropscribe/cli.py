@@ -8,6 +8,8 @@ a command needs it.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import os
 import secrets
@@ -24,6 +26,7 @@ from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dropscribe.bench import Row
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Recording
     from dropscribe.profiles import Profiles
@@ -113,6 +116,16 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = command("doctor", _doctor, "Check that everything is in place, by doing it.")
     _setting_flags(doctor)
 
+    bench = command("bench", _bench, "Measure how fast each engine and model on this machine is, and its memory.")
+    bench.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a recording (default: a sample)")
+    bench.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="only this one; may be given more than once"
+    )
+    bench.add_argument(
+        "--backend", choices=settings.FIELDS["backend"].metadata["choices"][1:], help="only this engine"
+    )
+    bench.add_argument("--download", action="store_true", help="fetch the models named that are not here")
+
     models = command("models", _models_list, "Whisper models: which there are, where they lie, fetching one.")
     actions = models.add_subparsers(metavar="ACTION")
     for name, function, text in (
@@ -161,7 +174,7 @@ def build_parser() -> argparse.ArgumentParser:
     completion = command("completion", _completion, "Print a completion script for your shell.")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
-    for made in (transcribe, status, why, doctor):
+    for made in (transcribe, status, why, doctor, bench):
         made.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -765,6 +778,58 @@ def _doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json([{n: getattr(c, n) for n in ("name", "verdict", "detail", "cure")} for c in checks])
     return Exit.FAILED if any(c.verdict == "fail" for c in checks) else Exit.OK
+
+
+# bench
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from dropscribe import bench, supervisor
+    from dropscribe.supervisor import Progress
+
+    chosen = settings.load().settings
+    if arguments.file is None:
+        # The sample is English, whatever the settings say of other recordings.
+        chosen = dataclasses.replace(chosen, language="en", task="transcribe", prompt="", glossary=(), channels=())
+    elif not arguments.file.is_file():
+        raise UsageError(f"There is no recording {arguments.file}.")
+    pairs = bench.pairs(chosen, arguments.model, arguments.backend)
+    if supervisor.running(chosen.state):
+        _say("The daemon is running. What it transcribes meanwhile makes these figures worse.")
+    bar = _Bar(sys.stderr.isatty())
+    rows = []
+    with contextlib.nullcontext(arguments.file) if arguments.file else bench.sample() as path:
+        for number, (backend, model) in enumerate(pairs, 1):
+            _say(f"{number} of {len(pairs)}: {backend} {model}")
+
+            def tell(what: str, done: float, total: float) -> None:
+                bar.show(Progress(what, done, total))
+
+            try:
+                row = bench.measure(path, backend, model, chosen, download=arguments.download, tell=tell)
+            finally:
+                bar.close()
+            rows.append(row)
+            if not arguments.json:
+                if number == 1:
+                    print(f"{'engine':<15} {'model':<20} {'device':<14} {'load':>8} {'speed':>10} {'memory':>10}")
+                print(_measured(row), flush=True)
+    if arguments.json:
+        _print_json([dataclasses.asdict(row) for row in rows])
+    else:
+        _say("Speed is in times real time. How many errors a model makes is not measured: larger ones make fewer.")
+    return Exit.FAILED if all(row.failure for row in rows) else Exit.OK
+
+
+def _measured(row: Row) -> str:
+    name = row.model if len(row.model) <= 20 else "…" + row.model[-19:]
+    start = f"{row.backend:<15} {name:<20} "
+    if row.failure:
+        return start + row.failure
+    memory = f"{row.memory_bytes / 1e6:.0f} MB"
+    if row.device_bytes is not None:
+        memory += f", arrays {row.device_bytes / 1e6:.0f} MB"
+    return start + f"{row.device:<14} {row.load_s:>6.1f} s {row.speed:>8.1f} x {memory:>10}"
 
 
 # config, completion

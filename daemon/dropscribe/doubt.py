@@ -77,17 +77,27 @@ def transcribe(
     Without word times (a translation may have none) nothing is settled or doubted.
     """
     for window, found in backend.transcribe(samples, windows, options, done=done):
-        sound = times.listen(samples, window, spans)
-        segments = times.laid(found, sound)
-        doubts = look(window, segments, spans, sound)
-        if doubts:
-            for piece, again in backend.transcribe(samples, pieces(window, doubts, sound), options):
-                heard = times.settle(samples, piece, again, spans)
-                segments = better(piece, segments, heard, spans, sound)
-            segments, notices = told(segments, look(window, segments, spans, sound), sound)
-        else:
-            notices = []
-        yield window, times.sentences(segments), notices
+        yield window, *checked(backend, samples, window, found, spans, options)
+
+
+def checked(
+    backend: Backend,
+    samples: NDArray[np.float32],
+    window: Window,
+    found: Sequence[Segment],
+    spans: Sequence[Span],
+    options: Options,
+) -> tuple[list[Segment], list[Notice]]:
+    """Return the sentences of `window`, in which the engine heard `found`, and what stays doubtful."""
+    sound = times.listen(samples, window, spans)
+    segments = times.laid(found, sound)
+    notices: list[Notice] = []
+    if doubts := look(window, segments, spans, sound):
+        for piece, again in backend.transcribe(samples, pieces(window, doubts, sound), options):
+            heard = times.settle(samples, piece, again, spans)
+            segments = better(piece, segments, heard, spans, sound)
+        segments, notices = told(segments, look(window, segments, spans, sound), sound)
+    return times.sentences(segments), notices
 
 
 def look(window: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> list[Doubt]:

@@ -127,6 +127,11 @@ class Settings:
     channels: tuple[str, ...] = _setting(
         (), 'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"].'
     )
+    pack: bool = _setting(
+        default=True,
+        text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
+        "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
+    )
     settle_seconds: float = _setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
     )
