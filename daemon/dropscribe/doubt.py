@@ -10,8 +10,10 @@ mistakes depend on where the audio was cut: another cut, at the pauses around, i
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 MOST_PIECES = 4
 """Pieces of a window that are decoded again; together they are never longer than the window."""
 
+_AHEAD = 32
+"""Windows that are listened to before the engine is done with them: two of its batches."""
 _ALONE = 0.5
 """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh", which Whisper drops."""
 _BESIDE = 1.0
@@ -76,8 +80,17 @@ def transcribe(
     Arguments and errors are those of `Backend.transcribe`; `spans` is where somebody speaks (`speech.spans`).
     Without word times (a translation may have none) nothing is settled or doubted.
     """
-    for window, found in backend.transcribe(samples, windows, options, done=done):
-        yield window, *checked(backend, samples, window, found, spans, options)
+    with ThreadPoolExecutor(1) as pool:
+        # The sound of the next windows is listened to while the engine, perhaps a GPU, is at work.
+        ahead = (pool.submit(times.listen, samples, window, spans) for window in windows[done:])
+        heard = collections.deque(itertools.islice(ahead, _AHEAD))
+        try:
+            for window, found in backend.transcribe(samples, windows, options, done=done):
+                sound = heard.popleft().result()
+                heard.extend(itertools.islice(ahead, 1))
+                yield window, *checked(backend, samples, window, found, spans, options, sound)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def checked(
@@ -87,9 +100,10 @@ def checked(
     found: Sequence[Segment],
     spans: Sequence[Span],
     options: Options,
+    sound: Sound | None = None,
 ) -> tuple[list[Segment], list[Notice]]:
     """Return the sentences of `window`, in which the engine heard `found`, and what stays doubtful."""
-    sound = times.listen(samples, window, spans)
+    sound = sound or times.listen(samples, window, spans)
     segments = times.laid(found, sound)
     notices: list[Notice] = []
     if doubts := look(window, segments, spans, sound):
