@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from dropscribe import backends
+from dropscribe import backends, settings
 from dropscribe.backends import choose
 
-BOTH, FASTER, MLX, NONE = ({"mlx", "faster-whisper"}, {"faster-whisper"}, {"mlx"}, set[str]())
-MAC, INTEL_MAC, LINUX = ("Darwin", "arm64"), ("Darwin", "x86_64"), ("Linux", "x86_64")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ALL, BOTH, FASTER, MLX, X, NONE = (
+    {"mlx", "faster-whisper", "whisperx"},
+    {"mlx", "faster-whisper"},
+    {"faster-whisper"},
+    {"mlx"},
+    {"whisperx"},
+    set[str](),
+)
+MAC, INTEL_MAC, LINUX, PI = ("Darwin", "arm64"), ("Darwin", "x86_64"), ("Linux", "x86_64"), ("Linux", "aarch64")
+
+APPLE = "Apple Silicon, and mlx-whisper is installed"
+NO_MLX = "Apple Silicon, but mlx-whisper is not installed"
+AFTER_MLX = "the fall-back when mlx fails"
+AFTER_FASTER = "the fall-back when faster-whisper fails"
+AFTER_BOTH = "the fall-back when mlx and faster-whisper fail"
+ALONE = "no other backend for this machine is installed"
+SET = "set by the setting `backend`"
+
+
+def elsewhere(machine: tuple[str, str]) -> str:
+    return f"{machine[0]} on {machine[1]}: MLX is for Apple Silicon"
 
 
 @pytest.mark.parametrize(
-    ("setting", "machine", "present", "names"),
+    ("setting", "machine", "present", "line"),
     [
-        ("auto", MAC, BOTH, ["mlx", "faster-whisper"]),
-        ("auto", MAC, FASTER, ["faster-whisper"]),
-        ("auto", MAC, MLX, ["mlx"]),
+        ("auto", MAC, ALL, [("mlx", APPLE), ("faster-whisper", AFTER_MLX), ("whisperx", AFTER_BOTH)]),
+        ("auto", MAC, BOTH, [("mlx", APPLE), ("faster-whisper", AFTER_MLX)]),
+        ("auto", MAC, MLX, [("mlx", APPLE)]),
+        ("auto", MAC, MLX | X, [("mlx", APPLE), ("whisperx", AFTER_MLX)]),
+        ("auto", MAC, FASTER, [("faster-whisper", NO_MLX)]),
+        ("auto", MAC, FASTER | X, [("faster-whisper", NO_MLX), ("whisperx", AFTER_FASTER)]),
+        ("auto", MAC, X, [("whisperx", ALONE)]),
         ("auto", MAC, NONE, []),
-        ("auto", INTEL_MAC, BOTH, ["faster-whisper"]),
-        ("auto", LINUX, BOTH, ["faster-whisper"]),
+        ("auto", INTEL_MAC, ALL, [("faster-whisper", elsewhere(INTEL_MAC)), ("whisperx", AFTER_FASTER)]),
+        ("auto", LINUX, ALL, [("faster-whisper", elsewhere(LINUX)), ("whisperx", AFTER_FASTER)]),
+        ("auto", LINUX, BOTH, [("faster-whisper", elsewhere(LINUX))]),
+        ("auto", PI, FASTER, [("faster-whisper", elsewhere(PI))]),
+        ("auto", LINUX, MLX | X, [("whisperx", ALONE)]),
         ("auto", LINUX, MLX, []),
-        ("mlx", LINUX, BOTH, ["mlx"]),
-        ("mlx", MAC, FASTER, []),
-        ("faster-whisper", MAC, BOTH, ["faster-whisper"]),
-        ("faster-whisper", LINUX, MLX, []),
+        ("auto", LINUX, NONE, []),
+        ("mlx", LINUX, ALL, [("mlx", SET)]),
+        ("mlx", MAC, FASTER | X, []),
+        ("faster-whisper", MAC, ALL, [("faster-whisper", SET)]),
+        ("faster-whisper", LINUX, MLX | X, []),
+        ("whisperx", MAC, ALL, [("whisperx", SET)]),
+        ("whisperx", LINUX, X, [("whisperx", SET)]),
+        ("whisperx", LINUX, BOTH, []),
     ],
 )
-def test_the_choice(setting: str, machine: tuple[str, str], present: set[str], names: list[str]) -> None:
-    line = choose(setting, *machine, frozenset(present))
-    assert [choice.name for choice in line] == names
-    assert all(choice.reason for choice in line)
+def test_the_choice(setting: str, machine: tuple[str, str], present: set[str], line: list[tuple[str, str]]) -> None:
+    made = choose(setting, *machine, frozenset(present))
+    assert [(choice.name, choice.reason) for choice in made] == line
 
 
-def test_the_reason_says_what_is_missing() -> None:
-    (only,) = choose("auto", *MAC, frozenset(FASTER))
-    assert "mlx-whisper is not installed" in only.reason
-
-
-def test_what_is_installed_here_is_found() -> None:
-    assert "faster-whisper" in backends.installed()
-    assert backends.choose_here("auto")[0].name in backends.NAMES
+def test_what_is_installed_here_is_found(tmp_path: Path) -> None:
+    chosen = settings.load({"state": tmp_path}, {"HOME": str(tmp_path)}).settings
+    assert "faster-whisper" in backends.installed(chosen)
+    assert "whisperx" not in backends.installed(chosen)
+    assert backends.choose_here(chosen)[0].name in backends.NAMES
 
 
 def test_only_names_make_a_backend() -> None:

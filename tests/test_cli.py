@@ -92,7 +92,7 @@ def test_a_wrong_setting_is_a_usage_error_in_two_lines(shell: Shell) -> None:
     done = shell.run("run", "--once", code=2, DROPSCRIBE_BACKEND="torch")
     assert done.stderr.splitlines() == [
         "dropscribe: DROPSCRIBE_BACKEND: `backend` is 'torch'.",
-        "            Write one of auto, mlx, faster-whisper.",
+        "            Write one of auto, mlx, faster-whisper, whisperx.",
     ]
 
 

@@ -680,7 +680,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
 def test_the_sample_is_small_and_can_be_decoded() -> None:
     import av
 
-    path = ROOT / "packaging/sample.ogg"
+    path = ROOT / "daemon/dropscribe/sample.ogg"
     assert path.stat().st_size < 200_000
     with av.open(str(path)) as container:
         seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))

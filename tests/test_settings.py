@@ -35,7 +35,22 @@ def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
     plain = settings.load(environ=environ).settings
     write(environ, (CONFIG / "default.toml").read_text(encoding="utf-8"))
     assert settings.load(environ=environ).settings == plain
-    assert set(tomllib.loads(settings.default_toml())) == set(settings.FIELDS) - {"archive", "state", "logs"}
+    plain_keys = {key for key in settings.KEYS if "." not in key}
+    found = tomllib.loads(settings.default_toml())
+    assert set(found) == plain_keys - {"archive", "state", "logs"} | {"backends"}
+    assert {f"backends.whisperx.{key}" for key in found["backends"]["whisperx"]} == set(settings.KEYS) - plain_keys
+
+
+def test_a_backend_of_its_own_has_a_table(environ: dict[str, str]) -> None:
+    path = write(environ, '[backends.whisperx]\npython = "~/x/bin/python"\naligner = "/a"\n')
+    loaded = settings.load(environ=environ)
+    assert (loaded.settings.whisperx_python, loaded.settings.whisperx_aligner) == ("~/x/bin/python", "/a")
+    assert loaded.origin["whisperx_python"] == str(path)
+    environ["DROPSCRIBE_WHISPERX_PYTHON"] = "/y/bin/python"
+    assert settings.load(environ=environ).settings.whisperx_python == "/y/bin/python"
+    write(environ, '[backends.whisperx]\npyhton = "/x/bin/python"\n')
+    with pytest.raises(UsageError, match=r"no setting `backends.whisperx.pyhton`. Did you mean .*whisperx.python"):
+        settings.load(environ=environ)
 
 
 def test_a_later_layer_wins_and_is_named(environ: dict[str, str]) -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from dropscribe import audio, speech
 from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.speech import Cutting, Hearing, Span
-from dropscribe.transcript import Segment, Word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,66 +178,3 @@ class TestWindows:
     def test_a_window_takes_along_the_pauses_around_it(self) -> None:
         (only,) = speech.windows(quiet(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
         assert only == Window(0, int(4.7 * SECOND), int(8.3 * SECOND))
-
-
-def segment(*words: tuple[str, float, float]) -> Segment:
-    made = tuple(Word(text, start, end, 0.9) for text, start, end in words)
-    return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
-
-
-WHOLE = Window(0, 0, 1000 * SECOND)
-
-
-class TestSettle:
-    SPANS = (Span(SECOND, 3 * SECOND), Span(3 * SECOND + 1600, 4 * SECOND), Span(6 * SECOND, 8 * SECOND))
-
-    def test_words_beside_pauses_end_and_begin_with_the_speech(self) -> None:
-        given_ = [
-            segment((" Ask", 0.4, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 3.6)),
-            segment((" Ask", 3.6, 6.5), (" you.", 6.5, 7.7)),
-        ]
-        assert speech.settle(WHOLE, given_, self.SPANS) == [
-            segment((" Ask", 1.0, 1.3), (" not", 1.3, 3.05), (" what.", 3.05, 4.0)),
-            segment((" Ask", 6.0, 6.5), (" you.", 6.5, 8.0)),
-        ]
-
-    def test_a_word_that_came_early_goes_to_the_stretch_that_would_be_left_without_one(self) -> None:
-        spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in ((1.0, 1.75), (2.25, 2.875), (3.75, 4.5))]
-        early = [segment((" eleven", 0.8, 1.5), (" four", 1.5, 2.5), (" fifteen", 3.5, 4.25))]
-        assert speech.settle(WHOLE, early, spans) == [
-            segment((" eleven", 1.0, 1.75), (" four", 2.25, 2.875), (" fifteen", 3.75, 4.5))
-        ]
-
-    def test_words_far_from_the_edge_or_wholly_in_a_pause_stay(self) -> None:
-        given_ = [segment((" a", 1.9, 2.1), (" b", 4.5, 5.0), (" c", 6.9, 7.1))]
-        assert speech.settle(WHOLE, given_, self.SPANS) == given_
-        assert speech.settle(WHOLE, given_, []) == given_
-
-    def test_words_left_without_time_in_a_pause_share_that_of_the_word_before(self) -> None:
-        stretched = [segment((" the", 2.0, 2.4), (" con", 2.4, 5.0), (" ference.", 5.0, 5.0), (" Enter", 6.1, 6.5))]
-        assert speech.settle(WHOLE, stretched, [Span(SECOND, 3 * SECOND), self.SPANS[2]]) == [
-            segment((" the", 2.0, 2.4), (" con", 2.4, 2.585), (" ference.", 2.585, 3.0), (" Enter", 6.0, 6.5))
-        ]
-
-    def test_no_time_leaves_the_window(self) -> None:
-        given_ = [segment((" Ask", 1.2, 1.4), (" not", 1.4, 2.3))]
-        window = Window(4, int(1.1 * SECOND), int(2.5 * SECOND))  # the speech was cut on both sides
-        assert speech.settle(window, given_, self.SPANS) == [segment((" Ask", 1.1, 1.4), (" not", 1.4, 2.5))]
-
-    def test_segments_without_words_stay(self) -> None:
-        given_ = [Segment(0, 0.5, 4.4, "Ask not.")]
-        assert speech.settle(WHOLE, given_, self.SPANS) == given_
-
-    @given(talk(), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=30))
-    def test_order_and_text_stay(self, made: tuple[int, list[Span]], steps: list[tuple[int, int]]) -> None:
-        position, words = 0, []
-        for number, (pause, length) in enumerate(steps):
-            start = position + pause
-            position = start + length
-            words.append((f" {number}", start / 100, position / 100))
-        given_ = [segment(*words[i : i + 4]) for i in range(0, len(words), 4)]
-        settled = speech.settle(WHOLE, given_, made[1])
-        assert [s.text for s in settled] == [s.text for s in given_]
-        times = [t for s in settled for w in s.words for t in (w.start, w.end)]
-        assert times == sorted(times)
-        assert all((s.start, s.end) == (s.words[0].start, s.words[-1].end) for s in settled)

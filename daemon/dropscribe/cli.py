@@ -8,6 +8,8 @@ a command needs it.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import json
 import os
 import secrets
@@ -18,12 +20,13 @@ import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import __version__, settings
+from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dropscribe.bench import Row
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Hook, Journal, Leaving, Recording
     from dropscribe.profiles import Profiles
@@ -115,6 +118,16 @@ def build_parser() -> argparse.ArgumentParser:
     doctor = command("doctor", _doctor, "Check that everything is in place, by doing it.")
     _setting_flags(doctor)
 
+    bench = command("bench", _bench, "Measure how fast each engine and model on this machine is, and its memory.")
+    bench.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a recording (default: a sample)")
+    bench.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="only this one; may be given more than once"
+    )
+    bench.add_argument(
+        "--backend", choices=settings.FIELDS["backend"].metadata["choices"][1:], help="only this engine"
+    )
+    bench.add_argument("--download", action="store_true", help="fetch the models named that are not here")
+
     models = command("models", _models_list, "Whisper models: which there are, where they lie, fetching one.")
     actions = models.add_subparsers(metavar="ACTION")
     for name, function, text in (
@@ -127,10 +140,25 @@ def build_parser() -> argparse.ArgumentParser:
         action.set_defaults(function=function)
         if name != "list":
             action.add_argument("model", nargs="?", metavar="MODEL", help="default: the setting `model`")
-        action.add_argument(
-            "--backend", choices=("mlx", "faster-whisper"), help="default: the one this machine takes"
-        )
+        action.add_argument("--backend", choices=backends.NAMES, help="default: the one this machine takes")
         action.add_argument("--json", action="store_true", help="print JSON")
+
+    known = command("backends", _backends_list, "The engines: which are installed, which is taken and why.")
+    known.add_argument("--json", action="store_true", help="print JSON")
+    ways = known.add_subparsers(metavar="ACTION")
+    way = ways.add_parser("list", help="Show every engine.", description="Show every engine.")
+    way.set_defaults(function=_backends_list)
+    way.add_argument("--json", action="store_true", help="print JSON")
+    for name, function, text in (
+        ("install", _backends_install, "Make the environment of an engine that has one of its own."),
+        ("remove", _backends_remove, "Remove that environment."),
+    ):
+        way = ways.add_parser(name, help=text, description=text)
+        way.set_defaults(function=function)
+        way.add_argument("backend", choices=("whisperx",))
+        if name == "install":
+            way.add_argument("--python", default="", help="interpreter or version to make it of (default: this one)")
+            way.add_argument("--again", action="store_true", help="make it anew, also when it is there")
 
     service = command("service", _service, "Run the daemon in the background, from login on.")
     service.add_argument("action", choices=("install", "uninstall", "start", "stop", "restart", "status", "print"))
@@ -148,7 +176,7 @@ def build_parser() -> argparse.ArgumentParser:
     completion = command("completion", _completion, "Print a completion script for your shell.")
     completion.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
-    for made in (transcribe, status, why, doctor):
+    for made in (transcribe, status, why, doctor, bench):
         made.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -313,7 +341,6 @@ def _export(arguments: argparse.Namespace) -> int:
 
 def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     """Yield each file with its transcript or the error about it, one worker for all."""
-    import dataclasses
     import queue
     import tempfile
     from datetime import datetime
@@ -824,6 +851,58 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return Exit.FAILED if any(c.verdict == "fail" for c in checks) else Exit.OK
 
 
+# bench
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from dropscribe import bench, supervisor
+    from dropscribe.supervisor import Progress
+
+    chosen = settings.load().settings
+    if arguments.file is None:
+        # The sample is English, whatever the settings say of other recordings.
+        chosen = dataclasses.replace(chosen, language="en", task="transcribe", prompt="", glossary=(), channels=())
+    elif not arguments.file.is_file():
+        raise UsageError(f"There is no recording {arguments.file}.")
+    pairs = bench.pairs(chosen, arguments.model, arguments.backend)
+    if supervisor.running(chosen.state):
+        _say("The daemon is running. What it transcribes meanwhile makes these figures worse.")
+    bar = _Bar(sys.stderr.isatty())
+    rows = []
+    with contextlib.nullcontext(arguments.file) if arguments.file else bench.sample() as path:
+        for number, (backend, model) in enumerate(pairs, 1):
+            _say(f"{number} of {len(pairs)}: {backend} {model}")
+
+            def tell(what: str, done: float, total: float) -> None:
+                bar.show(Progress(what, done, total))
+
+            try:
+                row = bench.measure(path, backend, model, chosen, download=arguments.download, tell=tell)
+            finally:
+                bar.close()
+            rows.append(row)
+            if not arguments.json:
+                if number == 1:
+                    print(f"{'engine':<15} {'model':<20} {'device':<14} {'load':>8} {'speed':>10} {'memory':>10}")
+                print(_measured(row), flush=True)
+    if arguments.json:
+        _print_json([dataclasses.asdict(row) for row in rows])
+    else:
+        _say("Speed is in times real time. How many errors a model makes is not measured: larger ones make fewer.")
+    return Exit.FAILED if all(row.failure for row in rows) else Exit.OK
+
+
+def _measured(row: Row) -> str:
+    name = row.model if len(row.model) <= 20 else "…" + row.model[-19:]
+    start = f"{row.backend:<15} {name:<20} "
+    if row.failure:
+        return start + row.failure
+    memory = f"{row.memory_bytes / 1e6:.0f} MB"
+    if row.device_bytes is not None:
+        memory += f", arrays {row.device_bytes / 1e6:.0f} MB"
+    return start + f"{row.device:<14} {row.load_s:>6.1f} s {row.speed:>8.1f} x {memory:>10}"
+
+
 # config, completion
 
 
@@ -861,7 +940,7 @@ def _config(arguments: argparse.Namespace) -> int:
         }
         _print_json(rows)
     else:
-        lines = {name: f"{name} = {settings.to_toml(value)}" for name, value in values.items()}
+        lines = {name: f"{key} = {settings.to_toml(values[name])}" for key, name in settings.KEYS.items()}
         width = max(map(len, lines.values()))
         for name, line in lines.items():
             print(f"{line:<{width}}  # {loaded.origin[name]}")
@@ -882,7 +961,7 @@ def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
     from dropscribe import backends
 
     chosen = settings.load().settings
-    line = backends.choose_here(chosen.backend)
+    line = backends.choose_here(chosen)
     backend = arguments.backend or (line[0].name if line else "faster-whisper")
     return getattr(arguments, "model", None) or chosen.model, backend
 
@@ -947,6 +1026,41 @@ def _models_path(arguments: argparse.Namespace) -> int:
         _print_json({"path": found})
     else:
         print(found)
+    return Exit.OK
+
+
+# backends
+
+
+def _backends_list(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    rows = environments.listed(settings.load().settings)
+    if arguments.json:
+        _print_json(rows)
+        return Exit.OK
+    for row in rows:
+        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
+        state = "installed" if row["installed"] else "not installed"
+        print(f"{row['backend']:<15} {state:<14} {row['device']:<4} {row['why']}")
+        for detail in (versions, row["python"] or "", row["error"]):
+            if detail:
+                print(f"{'':<15} {detail}")
+    return Exit.OK
+
+
+def _backends_install(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    print(environments.install(settings.load().settings, _say, arguments.python, again=arguments.again))
+    return Exit.OK
+
+
+def _backends_remove(arguments: argparse.Namespace) -> int:
+    from dropscribe import environments
+
+    there = environments.remove(settings.load().settings)
+    _say(f"The environment of {arguments.backend} is {'removed' if there else 'not there'}.")
     return Exit.OK
 
 

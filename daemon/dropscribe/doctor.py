@@ -152,7 +152,7 @@ def _engine(chosen: Settings) -> Iterator[Check]:
         yield Check("backend", "fail", error.message, error.cure)
         return
     first = request["backends"][0]
-    others = sorted(backends.installed() - {first["name"]})
+    others = sorted(backends.installed(chosen) - {first["name"]})
     also = f"; also installed: {', '.join(others)}" if others else ""
     yield Check("backend", "ok", f"{first['name']}: {first['reason']}{also}")
     messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()

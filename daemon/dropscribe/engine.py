@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, transcript
+from dropscribe import backends, environments, transcript
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
@@ -146,16 +146,17 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
 
     Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed.
     """
-    line = backends.choose_here(settings.backend)
+    line = backends.choose_here(settings)
     if not line:
-        present = ", ".join(sorted(backends.installed())) or "none"
+        present = ", ".join(sorted(backends.installed(settings))) or "none"
+        how = "`dropscribe backends install whisperx` does it" if settings.backend == "whisperx" else "Install it"
         raise EnvironmentFaultError(
             "backend-missing",
             f"The backend {settings.backend} is not installed (installed: {present}).",
-            "Install it, or set `backend` to auto.",
+            f"{how}, or set `backend` to auto.",
         )
     return {
-        "backends": [{"name": c.name, "reason": c.reason} for c in line],
+        "backends": [{"name": c.name, "reason": c.reason} | environments.job(c.name, settings) for c in line],
         "model": settings.model,
         "language": settings.language,
         "task": settings.task,
@@ -164,6 +165,7 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "languages": list(settings.languages),
         "channels": list(settings.channels),
         "threads": settings.threads,
+        "batch": settings.batch,
         "max_seconds": settings.max_hours * 3600 or None,
         "download": download,
     }
@@ -181,15 +183,23 @@ def assemble(
         settings: what was asked for.
     """
     segments: list[transcript.Segment] = []
+    notices = [transcript.Notice(**w) for w in facts["warnings"]]
     seconds = facts["plan_s"]
     for window in windows:
         seconds += window["seconds"]
         segments += [transcript.segment_from_dict(s) for s in window["segments"]]
+        # A window that was noted before there were warnings has none.
+        notices += [transcript.Notice(**w) for w in window.get("warnings", ())]
     numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(segments))
-    notices = [transcript.Notice(**w) for w in facts["warnings"]]
     audio_s = facts["audio_s"]
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))
+    filled = [word for segment in numbered for word in segment.words if word.probability is None]
+    if filled:
+        detail = (
+            f"The engine gave no times for {len(filled)} words: theirs are filled in from what stands around them."
+        )
+        notices.append(transcript.Notice("word-times-filled-in", filled[0].start, filled[-1].end, detail))
     work = facts["decode_s"] + seconds
     return transcript.Transcript(
         text=" ".join(s.text for s in numbered),

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from dropscribe.errors import EnvironmentFaultError
+from dropscribe.telling import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_log = structlog.get_logger()
+_log = Log()
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What the system says when a file does not fit."""

@@ -288,6 +288,10 @@ class Journal:
         for row in self._db.execute(query):
             yield row["key"], row["size"], row["mtime_ns"], State(row["state"])
 
+    def next(self) -> Recording | None:
+        """Return the first of the queue, which `claim` would take."""
+        return next(iter(self.all(State.QUEUED, limit=1)), None)
+
     def counts(self) -> dict[State, int]:
         """Return how many recordings are in each state."""
         rows = self._db.execute("SELECT state, count(*) AS n FROM recordings GROUP BY state")

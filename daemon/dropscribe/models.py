@@ -35,15 +35,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import structlog
-
 from dropscribe import hub, outbox
 from dropscribe.errors import EnvironmentFaultError, UsageError
+from dropscribe.telling import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-_log = structlog.get_logger()
+_log = Log()
 
 Progress = hub.Progress
 
@@ -247,7 +246,7 @@ def resolve(
 
     Args:
         model: `auto`, a name (`small`), a hub repository (`owner/name`, `owner/name@revision`) or a folder.
-        backend: a key of `LAYOUTS`.
+        backend: a key of `LAYOUTS`, or `whisperx`, which reads what faster-whisper reads.
         download: whether the hub may be asked.
         progress: called a few times a second from another thread while downloading, and from this one at
             the end. Must not raise.
@@ -372,6 +371,7 @@ _REPO = re.compile(r"(?!.*(--|\.\.))(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>
 
 
 def _wanted(model: str, backend: str) -> _Wanted:
+    backend = "faster-whisper" if backend == "whisperx" else backend  # the same folders serve both
     try:
         layout = LAYOUTS[backend]
     except KeyError:

@@ -163,10 +163,21 @@ def _doubt(run: Sequence[_Spoken]) -> Passage:
 
 def _loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
     """Yield where the same words stand again and again."""
-    words = [re.sub(r"\W", "", s.text).casefold() if s.count == 1 else "" for s in spoken]
+    for first, last, size in loops([s.text if s.count == 1 else "" for s in spoken]):
+        times = (last - first) // size
+        why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
+        yield Passage(spoken[first].start, max(s.end for s in spoken[first:last]), "loop", why, float(last - first))
+
+
+def loops(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield where words stand again and again: the first, one past the last, and how many make one turn.
+
+    `texts` are single words; what holds no letter belongs to no loop.
+    """
+    words = [re.sub(r"\W", "", text).casefold() for text in texts]
     at = 0
     while at < len(words):
-        best = 0
+        best = turn = 0
         for size in range(1, min(LOOP_PHRASE, (len(words) - at) // LOOP_TIMES) + 1):
             if words[at] != words[at + size] or not all(words[at : at + size]):
                 continue
@@ -175,14 +186,10 @@ def _loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
                 end += 1
             times = (end - at) // size
             if times >= LOOP_TIMES and times * size >= LOOP_WORDS and end > best:
-                best = end
-                why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
+                best, turn = end, size
         if best:
-            end_s = max(s.end for s in spoken[at:best])
-            yield Passage(spoken[at].start, end_s, "loop", why, float(best - at))
-            at = best
-        else:
-            at += 1
+            yield at, best, turn
+        at = max(best, at + 1)
 
 
 def _compressed(segments: Sequence[Segment]) -> Iterator[Passage]:

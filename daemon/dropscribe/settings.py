@@ -24,11 +24,12 @@ from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "DROPSCRIBE_"
-RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "CRASH"})
-"""Variables with our prefix that are no settings: the settings file, folders of models, and `crash.VARIABLE`."""
+RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "TEST_WHISPERX", "CRASH"})
+"""Variables with our prefix that are no settings: the settings file, folders of models, an
+interpreter that the tests use, and `crash.VARIABLE`."""
 FACT = "FACT_"
 """After our prefix, what a hook is told (`hooks.variables`): no setting, so that a hook may call this program."""
 
@@ -76,9 +77,17 @@ class Table(dict[str, str]):
 
 
 def _setting(
-    default: Any, text: str, *, choices: tuple[str, ...] = (), least: float | None = None, command: bool = False
+    default: Any,
+    text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    key: str = "",
+    command: bool = False,
 ) -> Any:
-    return field(default=default, metadata={"text": text, "choices": choices, "least": least, "command": command})
+    """Describe a setting; `key` is its name in the file where that is not the field's, `command` makes it one."""
+    metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +106,16 @@ class Settings:
         choices=tuple(RENDERERS),
     )
     backend: str = _setting(
-        "auto", "The engine. `auto`: mlx on Apple Silicon, else faster-whisper.", choices=("auto", *BACKENDS)
+        "auto",
+        "The engine. `auto`: mlx on Apple Silicon, else faster-whisper;\n"
+        "if those fail, whisperx where it is installed.",
+        choices=("auto", *BACKENDS),
     )
     model: str = _setting(
         "auto",
         "A Whisper model: a name (tiny, base, small, medium, large-v3, large-v3-turbo, distil-large-v3, *.en),\n"
         "a hub repository (owner/name, or owner/name@revision), or a folder. `auto`: large-v3-turbo for mlx,\n"
-        "small for faster-whisper.",
+        "small for faster-whisper and whisperx.",
     )
     language: str = _setting("auto", "Spoken language as an ISO code (en, de, ja, …), or `auto` to detect it.")
     languages: tuple[str, ...] = _setting((), "The languages that can occur, where `language` is `auto`. None: any.")
@@ -125,6 +137,11 @@ class Settings:
     )
     channels: tuple[str, ...] = _setting(
         (), 'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"].'
+    )
+    pack: bool = _setting(
+        default=True,
+        text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
+        "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
     )
     settle_seconds: float = _setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
@@ -152,6 +169,12 @@ class Settings:
     max_gigabytes: float = _setting(50.0, "A larger file is refused, not begun. 0: no limit.", least=0)
     memory_gigabytes: float = _setting(
         16.0, "A model's process that has grown beyond this is replaced before the next recording. 0: never.", least=0
+    )
+    batch: int = _setting(
+        0,
+        "Windows of up to 30 s that are decoded at once. More are faster on a GPU and take more memory. 0: as many\n"
+        "as suit the device and its memory: up to 16 on a GPU, 4 on a CPU.",
+        least=0,
     )
     threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
     on_done: tuple[str, ...] = _setting(
@@ -188,9 +211,29 @@ class Settings:
     logs: Path = _setting(Path(), "Log files. Default: where the system keeps logs.")
     log_megabytes: float = _setting(10.0, "A log file of this size is rotated.", least=0.01)
     log_files: int = _setting(5, "Rotated log files that are kept.", least=0)
+    whisperx_python: str = _setting(
+        "",
+        "The Python interpreter of an environment that has WhisperX.\n"
+        "Default: the one that `dropscribe backends install whisperx` made, where it did.",
+        key="backends.whisperx.python",
+    )
+    whisperx_aligner: str = _setting(
+        "auto",
+        "What finds the times of WhisperX's words: a wav2vec2 model, as a hub repository or a folder.\n"
+        "`auto`: WhisperX's own for the language where it is on this machine, else the times are estimated.",
+        key="backends.whisperx.aligner",
+    )
+    whisperx_diarizer: str = _setting(
+        "",
+        "What tells speakers apart, with WhisperX: a pyannote pipeline on this machine, as a hub repository\n"
+        "(pyannote/speaker-diarization-community-1) or a folder. Default: nothing.",
+        key="backends.whisperx.diarizer",
+    )
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
+KEYS = {item.metadata["key"] or name: name for name, item in FIELDS.items()}
+"""How a setting is called in the settings file, and what its field is called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +252,11 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     values: dict[str, Any] = {}
     origin = dict.fromkeys(FIELDS, "default")
     path = config_path(environ)
-    for key, value in _read(path, named=PREFIX + "CONFIG" in environ).items():
-        values[key] = parsed(key, value, str(path))
-        origin[key] = str(path)
+    for key, value in _flat(_read(path, named=PREFIX + "CONFIG" in environ)):
+        if key not in KEYS:
+            raise UsageError(f"{path}: there is no setting `{key}`.", nearest(key, tuple(KEYS)))
+        values[KEYS[key]] = parsed(KEYS[key], value, str(path))
+        origin[KEYS[key]] = str(path)
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or (key := variable.removeprefix(PREFIX)) in RESERVED:
             continue
@@ -248,6 +293,15 @@ def _read(path: Path, *, named: bool) -> dict[str, Any]:
         raise UsageError(f"{path} is not valid TOML: {error}.", 'Text stands in quotes: inbox = "~/Notes".') from None
     except OSError as error:
         raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the settings with their dotted keys, out of the tables that are no settings themselves."""
+    for key, value in values.items():
+        if isinstance(value, dict) and prefix + key not in KEYS:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def parsed(key: str, value: Any, place: str) -> Any:
@@ -406,7 +460,8 @@ def default_toml() -> str:
         "# Every setting of Dropscribe with its default. Copy what you change to ~/.config/dropscribe/config.toml,"
     ]
     lines += [f"# or set {PREFIX}NAME in the environment, or give --name to a command.", ""]
-    for key, item in FIELDS.items():
+    for key, name in KEYS.items():
+        item = FIELDS[name]
         lines += [f"# {line}" for line in item.metadata["text"].splitlines()]
         if item.metadata["choices"]:
             some = "Any" if isinstance(item.default, tuple) else "One"

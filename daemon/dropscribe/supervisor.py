@@ -39,6 +39,7 @@ from dropscribe import (
     heal,
     hooks,
     outbox,
+    packing,
     profiles,
     recorded,
     replacements,
@@ -64,6 +65,8 @@ MESSAGES = 100
 """At most so many are taken before the next look: ten thousand files that settle at once must not stop the work."""
 _READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-icloud"})
 """Faults of the environment that concern one file: the others go on."""
+PACK = 0
+"""Stands for several recordings in what the worker is told and tells; no row of the journal has this number."""
 UNREAD = ""
 """Stands for the digest of a file that is too large to be read at all."""
 
@@ -93,15 +96,15 @@ class _Digested:
 
 @dataclass
 class _Job:
-    """What is known of the work in progress."""
+    """What is known of the work in progress on one recording."""
 
     recording: Recording
     settings: Settings
     """Those in force for it when it was claimed."""
+    packed: bool
+    """Whether it was given to the worker together with others."""
     begun: float
     """time.monotonic() when it was given to the worker."""
-    heard: float
-    """time.monotonic() of the last sign of life."""
     facts: dict[str, Any] = field(default_factory=dict)
     window: int = 0
     tenth: int = -1
@@ -185,7 +188,9 @@ class Supervisor:
         self._digesting: set[str] = set()
         self._worker: engine.Worker | None = None
         self._worker_ready = False
-        self._job: _Job | None = None
+        self._jobs: dict[int, _Job] = {}
+        self._pack = False  # whether the worker is given several recordings and has not told the end of that
+        self._heard = 0.0  # time.monotonic() of the last sign of life of the worker
         self._idle_since = time.monotonic()
         self._next_scan = 0.0
         self._trouble: _Trouble | None = None
@@ -237,7 +242,7 @@ class Supervisor:
         again = self._journal.recover()
         for key, found, _ in self._rows_in(State.RUNNING):
             self._known[key] = (found, State.QUEUED)
-        line = backends.choose_here(self._settings.backend)
+        line = backends.choose_here(self._settings)
         self._journal.note(
             pid=str(os.getpid()),
             started=str(time.time()),
@@ -274,10 +279,10 @@ class Supervisor:
         self._watcher.close()
         self._digests.put(None)
         self._hooks.close()
-        if self._job is not None:
+        for job in self._jobs.values():
             with contextlib.suppress(sqlite3.Error):
-                self._journal.release(self._job.recording.id)
-            self._log.info("job.interrupted", **self._about(self._job.recording), reason=self._stopping)
+                self._journal.release(job.recording.id)
+            self._log.info("job.interrupted", **self._about(job.recording), reason=self._stopping)
         self._stop_worker("daemon ends")
         with contextlib.suppress(sqlite3.Error):
             self._journal.note(pid="", phase="", engine="")
@@ -306,7 +311,7 @@ class Supervisor:
 
     def _finished(self) -> bool:
         """Return whether nothing is left that could be done now."""
-        if len(self._settler) or self._digesting or self._job is not None or not self._messages.empty():
+        if len(self._settler) or self._digesting or self._busy or not self._messages.empty():
             return False
         if self._hooks.running or self._afterwards.running:
             return False
@@ -315,6 +320,10 @@ class Supervisor:
         counts = self._journal.counts()
         left = counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.due or self._afterwards.due
         return not left
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._jobs) or self._pack
 
     def _tick(self) -> None:
         """Do whatever is due. A fault of the environment is noted, waited out and tried again."""
@@ -621,16 +630,16 @@ class Supervisor:
             crash.reach("queued")
             self._known[key] = (found, State.QUEUED)
             self._log.info("inbox.settled", file=_readable(relative), bytes=found.size, sha256=message.sha256)
-            if self._job is not None and self._job.recording.key == key:
-                self._log.info("job.superseded", **self._about(self._job.recording))
-                self._job = None
-                self._stop_worker("its recording was replaced")
+            for job in [job for job in self._jobs.values() if job.recording.key == key]:
+                self._log.info("job.superseded", **self._about(job.recording))
+                self._give_up(job, "its recording was replaced")
         else:
             state = self._known[key][1] if key in self._known else State.DONE
             self._known[key] = (found, state)
-            if self._job is not None and self._job.recording.key == key:  # only its date is new
-                size, mtime_ns = found.size, found.mtime_ns
-                self._job.recording = dataclasses.replace(self._job.recording, size=size, mtime_ns=mtime_ns)
+            for job in self._jobs.values():
+                if job.recording.key == key:  # only its date is new
+                    size, mtime_ns = found.size, found.mtime_ns
+                    job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
 
     # The worker
 
@@ -638,13 +647,26 @@ class Supervisor:
         """Replace a worker that shows no life; end one that has had no work for long."""
         now = time.monotonic()
         stall, idle = self._settings.stall_minutes * 60, self._settings.idle_minutes * 60
-        if self._job is not None and stall and now - self._job.heard > stall:
-            job, self._job = self._job, None
+        if self._busy and stall and now - self._heard > stall:
+            jobs = self._take_jobs()
             self._stop_worker("stalled")
             message = f"The engine showed no progress for {self._settings.stall_minutes:g} minutes."
-            self._engine_failed(job.recording, "stalled", message)
-        elif self._job is None and self._worker is not None and idle and now - self._idle_since > idle:
+            self._broke(jobs, "stalled", message)
+        elif not self._busy and self._worker is not None and idle and now - self._idle_since > idle:
             self._stop_worker("idle")
+
+    def _take_jobs(self) -> list[_Job]:
+        """Return the work in progress; nothing is in progress any more."""
+        jobs = list(self._jobs.values())
+        self._jobs.clear()
+        self._pack = False
+        return jobs
+
+    def _give_up(self, job: _Job, reason: str) -> None:
+        """Stop work on a recording that is another now. What was packed with it is soon packed again."""
+        others = [other for other in self._take_jobs() if other is not job]
+        self._stop_worker(reason)
+        self._release([other.recording for other in others])
 
     def _stop_worker(self, reason: str) -> None:
         worker, self._worker = self._worker, None
@@ -664,16 +686,17 @@ class Supervisor:
             self._stop_worker("memory")
 
     def _drop_job(self) -> None:
-        """Put the recording in progress back; its finished windows are kept."""
-        job, self._job = self._job, None
-        if job is not None:
+        """Put what is in progress back; finished windows are kept."""
+        busy, jobs = self._busy, self._take_jobs()
+        if busy:
             self._stop_worker("its job was dropped")
+        for job in jobs:
             with contextlib.suppress(sqlite3.Error):
                 self._journal.release(job.recording.id)
 
     def _dispatch(self) -> None:
         """Give the next recording to the worker, or publish what only needs publishing."""
-        if self._job is not None or self._paused:
+        if self._busy or self._paused:
             return
         if self._trouble is not None:
             back = self._trouble.code == "outbox-missing" and self._outbox_is_there()
@@ -690,13 +713,95 @@ class Supervisor:
             return
         if self._inbox_trouble:
             return
-        queued = self._journal.all(State.QUEUED, limit=1)
-        if not queued:
+        claimed = self._claim()
+        if not claimed:
+            return
+        recordings, chosen = [recording for recording, _ in claimed], claimed[0][1]
+        try:
+            # A file that was dropped into the inbox makes nobody open a connection.
+            request = engine.request(chosen, download=chosen.model == self._settings.model)
+        except EnvironmentFaultError:
+            self._release(recordings)
+            raise
+        last = recordings[0].attempts >= ATTEMPTS
+        if last:  # alone in a fresh process, with the options that can go least wrong
+            self._stop_worker("a last attempt begins")
+        if self._worker is None:
+            try:
+                self._worker = engine.Worker(self._messages.put, self._command)
+            except OSError as error:
+                self._release(recordings)
+                why = f"The engine's process cannot be started: {error.strerror}."
+                raise EnvironmentFaultError("worker-refused", why, "`dropscribe doctor` looks closer.") from None
+            self._worker_ready = False
+            self._log.info("worker.started", pid=self._worker.pid)
+        self._heard, self._pack = time.monotonic(), len(recordings) > 1
+        self._jobs = {r.id: _Job(r, own, self._pack, begun=self._heard) for r, own in claimed}
+        for recording in recordings:
+            self._log.info(
+                "job.claimed",
+                **self._about(recording),
+                attempt=recording.attempts,
+                bytes=recording.size,
+                packed=len(recordings) if self._pack else None,
+            )
+        self._journal.note(phase="decoding")
+        work = [
+            {"path": str(self._place(r)), "spool": str(self._spool / f"{r.id}-{self._worker.pid}.f32")}
+            for r in recordings  # named after the process, too: the last one may not have ended yet
+        ]
+        if self._pack:
+            numbered = [{"job": r.id, **paths} for r, paths in zip(recordings, work, strict=True)]
+            self._worker.send(PACK, "pack", recordings=numbered, safe=False, **request)
+            return
+        assert recordings[0].result is not None  # noqa: S101 (claim sets it)
+        saved = self._journal.checkpoints(recordings[0].result)
+        resume = saved[0] | {"done": len(saved) - 1} if saved else None
+        self._worker.send(recordings[0].id, "transcribe", **work[0], resume=resume, safe=last, **request)
+
+    def _claim(self) -> list[tuple[Recording, Settings]]:
+        """Take the first of the queue; if it is short, also those right behind it that may share its windows.
+
+        Only what waits already, and nobody is overtaken: one that is large or has other settings ends the pack.
+        """
+        first = self._journal.next()
+        if first is None:
             self._over()
-            return
-        chosen = self._settings_of(queued[0])
+            return []
+        chosen = self._settings_of(first)
         if chosen is None:
-            return
+            return []
+        packs = self._packs(first, chosen)
+        taken = self._claim_one(chosen)
+        pack = [] if taken is None else [(taken, chosen)]
+        known = profiles.Profiles(self._settings)
+        while pack and packs and len(pack) < packing.MOST:
+            found = self._journal.next()
+            # A copy of one of them waits for its result.
+            if found is None or any(found.sha256 == recording.sha256 for recording, _ in pack):
+                break
+            try:
+                own = known.of(found.name).settings
+            except profiles.ProfileError:
+                break
+            if engine.options(own) != engine.options(chosen) or not self._packs(found, own):
+                break
+            if (taken := self._claim_one(own)) is None:
+                break  # it may be first in the queue again: the inbox left, or it is just being archived
+            pack.append((taken, own))
+        return pack
+
+    def _packs(self, queued: Recording, chosen: Settings) -> bool:
+        """Return whether a recording may be heard with others: it seems short, and nothing was done for it yet."""
+        if not chosen.pack or chosen.channels or queued.attempts or queued.code == packing.ALONE:
+            return False
+        if not 0 < queued.size <= packing.MOST_BYTES or self._too_large(queued.size):
+            return False
+        key = f"{queued.sha256}:{heal.fingerprint(engine.options(chosen))}"
+        return self._journal.result(key) is None and not self._journal.checkpoints(key)
+
+    def _claim_one(self, chosen: Settings) -> Recording | None:
+        """Take the first of the queue; None when it needs no work of the engine."""
         fingerprint, used = heal.fingerprint(engine.options(chosen)), json.dumps(profiles.used(chosen))
         recording = self._journal.claim(fingerprint, time.time(), used)
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
@@ -707,50 +812,24 @@ class Supervisor:
         found = self._look(recording)
         if found != claimed or (recording.sha256 == UNREAD and not self._too_large(recording.size)):
             self._lost(recording, found)
-            return
+            return None
         if self._too_large(recording.size):
             reason = f"It has {recording.size / 1e9:.1f} GB, more than the setting `max_gigabytes` allows."
             self._quarantine(recording, "too-large", f"{reason} Set it higher, then retry.")
-            return
+            return None
         if self._journal.result(recording.result) is not None:
             self._log.info("job.known", **self._about(recording))
             self._journal.reuse_result(recording.id, time.time())
             self._known[recording.key] = (claimed, State.PUBLISHING)
             self._publish(self._journal.get(recording.id))
-            return
-        try:
-            # A file that was dropped into the inbox makes nobody open a connection.
-            request = engine.request(chosen, download=chosen.model == self._settings.model)
-        except EnvironmentFaultError:
-            self._journal.release(recording.id)
-            raise
-        last = recording.attempts >= ATTEMPTS
-        if last:  # alone in a fresh process, with the options that can go least wrong
-            self._stop_worker("a last attempt begins")
-        if self._worker is None:
-            try:
-                self._worker = engine.Worker(self._messages.put, self._command)
-            except OSError as error:
-                self._journal.release(recording.id)
-                why = f"The engine's process cannot be started: {error.strerror}."
-                raise EnvironmentFaultError("worker-refused", why, "`dropscribe doctor` looks closer.") from None
-            self._worker_ready = False
-            self._log.info("worker.started", pid=self._worker.pid)
-        now = time.monotonic()
-        self._job = _Job(recording, chosen, begun=now, heard=now)
-        saved = self._journal.checkpoints(recording.result)
-        resume = saved[0] | {"done": len(saved) - 1} if saved else None
-        self._log.info("job.claimed", **self._about(recording), attempt=recording.attempts, bytes=recording.size)
-        self._journal.note(phase="decoding")
-        self._worker.send(
-            recording.id,
-            "transcribe",
-            path=str(self._place(recording)),
-            spool=str(self._spool / f"{recording.id}-{self._worker.pid}.f32"),  # the last one may not have ended yet
-            resume=resume,
-            safe=last,
-            **request,
-        )
+            return None
+        return recording
+
+    def _release(self, recordings: Sequence[Recording], code: str = "", reason: str = "") -> None:
+        """Put recordings back where they were in the queue; the attempt does not count."""
+        for recording in recordings:
+            self._journal.release(recording.id, code, reason)
+            self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), State.QUEUED)
 
     def _too_large(self, size: int) -> bool:
         most = self._settings.max_gigabytes * 1e9
@@ -775,7 +854,7 @@ class Supervisor:
 
     def _hear(self, message: engine.Message) -> None:
         """Act on one event of the worker."""
-        job, facts = self._job, message.facts
+        facts = message.facts
         if message.event == "log":
             getattr(self._log, facts["level"], self._log.info)(facts["name"], **facts["facts"])
             return
@@ -785,25 +864,52 @@ class Supervisor:
         if message.event == "exit":
             self._worker = None
             self._log.warning("worker.died", pid=message.worker.pid, how=facts["how"], stderr=facts["stderr"][-2000:])
-            if job is not None and not self._worker_ready:  # no recording can have done that
-                self._job = None
-                self._journal.release(job.recording.id)
+            jobs = self._take_jobs()
+            if jobs and not self._worker_ready:  # no recording can have done that
+                self._release([job.recording for job in jobs])
                 why = f"The engine's process ended at its start with {facts['how']}."
                 raise EnvironmentFaultError("worker-broken", why, "`dropscribe doctor` looks closer.")
-            if job is not None:
-                self._job = None
-                self._engine_failed(job.recording, "worker-died", f"The engine's process ended with {facts['how']}.")
+            self._broke(jobs, "worker-died", f"The engine's process ended with {facts['how']}.")
             return
-        if job is None or message.job != job.recording.id:
-            return
-        job.heard = time.monotonic()
+        self._heard = time.monotonic()
+        if message.job == PACK:
+            self._hear_of_pack(message)
+        elif message.job in self._jobs:
+            self._hear_of(self._jobs[message.job], message)
+
+    def _hear_of_pack(self, message: engine.Message) -> None:
+        """Act on an event of work on several recordings that is about all of them."""
+        job, facts = next(iter(self._jobs.values()), None), message.facts
+        match message.event:
+            case "model" | "fallback" | "loaded":
+                if job is not None:
+                    self._hear_of(job, message)
+            case "finished":
+                self._release([job.recording for job in self._take_jobs()], packing.ALONE)
+                self._idle_since = time.monotonic()
+                self._weigh(message.worker)
+            case "failed":
+                jobs = self._take_jobs()
+                self._idle_since = time.monotonic()
+                if facts["fault"] == Fault.ENGINE:
+                    self._stop_worker("engine failed")
+                    self._broke(jobs, facts["code"], facts["message"], facts.get("detail", ""))
+                    return
+                if jobs and jobs[0].settings.model != self._settings.model:  # a profile's: nobody else waits for it
+                    self._release([job.recording for job in jobs], packing.ALONE)
+                    return
+                self._release([job.recording for job in jobs], facts["code"], facts["message"])
+                raise EnvironmentFaultError(facts["code"], facts["message"], facts["cure"])
+
+    def _hear_of(self, job: _Job, message: engine.Message) -> None:
+        """Act on an event of the work on one recording."""
+        facts = message.facts
         match message.event:
             case "decoded":
                 found = self._look(job.recording)
                 if found != Stat(job.recording.size, job.recording.mtime_ns):
                     # What was decoded may be another content: nothing made of it may be kept under this digest.
-                    self._job = None
-                    self._stop_worker("its recording changed")
+                    self._give_up(job, "its recording changed")
                     self._lost(job.recording, found)
                     return
                 job.facts |= facts
@@ -816,7 +922,8 @@ class Supervisor:
                     codec=facts["codec"],
                     warnings=[w["code"] for w in facts["warnings"]],
                 )
-                self._journal.note(phase="loading the model")
+                if not job.packed:
+                    self._journal.note(phase="loading the model")
             case "model":
                 self._tell_download(job, facts)
             case "fallback":
@@ -825,6 +932,8 @@ class Supervisor:
                 )
             case "loaded":
                 job.facts |= facts
+                if job.packed and message.job != PACK:
+                    return  # it was told of all of them
                 if facts["load_s"]:
                     self._log.info(
                         "model.loaded",
@@ -833,7 +942,7 @@ class Supervisor:
                     )
                 self._over()
                 self._journal.note(
-                    phase="listening for speech",
+                    phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "listening for speech",
                     backend=facts["backend"],
                     backend_reason=facts["reason"],
                     engine=f"{facts['model']} on {facts['device']}, process {message.worker.pid}",
@@ -846,14 +955,19 @@ class Supervisor:
                 crash.reach("checkpointed")
                 self._tell(job, facts["end_s"])
             case "finished":
-                self._job = None
+                del self._jobs[job.recording.id]
                 self._idle_since = time.monotonic()
-                self._weigh(message.worker)
+                if not job.packed:
+                    self._weigh(message.worker)
                 self._conclude(job)
-            case "failed":
-                self._job = None
+            case "failed" if not job.packed:
+                del self._jobs[job.recording.id]
                 self._idle_since = time.monotonic()
                 self._failed(job, facts)
+            case "apart" | "failed":  # alone it fails as it deserves
+                del self._jobs[job.recording.id]
+                self._log.info("job.apart", **self._about(job.recording), why=facts["code"])
+                self._release([job.recording], packing.ALONE)
 
     def _tell_download(self, job: _Job, facts: dict[str, Any]) -> None:
         """Log a download of a model at its start and every tenth of the way."""
@@ -888,7 +1002,8 @@ class Supervisor:
             language_probability=facts["language_probability"],
             seconds=facts["plan_s"],
         )
-        self._journal.note(phase="transcribing")
+        if not job.packed:
+            self._journal.note(phase="transcribing")
         self._tell(job, done_s)
 
     def _tell(self, job: _Job, done_s: float) -> None:
@@ -1062,6 +1177,17 @@ class Supervisor:
                 raise EnvironmentFaultError(code, facts["message"], facts["cure"])
             case Fault.ENGINE:
                 self._engine_failed(recording, code, reason, facts.get("detail", ""))
+
+    def _broke(self, jobs: Sequence[_Job], code: str, reason: str, detail: str = "") -> None:
+        """The engine failed. Of several recordings nobody knows which was to blame: each goes alone, uncounted."""
+        if not any(job.packed for job in jobs):
+            for job in jobs:
+                self._engine_failed(job.recording, code, reason, detail)
+            return
+        files = [_readable(str(job.recording.name)) for job in jobs]
+        self._log.warning("pack.failed", files=files, code=code, reason=reason, detail=detail[-2000:] or None)
+        why = f"{reason} Others were transcribed with it; now each is on its own."
+        self._release([job.recording for job in jobs], packing.ALONE, why)
 
     def _engine_failed(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
         """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""

@@ -4,17 +4,27 @@ Guarantees: it touches no state but the spool file named in the job; it can be k
 parent does (stdin closes), also in the middle of a job; nothing a library prints can reach the protocol (the real
 stdout is kept aside and descriptor 1 points to stderr). Model libraries are imported when the first job needs them.
 
+It may run under another interpreter, which has none of our dependencies but what its own backend brings (see
+`dropscribe.environments`): this module and what it imports at its top are standard library only. A backend that lives
+elsewhere is reached by becoming that interpreter (exec): same process, same pipes, so that the parent sees one worker
+whose line of backends simply went on. Parents give one job at a time, so nothing is on its way meanwhile.
+
 Events, each with the job's number: `decoding` `decoded` `model` (download progress) `fallback` `loaded` `planned`
-`window` (one a finished window) and at last `finished` or `failed`. `log` carries a log line of a library of ours.
+`window` (one a finished window) and at last `finished` or `failed`; of a pack, `apart` where a recording must go
+alone. `log` carries a log line of a library of ours.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import json
+import math
 import os
 import queue
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -22,16 +32,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dropscribe import __version__, backends, crash
+from dropscribe import __version__, backends, crash, environments, packing, telling
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from dropscribe.audio import Decoded
     from dropscribe.models import ModelFolder, Progress
     from dropscribe.speech import Span
+    from dropscribe.transcript import Notice, Segment
 
 _DETECTION_SECONDS = 30
 """Whisper looks at no more than 30 s to tell the language."""
@@ -42,6 +56,7 @@ class _Channel:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._beat = time.monotonic()
         self.job = 0
 
     def send(self, event: str, **facts: Any) -> None:
@@ -52,11 +67,33 @@ class _Channel:
         except BrokenPipeError:
             os._exit(0)
 
+    def hand_over(self, command: list[str]) -> None:
+        """Become `command`, with this stream as its stdout. Returns only by raising OSError."""
+        os.dup2(self._stream.fileno(), 1)
+        try:
+            os.execv(command[0], command)  # noqa: S606 (no shell is wanted)
+        finally:
+            os.dup2(2, 1)
+
+    def heartbeat(self, seconds: float) -> None:
+        """Tell, at most once a second, how much of a recording is decoded or listened to."""
+        if time.monotonic() - self._beat >= 1:
+            self._beat = time.monotonic()
+            self.send("decoding", done_s=round(seconds, 1))
+
+
+class _Elsewhere(Exception):  # noqa: N818  # no error: the next backend lives under another interpreter
+    def __init__(self, choice: dict[str, Any]) -> None:
+        super().__init__(choice["name"])
+        self.choice = choice
+
 
 class _Model:
     """The model in memory and what was asked for to get it; the next job may need another."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str, home: str) -> None:
+        self.python, self.home = python, home
+        """The interpreter that this is, empty for the daemon's own; and the daemon's own."""
         self.asked: tuple[Any, ...] | None = None
         self.backend: backends.Backend | None = None
         self.facts: dict[str, Any] = {}
@@ -64,29 +101,44 @@ class _Model:
     def get(self, job: dict[str, Any], channel: _Channel) -> backends.Backend:
         """Return the backend with its model loaded, trying the job's line of backends in order.
 
-        Raises: JobError of the last backend tried when none can be loaded.
+        `job["tried"]` remembers who failed. Raises: what `next` raises.
         """
-        asked = (job["model"], tuple(c["name"] for c in job["backends"]), job["threads"], job.get("safe", False))
-        if self.backend is not None and self.asked == asked:
+        if self.backend is not None and self.asked == _asked(job):
             channel.send("loaded", **self.facts, load_s=0.0)
             return self.backend
         self.close()
-        failures: list[JobError] = []
-        for choice in job["backends"]:
+        while (choice := self.next(job)) is not None:
             name, reason = choice["name"], choice["reason"]
-            if failures:
-                reason = f"{reason}: {failures[-1].message}"
+            if tried := job.get("tried"):
+                reason = f"{reason}: {tried[-1]['message']}"
             try:
-                self.backend = self._load(name, reason, job, channel)
+                self.backend = self._load(choice, reason, job, channel)
+                self.asked = _asked(job)
             except (JobError, ImportError) as error:
-                failures.append(error if isinstance(error, JobError) else _broken(name, error))
-                channel.send("fallback", backend=name, code=failures[-1].code, reason=failures[-1].message)
-                continue
-            self.asked = asked
-            return self.backend
-        raise failures[0]  # the backend that should have run
+                pass_over(job, name, error if isinstance(error, JobError) else _broken(name, error), channel)
+        assert self.backend is not None  # noqa: S101 (`next` says so)
+        return self.backend
 
-    def _load(self, name: str, reason: str, job: dict[str, Any], channel: _Channel) -> backends.Backend:
+    def next(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the next backend to try; None when what the job asks for is loaded.
+
+        Raises: _Elsewhere when that is to be tried under another interpreter; JobError of the first one that was
+        tried when none is left.
+        """
+        if self.backend is not None and self.asked == _asked(job):
+            return None
+        tried = job.get("tried", [])
+        names = {found["backend"] for found in tried}
+        choice: dict[str, Any] | None = next((c for c in job["backends"] if c["name"] not in names), None)
+        if choice is None:
+            first = tried[0]  # the backend that should have run
+            kind = EnvironmentFaultError if first["fault"] == EnvironmentFaultError.fault else EngineFaultError
+            raise kind(first["code"], first["message"], first["cure"])
+        if choice.get("python", "") != self.python:
+            raise _Elsewhere(choice)
+        return choice
+
+    def _load(self, choice: dict[str, Any], reason: str, job: dict[str, Any], channel: _Channel) -> backends.Backend:
         from dropscribe import models
 
         last = 0.0
@@ -97,10 +149,11 @@ class _Model:
                 last = time.monotonic()
                 channel.send("model", model=p.model, repo=p.repo, done=p.done_bytes, total=p.total_bytes)
 
+        name = choice["name"]
         folder: ModelFolder = models.resolve(job["model"], name, download=job["download"], progress=progress)
         started = time.monotonic()
-        backend = backends.create(name)
-        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False))
+        backend = backends.create(name, **choice.get("options", {}))
+        loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
         self.facts = {
             "backend": name,
             "reason": reason,
@@ -121,9 +174,22 @@ class _Model:
             backend.close()
 
 
+def _asked(job: dict[str, Any]) -> tuple[Any, ...]:
+    return job["model"], json.dumps(job["backends"]), job["threads"], job["batch"], job.get("safe", False)
+
+
+def pass_over(job: dict[str, Any], backend: str, error: JobError, channel: _Channel) -> None:
+    """Note in the job that `backend` cannot be used, and tell the parent."""
+    found = {"backend": backend, "code": error.code, "message": error.message, "cure": error.cure}
+    job.setdefault("tried", []).append({**found, "fault": error.fault})
+    channel.send("fallback", backend=backend, code=error.code, reason=error.message)
+
+
 def _broken(name: str, error: ImportError) -> EnvironmentFaultError:
     return EnvironmentFaultError(
-        "backend-broken", f"The backend {name} cannot be imported: {error}.", "Install Dropscribe again."
+        "backend-broken",
+        f"The backend {name} cannot be imported: {error}.",
+        f"`dropscribe backends install {name}`." if name == environments.NAME else "Install Dropscribe again.",
     )
 
 
@@ -132,44 +198,17 @@ def _versions() -> dict[str, str]:
 
 
 def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
-    from dropscribe import audio, speech
+    from dropscribe import doubt, speech
 
     spool = Path(job["spool"])
-    last = time.monotonic()
-
-    def heartbeat(seconds: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= 1:
-            last = time.monotonic()
-            channel.send("decoding", done_s=round(seconds, 1))
-
-    started = time.monotonic()
     try:
-        decoded = audio.decode(Path(job["path"]), spool, heartbeat=heartbeat, max_seconds=job["max_seconds"])
-        decode_s = time.monotonic() - started
-        crash.reach("decoded")
-        channel.send(
-            "decoded",
-            audio_s=round(decoded.seconds, 3),
-            decode_s=round(decode_s, 3),
-            channels=decoded.channels,
-            codec=decoded.codec,
-            recorded_at=decoded.recorded_at,
-            warnings=[to_dict(w) for w in decoded.warnings],
-        )
+        decoded = _decode(job, channel, job["max_seconds"])
         backend = model.get(job, channel)
         started = time.monotonic()
-        spans = speech.spans(decoded.samples, heartbeat=heartbeat)
+        spans = speech.spans(decoded.samples, heartbeat=channel.heartbeat)
         windows = speech.windows(decoded.samples, spans)
         resume = job.get("resume") or {}
-        plan = {
-            "samples": len(decoded.samples),
-            "windows": [[w.start, w.end] for w in windows],
-            "backend": model.facts["backend"],
-            "device": model.facts["device"],
-            "folder": model.facts["folder"],
-            "revision": model.facts["revision"],
-        }
+        plan = _plan(decoded, windows, model)
         # Work goes on only from checkpoints of exactly this plan: else the parts would not fit together.
         same = {k: v for k, v in resume.items() if k in plan} == plan
         done = resume["done"] if same else 0
@@ -177,34 +216,204 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
             language, probability = resume["language"], resume["language_probability"]
         else:
             language, probability = _language(job, backend, decoded.samples, spans)
-        speech_s = sum(s.end - s.start for s in spans) / backends.SAMPLE_RATE
-        channel.send(
-            "planned",
-            plan=plan,
-            done=done,
-            language=language,
-            language_probability=probability,
-            speech_s=round(speech_s, 3),
-            plan_s=round(time.monotonic() - started, 3),
-        )
-        prompt, hotwords = job["prompt"] or None, job["hotwords"]
-        options = backends.Options(language=language, task=job["task"], prompt=prompt, hotwords=hotwords)
+        _planned(channel, plan, done, (language, probability), spans, time.monotonic() - started)
+        options = _options(job, language)
         started = time.monotonic()
-        for window, segments in backend.transcribe(decoded.samples, windows, options, done=done):
+        for window, segments, notices in doubt.transcribe(
+            backend, decoded.samples, windows, spans, options, done=done
+        ):
             seconds, started = time.monotonic() - started, time.monotonic()
-            crash.reach("segment")
-            channel.send(
-                "window",
-                index=window.index,
-                start_s=round(window.start / backends.SAMPLE_RATE, 3),
-                end_s=round(window.end / backends.SAMPLE_RATE, 3),
-                seconds=round(seconds, 3),
-                segments=[to_dict(s) for s in speech.settle(window, segments, spans)],
-            )
+            _done(channel, window, segments, notices, seconds)
         channel.send("finished")
     finally:
         with contextlib.suppress(OSError):
             spool.unlink()
+
+
+def _options(job: dict[str, Any], language: str) -> backends.Options:
+    prompt, hotwords = job["prompt"] or None, job["hotwords"]
+    return backends.Options(language=language, task=job["task"], prompt=prompt, hotwords=hotwords)
+
+
+def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None) -> Decoded:
+    """Decode the recording of a job into its spool file and tell what was found."""
+    from dropscribe import audio
+
+    started = time.monotonic()
+    path, spool = Path(entry["path"]), Path(entry["spool"])
+    decoded = audio.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds)
+    decode_s = time.monotonic() - started
+    crash.reach("decoded")
+    channel.send(
+        "decoded",
+        audio_s=round(decoded.seconds, 3),
+        decode_s=round(decode_s, 3),
+        channels=decoded.channels,
+        codec=decoded.codec,
+        recorded_at=decoded.recorded_at,
+        warnings=[to_dict(w) for w in decoded.warnings],
+    )
+    return decoded
+
+
+def _plan(decoded: Decoded, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
+    """Return what finished windows must have in common to be joined."""
+    facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision")}
+    return {"samples": len(decoded.samples), "windows": [[w.start, w.end] for w in windows], **facts}
+
+
+def _planned(
+    channel: _Channel,
+    plan: dict[str, Any],
+    done: int,
+    language: tuple[str, float | None],
+    spans: list[Span],
+    plan_s: float,
+) -> None:
+    channel.send(
+        "planned",
+        plan=plan,
+        done=done,
+        language=language[0],
+        language_probability=language[1],
+        speech_s=round(sum(s.end - s.start for s in spans) / backends.SAMPLE_RATE, 3),
+        plan_s=round(plan_s, 3),
+    )
+
+
+def _done(
+    channel: _Channel, window: backends.Window, segments: list[Segment], notices: list[Notice], seconds: float
+) -> None:
+    """Tell of a finished window."""
+    crash.reach("segment")
+    channel.send(
+        "window",
+        index=window.index,
+        start_s=round(window.start / backends.SAMPLE_RATE, 3),
+        end_s=round(window.end / backends.SAMPLE_RATE, 3),
+        seconds=round(seconds, 3),
+        segments=[to_dict(s) for s in segments],
+        warnings=[to_dict(n) for n in notices],
+    )
+
+
+@dataclasses.dataclass
+class _Memo:
+    """A short recording among others."""
+
+    job: int
+    decoded: Decoded
+    spans: list[Span]
+    windows: list[backends.Window]
+    language: tuple[str, float | None]
+    plan_s: float
+
+
+def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
+    """Transcribe several short recordings together; each event but the pack's own bears its recording's number.
+
+    `apart` with a reason leaves a recording to be transcribed alone: whatever is wrong with it shows there.
+    """
+    from dropscribe import doubt
+
+    number = channel.job
+    try:
+        waiting: list[tuple[int, Decoded]] = []
+        for entry in job["recordings"]:
+            channel.job = entry["job"]
+            try:
+                seconds = min(packing.MOST_SECONDS, job["max_seconds"] or math.inf)
+                waiting.append((entry["job"], _decode(entry, channel, seconds)))
+            except JobError as error:
+                channel.send("apart", code=error.code)
+        channel.job = number
+        backend = model.get(job, channel)
+        together: dict[str, list[_Memo]] = {}
+        for memo in _memos(waiting, job, model, channel):
+            together.setdefault(memo.language[0], []).append(memo)
+        for language, memos in together.items():
+            options = _options(job, language)
+            for memo, found, seconds in _heard_together(backend, memos, options):
+                channel.job = memo.job
+                (window,) = memo.windows
+                checked = doubt.checked(backend, memo.decoded.samples, window, found, memo.spans, options)
+                _tell(memo, *checked, seconds, model, channel)
+        channel.job = number
+        channel.send("finished")
+    finally:
+        channel.job = number
+        for entry in job["recordings"]:
+            with contextlib.suppress(OSError):
+                Path(entry["spool"]).unlink()
+
+
+def _memos(
+    waiting: list[tuple[int, Decoded]], job: dict[str, Any], model: _Model, channel: _Channel
+) -> Iterator[_Memo]:
+    """Yield the recordings that are one window each; finish those in which nobody speaks."""
+    from dropscribe import speech
+
+    assert model.backend is not None  # noqa: S101
+    for number, decoded in waiting:
+        channel.job = number
+        started = time.monotonic()
+        spans = speech.spans(decoded.samples, heartbeat=channel.heartbeat)
+        windows = speech.windows(decoded.samples, spans)
+        if len(windows) > 1:
+            channel.send("apart", code="long-pauses")
+            continue
+        language = _language(job, model.backend, decoded.samples, spans)
+        memo = _Memo(number, decoded, spans, windows, language, time.monotonic() - started)
+        if windows:
+            yield memo
+        else:
+            _tell(memo, [], [], 0.0, model, channel)
+
+
+def _heard_together(
+    backend: backends.Backend, memos: list[_Memo], options: backends.Options
+) -> Iterator[tuple[_Memo, list[Segment], float]]:
+    """Yield each recording with its segments and the seconds they took: first from shared windows, then alone."""
+    lengths = [memo.windows[0].end - memo.windows[0].start for memo in memos]
+    # A translation has no times that could be trusted to divide it.
+    groups = packing.grouped(lengths) if options.task == "transcribe" else [[i] for i in range(len(memos))]
+    groups = [group for group in groups if len(group) > 1]
+    order = [number for group in groups for number in group]
+    order += sorted(set(range(len(memos))) - set(order))
+    memos = [memos[number] for number in order]
+    sound, pieces = packing.laid_out([(m.decoded.samples, m.windows[0], m.spans) for m in memos])
+    edges = [0, *itertools.accumulate(map(len, groups))]
+    shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
+    alone = list(range(edges[-1], len(memos)))
+    spent = [0.0] * len(memos)
+    started = time.monotonic()
+    for (window, segments), (first, last) in zip(
+        backend.transcribe(sound, shared, options), itertools.pairwise(edges), strict=True
+    ):
+        seconds, started = time.monotonic() - started, time.monotonic()
+        for index, own in zip(range(first, last), packing.divided(pieces[first:last], segments), strict=True):
+            share = (pieces[index].end - pieces[index].start) / (window.end - window.start)
+            spent[index] = seconds * share
+            if own is None:
+                alone.append(index)
+            else:
+                yield memos[index], own, spent[index]
+    windows = [packing.covering(pieces[index : index + 1], 0) for index in alone]  # the seed it has alone
+    started = time.monotonic()
+    for (_, segments), index in zip(backend.transcribe(sound, windows, options), alone, strict=True):
+        seconds, started = time.monotonic() - started, time.monotonic()
+        yield memos[index], packing.returned(pieces[index], segments), spent[index] + seconds
+
+
+def _tell(
+    memo: _Memo, segments: list[Segment], notices: list[Notice], seconds: float, model: _Model, channel: _Channel
+) -> None:
+    """Say of one recording of several what is said of one alone."""
+    channel.send("loaded", **model.facts, load_s=0.0)
+    _planned(channel, _plan(memo.decoded, memo.windows, model), 0, memo.language, memo.spans, memo.plan_s)
+    for window in memo.windows:
+        _done(channel, window, segments, notices, seconds)
+    channel.send("finished")
 
 
 def _language(
@@ -240,14 +449,35 @@ def _check(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.send("finished", seconds=round(time.monotonic() - started, 3))
 
 
-_OPERATIONS = {"transcribe": _transcribe, "check": _check}
+def _usage(_job: dict[str, Any], _model: _Model, channel: _Channel) -> None:
+    """Tell the most memory this process has held."""
+    import resource
+
+    kilo = 1 if sys.platform == "darwin" else 1024  # getrusage(2) there counts bytes
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilo
+    mlx = sys.modules.get("mlx.core")
+    channel.send("finished", memory_bytes=memory, device_bytes=int(mlx.get_peak_memory()) if mlx else None)
+
+
+_OPERATIONS = {"transcribe": _transcribe, "pack": _pack, "check": _check, "usage": _usage}
 
 
 def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.job = job["job"]
     detail = ""
     try:
-        _OPERATIONS[job["op"]](job, model, channel)
+        while True:
+            try:
+                model.next(job)  # before the recording is decoded for nothing
+                _OPERATIONS[job["op"]](job, model, channel)
+                break
+            except _Elsewhere as there:
+                _go(there.choice, job, model, channel)
+            except ImportError as error:  # of what the work before the model needs: another interpreter may lack it
+                choice = model.next(job)
+                if choice is None or not model.python:
+                    raise
+                pass_over(job, choice["name"], _broken(choice["name"], error), channel)
     except MemoryError:
         failure: JobError = EngineFaultError(
             "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."
@@ -263,13 +493,42 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.send("failed", fault=failure.fault, detail=detail, **facts)
 
 
-def main() -> None:
-    """Serve jobs until stdin closes."""
+def _go(choice: dict[str, Any], job: dict[str, Any], model: _Model, channel: _Channel) -> None:
+    """Become the interpreter of `choice` and go on with `job` there. Returns when that cannot be."""
+    model.close()
+    python = choice.get("python", "")
+    try:
+        if python:
+            environments.probe(python)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            json.dump({"python": python, "home": model.home, "job": job}, file)
+            file.seek(0)
+            os.set_inheritable(file.fileno(), True)
+            program, number = "worker.main(int(sys.argv[2]))", str(file.fileno())
+            channel.hand_over(environments.command(python or model.home, program, number, alone=bool(python)))
+    except EnvironmentFaultError as error:
+        pass_over(job, choice["name"], error, channel)
+    except OSError as error:
+        why = EnvironmentFaultError("backend-broken", f"{python} cannot be started: {error.strerror}.")
+        pass_over(job, choice["name"], why, channel)
+
+
+def main(handed: int | None = None) -> None:
+    """Serve jobs until stdin closes.
+
+    `handed` is the descriptor of a file that says which interpreter this is and what job it was begun for.
+    """
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     channel = _Channel(stream)
     _configure_logs(channel)
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    model = _Model("", sys.executable)
+    if handed is not None:
+        with os.fdopen(handed, encoding="utf-8") as file:
+            found = json.load(file)
+        model = _Model(found["python"], found["home"])
+        jobs.put(found["job"])
 
     def read() -> None:
         for line in sys.stdin:
@@ -279,21 +538,17 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True, name="stdin").start()
     channel.send("ready", pid=os.getpid())
-    model = _Model()
     while True:
         _run(jobs.get(), model, channel)
 
 
 def _configure_logs(channel: _Channel) -> None:
     """Send what our own modules log here through the parent, which is the only writer of the log."""
-    import structlog
 
-    def forward(_logger: Any, level: str, facts: Any) -> Any:
-        name = facts.pop("event")
+    def forward(level: str, name: str, facts: dict[str, Any]) -> None:
         channel.send("log", level=level, name=name, facts={k: _plain(v) for k, v in facts.items()})
-        raise structlog.DropEvent
 
-    structlog.configure(processors=[structlog.processors.format_exc_info, forward])
+    telling.sink = forward
 
 
 def _plain(value: Any) -> Any:

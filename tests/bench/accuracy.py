@@ -1,16 +1,16 @@
 """How well and how fast recordings with known words and times are transcribed, beside the library called directly.
 
 usage: accuracy.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx] [--sets en fr ...]
-                   [--score FILE] [--seconds N] [--plain] [--out DIR]
+                   [--score FILE] [--seconds N] [--plain] [--batch N] [--out DIR]
 
 DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`), and `clips/*.flac`
 with `clips.json`; `score.py` there (or FILE) measures a transcript. Models of English alone (`*.en`) hear English.
 
-Ours is what the worker does: decode, find the speech, cut windows, transcribe each on its own, settle the times of
-the words. The library is `WhisperModel.transcribe(vad_filter=True, word_timestamps=True)`: once with its default,
-which gives every window the text before it as a prompt (`library`), once without, as ours (`library, windows alone`;
-left out with `--plain`). Our decoder's work is counted in all, loading in none. On a busy machine compare CPU
-seconds.
+Ours is what the worker does: decode, find the speech, cut windows, transcribe them, settle the times of the words.
+The library is `WhisperModel.transcribe(vad_filter=True, word_timestamps=True)`: once with its default, which gives
+every window the text before it as a prompt (`library`), once without, as ours (`library, windows alone`; left out
+with `--plain`). With `--batch N` it is its `BatchedInferencePipeline` instead, N windows at once. Our decoder's work
+is counted in all, loading in none. On a busy machine compare CPU seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import jiwer
 import numpy as np
 from whisper_normalizer.basic import BasicTextNormalizer
 
-from dropscribe import audio, backends, speech
+from dropscribe import audio, backends, doubt, speech
 from dropscribe.transcript import to_dict
 
 if TYPE_CHECKING:
@@ -84,18 +84,23 @@ def ours(backend: backends.Backend) -> Way:
         spans = speech.spans(samples)
         segments = []
         options = backends.Options(language=language)
-        for window, found in backend.transcribe(samples, speech.windows(samples, spans), options):
-            segments += speech.settle(window, found, spans)
+        for _, found, _ in doubt.transcribe(backend, samples, speech.windows(samples, spans), spans, options):
+            segments += found
         return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
 
     return Way("dropscribe", run)
 
 
-def libraries(folder: Path, *, both: bool) -> list[Way]:
-    """Return the direct calls of faster-whisper."""
+def libraries(folder: Path, *, both: bool, batch: int = 0) -> list[Way]:
+    """Return the direct calls of faster-whisper; of its batched pipeline if `batch` is given."""
     import faster_whisper
+    from faster_whisper.vad import get_vad_model
 
+    get_vad_model()
     model: Any = faster_whisper.WhisperModel(str(folder), device="cpu", compute_type="int8")
+
+    if batch:
+        model = faster_whisper.BatchedInferencePipeline(model)
 
     def way(name: str, **options: Any) -> Way:
         def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
@@ -112,6 +117,8 @@ def libraries(folder: Path, *, both: bool) -> list[Way]:
 
         return Way(name, run)
 
+    if batch:
+        return [way("library, batched", batch_size=batch)]
     made = [way("library")]
     if both:
         made.append(way("library, windows alone", condition_on_previous_text=False))
@@ -217,14 +224,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--backend", choices=backends.NAMES, default="faster-whisper")
+    parser.add_argument("--backend", choices=backends.OURS, default="faster-whisper")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--score", type=Path)
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows: list[Row] = []
+    speech.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
         for model, _, folder in (given.partition("=") for given in options.model):
@@ -232,7 +241,7 @@ def main() -> None:
             loaded = backend.load(Path(folder))
             ways = [ours(backend)]
             if options.backend == "faster-whisper":
-                ways += libraries(Path(folder), both=not options.plain)
+                ways += libraries(Path(folder), both=not options.plain, batch=options.batch)
             for name in options.sets:
                 if not loaded.multilingual and name not in {"en", "digits", "clips"}:
                     continue

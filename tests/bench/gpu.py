@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends, speech
+from dropscribe import backends, doubt, speech
 from dropscribe.transcript import to_dict
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def ours(engine: backends.Backend, samples: Any, spans: list[speech.Span], langu
     """Transcribe as the worker does after it has found the speech."""
     found = []
     options = backends.Options(language=language)
-    for window, segments in engine.transcribe(samples, speech.windows(samples, spans), options):
-        found += [to_dict(s) for s in speech.settle(window, segments, spans)]
+    for _, segments, _ in doubt.transcribe(engine, samples, speech.windows(samples, spans), spans, options):
+        found += [to_dict(s) for s in segments]
     return found
 
 

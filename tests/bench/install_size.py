@@ -3,7 +3,7 @@
 usage: python tests/bench/install_size.py [--platform aarch64-apple-darwin] [--python 3.12] [--uv PATH]
 
 Needs uv and a package registry. Prints one row for the dependencies as they are declared, one without what
-`packaging/uv-excludes.txt` names, and the largest packages of the second.
+`packaging/uv-excludes.txt` names, one for WhisperX's own environment, and the largest packages of the second.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXCLUDES = ROOT / "packaging/uv-excludes.txt"
+OURS = f"{ROOT}[mlx]"
+WHISPERX = ROOT / "daemon/dropscribe/backends/whisperx.txt"
 
 
 def megabytes(*paths: Path) -> dict[str, int]:
@@ -27,11 +29,11 @@ def megabytes(*paths: Path) -> dict[str, int]:
 
 
 def install(uv: str, target: Path, platform: str, python: str, *options: str) -> int:
-    """Unpack Dropscribe and all it asks for into `target`; return the number of distributions."""
+    """Unpack what `options` ask for into `target`; return the number of distributions."""
     where = ("--python-platform", platform, "--python-version", python, "--target", str(target))
     wheels = ("--only-binary", ":all:", "--no-binary", "dropscribe")
     subprocess.run(
-        [uv, "pip", "install", "--quiet", *where, *wheels, *options, f"{ROOT}[mlx]"],
+        [uv, "pip", "install", "--quiet", *where, *wheels, *options],
         check=True,
         # MLX has wheels from macOS 14 on; uv assumes 13.
         env={"MACOSX_DEPLOYMENT_TARGET": "14.0", **os.environ},
@@ -50,10 +52,11 @@ def main() -> None:
     print(f"{'dependencies':<44}{'packages':>9}{'MB':>7}")
     with tempfile.TemporaryDirectory() as folder:
         for name, options in (
-            ("as declared", ()),
-            ("--excludes packaging/uv-excludes.txt", ("--excludes", str(EXCLUDES))),
+            ("as declared", (OURS,)),
+            ("WhisperX's own environment", ("--no-deps", "--requirement", str(WHISPERX))),
+            ("--excludes packaging/uv-excludes.txt", ("--excludes", str(EXCLUDES), OURS)),
         ):
-            target = Path(folder, "with" if not options else "without")
+            target = Path(folder, str(len(list(Path(folder).iterdir()))))
             count = install(given.uv, target, given.platform, given.python, *options)
             print(f"{name:<44}{count:>9}{megabytes(target)[target.name]:>7}")
         sizes = megabytes(*(path for path in target.iterdir() if path.is_dir()))

@@ -2,12 +2,13 @@
 
 It speaks the worker's protocol as a real process. What it does is written in the recording: each line of the file is
 one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit 3`, `!fail FAULT CODE`, `!babble`,
-`!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER` (obeys the order the first COUNT times this
-recording meets it, counted in the file named by FAKE_COUNTS).
+`!apart` (of several: to be done alone), `!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER`
+(obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS).
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
-recording is opened; FAKE_START is an order obeyed at the start, before anything is said.
+recording is opened; FAKE_START is an order obeyed at the start, before anything is said; FAKE_PACK one
+obeyed about several recordings at once.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def obey(job: int, path: str, order: str) -> bool:
             return True
         case ["!fail-by-name", fault, code]:
             send(job, "failed", fault=fault, code=code, message=f"{path} failed.", cure="Do something.")
+            return True
+        case ["!apart"]:
+            send(job, "apart", code="for a reason")
             return True
         case ["!babble"]:
             print("this is no JSON", flush=True)
@@ -114,7 +118,7 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
         "windows": [[16000 * i, 16000 * (i + 1)] for i in range(len(lines))],
         **facts,
     }
-    resume = request["resume"] or {}
+    resume = request.get("resume") or {}
     done = resume["done"] if {k: v for k, v in resume.items() if k in plan} == plan else 0
     spoken = {"language": "en", "language_probability": 1.0, "speech_s": float(len(lines)), "plan_s": 0.001}
     send(job, "planned", plan=plan, done=done, **spoken)
@@ -145,7 +149,14 @@ def main() -> None:
     send(0, "ready", pid=os.getpid())
     while True:
         request = jobs.get()
-        transcribe(request["job"], request)
+        if request["op"] == "transcribe":
+            transcribe(request["job"], request)
+            continue
+        if (order := os.environ.get("FAKE_PACK")) and obey(request["job"], "pack", order):
+            continue
+        for recording in request["recordings"]:
+            transcribe(recording["job"], request | recording)
+        send(request["job"], "finished")
 
 
 if __name__ == "__main__":

@@ -252,6 +252,29 @@ def test_removed_while_it_is_transcribed(busy: World) -> None:
     assert busy.broken() == []
 
 
+def test_replaced_and_removed_while_transcribed_together_with_others(world: World) -> None:
+    world.drop("a.wav", "A.")
+    world.drop("b.wav", "B.", "!gate go")
+    for name in ("c", "d", "e"):
+        world.drop(f"{name}.wav", f"{name}.")
+    world.command("pause")  # so that all are in the queue before the first is taken
+    world.start()
+    world.until(lambda: len(world.rows()) == 5)
+    world.command("resume")
+    world.until(lambda: any(r.done_s == 1.0 and r.path == b"b.wav" for r in world.rows()))
+    assert {e["packed"] for e in world.events("job.claimed")} == {5}
+    world.drop("c.wav", "Another recording.", "Altogether.")
+    (world.inbox / "d.wav").unlink()
+    world.until(lambda: world.events("job.superseded"))
+    world.open_gate("go")
+    world.settle()
+    assert world.broken() == []
+    assert world.outputs() == sorted(f for name in "abce" for f in four(name))
+    assert {r.path.decode(): r.attempts for r in world.rows() if r.state == State.DONE} == {
+        f"{name}.wav": 1 for name in "abce"
+    }
+
+
 def test_it_fails_because_it_is_being_replaced_and_gets_no_record(world: World) -> None:
     world.start()
     path = world.drop("one.wav", "One.", "!gate go", "!fail recording no-audio")

@@ -1,7 +1,8 @@
 """Which engines there are, which one is taken and why, and the one Protocol they share.
 
 Guarantees: importing this module imports no model library; whether a backend is there is learned with
-`find_spec`; the choice is a pure function whose reason is logged and shown.
+`find_spec`, and for `whisperx`, which has an environment of its own, from `dropscribe.environments`; the choice is
+a pure function whose reason is logged and shown.
 
 A backend knows nothing of files: it is given an array and windows, and yields segments.
 """
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from dropscribe.settings import Settings
     from dropscribe.transcript import Segment
 
 SAMPLE_RATE = 16000
@@ -74,9 +76,10 @@ class Backend(Protocol):
 
     name: str
 
-    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load the model in `folder` (this backend's own layout) and keep it. `threads` 0: the library decides.
 
+        `batch`: windows decoded at once; 0: as many as suit the device and its memory.
         `safe`: on the CPU, whatever else there is. It is for a recording on which the engine has failed before.
 
         Raises: EnvironmentFaultError `model-unusable` when the folder cannot be loaded.
@@ -113,15 +116,20 @@ class Choice:
     reason: str
 
 
-NAMES = ("mlx", "faster-whisper")
+OURS = ("mlx", "faster-whisper")
+"""The backends that run in our own environment."""
+NAMES = (*OURS, "whisperx")
 """Every backend, in the order of the fall-back line."""
 
 _MODULES = {"mlx": ("mlx", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
 
 
-def installed() -> frozenset[str]:
-    """Return the backends whose modules can be found; none of them is imported."""
-    return frozenset(name for name, modules in _MODULES.items() if all(map(find_spec, modules)))
+def installed(settings: Settings) -> frozenset[str]:
+    """Return the backends that are there; none of them is imported, no interpreter started."""
+    from dropscribe import environments
+
+    present = {name for name, modules in _MODULES.items() if all(map(find_spec, modules))}
+    return frozenset(present | ({"whisperx"} if environments.interpreter(settings) else set()))
 
 
 def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> tuple[Choice, ...]:
@@ -135,26 +143,34 @@ def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> 
     """
     if setting != "auto":
         return (Choice(setting, "set by the setting `backend`"),) if setting in present else ()
-    apple = system == "Darwin" and machine == "arm64"
-    mlx = Choice("mlx", "Apple Silicon, and mlx-whisper is installed")
-    line: tuple[Choice, ...]
-    if apple and "mlx" in present:
-        line = (mlx, Choice("faster-whisper", "the fall-back when mlx fails"))
-    elif apple:
-        line = (mlx, Choice("faster-whisper", "Apple Silicon, but mlx-whisper is not installed"))
-    else:
+    line: list[Choice] = []
+    if system != "Darwin" or machine != "arm64":
         # MLX runs on Linux too, but its CPU build is many times slower: only when asked for by name.
-        line = (Choice("faster-whisper", f"{system} on {machine}: MLX is for Apple Silicon"),)
-    return tuple(choice for choice in line if choice.name in present)
+        faster = f"{system} on {machine}: MLX is for Apple Silicon"
+    elif "mlx" in present:
+        line.append(Choice("mlx", "Apple Silicon, and mlx-whisper is installed"))
+        faster = "the fall-back when mlx fails"
+    else:
+        faster = "Apple Silicon, but mlx-whisper is not installed"
+    if "faster-whisper" in present:
+        line.append(Choice("faster-whisper", faster))
+    if "whisperx" in present:
+        before = " and ".join(choice.name for choice in line)
+        reason = f"the fall-back when {before} fail{'' if ' ' in before else 's'}" if before else _ALL_THERE_IS
+        line.append(Choice("whisperx", reason))
+    return tuple(line)
 
 
-def choose_here(setting: str) -> tuple[Choice, ...]:
+_ALL_THERE_IS = "no other backend for this machine is installed"
+
+
+def choose_here(settings: Settings) -> tuple[Choice, ...]:
     """Return `choose` for this machine."""
-    return choose(setting, platform.system(), platform.machine(), installed())
+    return choose(settings.backend, platform.system(), platform.machine(), installed(settings))
 
 
-def create(name: str) -> Backend:
-    """Return the backend `name`, not loaded yet. Imports its libraries."""
+def create(name: str, **options: str) -> Backend:
+    """Return the backend `name`, not loaded yet. Imports its libraries. Only `whisperx` has options."""
     if name == "mlx":
         from dropscribe.backends._mlx import MLX
 
@@ -163,5 +179,9 @@ def create(name: str) -> Backend:
         from dropscribe.backends._faster_whisper import FasterWhisper
 
         return FasterWhisper()
+    if name == "whisperx":
+        from dropscribe.backends._whisperx import WhisperX
+
+        return WhisperX(**options)
     msg = f"unknown backend: {name}"
     raise ValueError(msg)

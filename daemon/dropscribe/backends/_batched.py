@@ -61,10 +61,15 @@ class Draft:
 
     @property
     def _loops(self) -> bool:
-        # One byte for each letter: the two bytes of Cyrillic alone lift right text over a limit found with Latin.
-        places = {letter: place for place, letter in enumerate(dict.fromkeys(self.text))}
-        plain = bytes(places[letter] % 256 for letter in self.text)
-        return len(plain) / len(zlib.compress(plain)) > _MOST_REPEATED
+        return loops(self.text)
+
+
+def loops(text: str) -> bool:
+    """Whether a text runs in a loop, told by how well it compresses."""
+    # One byte for each letter: the two bytes of Cyrillic alone lift right text over a limit found with Latin.
+    places = {letter: place for place, letter in enumerate(dict.fromkeys(text))}
+    plain = bytes(places[letter] % 256 for letter in text)
+    return len(plain) / len(zlib.compress(plain)) > _MOST_REPEATED
 
 
 def guarded(decode: Callable[[Sequence[int], float], Sequence[Draft]], rows: int) -> list[Draft]:

@@ -10,22 +10,23 @@ other times in other batches, and is no faster in one.
 
 from __future__ import annotations
 
+import functools
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 import faster_whisper
 import numpy as np
-import structlog
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
+from dropscribe.telling import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,16 +34,15 @@ if TYPE_CHECKING:
     from dropscribe.backends import Options, Window
     from dropscribe.transcript import Segment
 
-_log = structlog.get_logger()
+_log = Log()
 
 _NEEDED = ("model.bin", "config.json", "tokenizer.json")  # without a tokenizer the library would download one
-
 
 _BEAMS = 5
 _HYPOTHESES = 5  # of which the likeliest is taken, when sampling; both numbers are faster-whisper's defaults
 
 _MANY = {"cpu": 4, "cuda": 16}
-"""Windows in a batch. On two cores, tiny.en: 1 took 12 % more time than 4; 8 was no faster."""
+"""Windows in a batch. On two cores, tiny.en: 1 took 12 % more CPU time than 4, and 8 some 5 %."""
 
 _FEW = {"cpu": 2, "cuda": 8}
 """The same for weights over `_LARGE` bytes: with large-v3 a window takes half a gigabyte while it is decoded."""
@@ -57,10 +57,10 @@ class FasterWhisper:
 
     def __init__(self) -> None:
         self._model: Any = None
-        self.batch = 1
-        """Windows decoded at once; results do not depend on it."""
+        self._again: Any = None
+        self._batch = 1
 
-    def load(self, folder: Path, *, threads: int = 0, safe: bool = False) -> Loaded:
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load a CTranslate2 folder. See `Backend.load`."""
         self.close()
         missing = [name for name in _NEEDED if not (folder / name).is_file()]
@@ -71,8 +71,15 @@ class FasterWhisper:
         except Exception as error:  # tokenizers raises plain Exception
             raise unusable(folder, error) from error
         self._model = model
+        self._again = functools.partial(
+            ctranslate2.models.Whisper,
+            str(folder),
+            device=model.model.device,
+            compute_type=model.model.compute_type,
+            intra_threads=threads,
+        )
         large = (folder / "model.bin").stat().st_size > _LARGE
-        self.batch = (_FEW if large else _MANY)[model.model.device]
+        self._batch = batch or (_FEW if large else _MANY)[model.model.device]
         return Loaded(
             device=device,
             multilingual=bool(model.model.is_multilingual),
@@ -93,23 +100,43 @@ class FasterWhisper:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        for first in range(done - done % self.batch, len(windows), self.batch):
+        for first in range(done - done % self._batch, len(windows), self._batch):
             try:
-                found = _Batch(self._model, audio, windows[first : first + self.batch], options).segments()
+                batch = _Batch(self._model, self._seed, audio, windows[first : first + self._batch], options)
+                found = batch.segments()
             except (RuntimeError, ValueError, MemoryError) as error:
                 raise failed(error) from error
             yield from found[max(0, done - first) :]
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._model = None
+        self._model = self._again = None
+
+    def _seed(self, seed: int) -> None:
+        """Make what is sampled next depend on `seed` alone.
+
+        CTranslate2 reads its seed once, when a thread of the model first samples (`random.cc`). So the model is
+        loaded again (tiny.en: about half a second on a busy machine; larger ones not measured). The old weights go
+        first: there may be no room.
+        """
+        self._model.model.unload_model()
+        ctranslate2.set_random_seed(seed)
+        self._model.model = self._again()
 
 
 class _Batch:
     """Some windows that are encoded at once."""
 
-    def __init__(self, model: Any, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> None:
+    def __init__(
+        self,
+        model: Any,
+        seed: Callable[[int], None],
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+    ) -> None:
         self._model = model
+        self._seed = seed
         self._windows = windows
         self._tokenizer = Tokenizer(
             model.hf_tokenizer, model.model.is_multilingual, task=options.task, language=options.language
@@ -144,7 +171,7 @@ class _Batch:
             return [self._draft(found[row], 0.0) for row in rows]
         drafts = []
         for row in rows:
-            ctranslate2.set_random_seed(self._windows[row].index)
+            self._seed(10 * self._windows[row].index + round(5 * temperature))
             (found,) = self._generate(
                 self._alone(row),
                 1,

@@ -128,7 +128,11 @@ class Decoder:
     def search(
         self, memory: list[tuple[mx.array, mx.array]], prefix: NDArray[np.int32], rules: Rules, beams: int = 5
     ) -> list[Decoded]:
-        """Decode every row with a beam search, as OpenAI's `BeamSearchDecoder` with patience 1 does.
+        """Decode every row with a beam search; a text ends when its end is the likeliest of all ways on.
+
+        OpenAI's `BeamSearchDecoder` collects every end among the better ways and stops at five of them. Without
+        timestamp tokens the end of each sentence offers one, and long windows were cut short: 41 % word errors
+        in Spanish instead of 30 %.
 
         Args:
             memory: of `memory`.
@@ -141,20 +145,20 @@ class Decoder:
         flat = [array for pair in memory for array in pair]
         # All beams of a row begin alike: only the first of them counts.
         total = mx.broadcast_to(mx.where(mx.arange(beams) == 0, 0.0, -mx.inf), (rows, beams))
-        ended = mx.zeros((rows,), dtype=mx.int32)
+        done = mx.zeros((rows,), dtype=mx.bool_)
         lines = mx.broadcast_to(mx.arange(beams)[None, :, None], (rows, beams, given + most))
         token = mx.zeros((rows, beams), dtype=mx.int32)
         found, sums, flags = [], [], []
         for index in range(most):
             if index:
                 scores, state = self._step(token, mx.array([given + index - 1]), rules.always, lines, state, flat)
-            best, worth, token, parent, total, ended = self._choose(scores, total, ended, mx.array(rules.end))
+            best, worth, token, parent, total = self._choose(scores, total, mx.array(rules.end))
             lines = mx.take_along_axis(lines, parent[:, :, None], axis=1)
-            flag = mx.all(ended >= beams)
-            mx.async_eval(best, worth, token, total, ended, lines, flag, state)  # type: ignore[no-untyped-call]
+            done = done | (best[:, 0] % scores.shape[2] == rules.end)
             found.append(best)
             sums.append(worth)
-            flags.append(flag)
+            flags.append(mx.all(done))
+            mx.async_eval(best, worth, token, total, done, lines, flags[-1], state)  # type: ignore[no-untyped-call]
             if index >= _LAG and flags[index - _LAG].item():
                 break
         ways = np.array(mx.stack(found, axis=1))
@@ -415,20 +419,18 @@ def _mlp(block: Any, x: mx.array) -> mx.array:
 
 
 def _chosen(
-    scores: mx.array, total: mx.array, ended: mx.array, end: mx.array
-) -> tuple[mx.array, mx.array, mx.array, mx.array, mx.array, mx.array]:
+    scores: mx.array, total: mx.array, end: mx.array
+) -> tuple[mx.array, mx.array, mx.array, mx.array, mx.array]:
     """One choice of a beam search.
 
     Args:
         scores: Shape (rows, beams, vocabulary).
         total: Logarithm of the probability of each beam so far, shape (rows, beams).
-        ended: Texts that have ended in each row, shape (rows,).
         end: The token that ends a text.
 
     Returns:
         The best 2 * beams ways on, beam * vocabulary + token, and their totals, both shape (rows, 2 * beams), best
-        first; of those that do not end the best: token, beam it goes on from and total, shape (rows, beams); and
-        the new `ended`.
+        first; of those that do not end the best: token, beam it goes on from and total, shape (rows, beams).
     """
     rows, beams, vocabulary = scores.shape
     ways = total[:, :, None] + scores - mx.logsumexp(scores, axis=-1, keepdims=True)
@@ -443,18 +445,9 @@ def _chosen(
     worth = mx.take_along_axis(near, order, axis=-1)
     best = mx.take_along_axis(likely, order // _PIECE, axis=-1) * _PIECE + order % _PIECE
     ends = best % vocabulary == end
-    before = mx.cumsum(~ends, axis=-1) - ~ends  # ways that go on, among the better ones
     kept = mx.argsort(mx.where(ends, 2 * beams, 0) + mx.arange(2 * beams), axis=-1)[:, :beams]
     on = mx.take_along_axis(best, kept, axis=-1)
-    finished = ended + (ends & (before < beams)).sum(axis=-1)
-    return (
-        best,
-        worth,
-        on % vocabulary,
-        on // vocabulary,
-        mx.take_along_axis(worth, kept, axis=-1),
-        finished.astype(mx.int32),
-    )
+    return best, worth, on % vocabulary, on // vocabulary, mx.take_along_axis(worth, kept, axis=-1)
 
 
 _PIECE = 256
@@ -463,37 +456,22 @@ _PIECE = 256
 def _best(
     ways: NDArray[np.int32], worths: NDArray[np.float32], end: int, vocabulary: int, beams: int
 ) -> tuple[list[int], list[float]]:
-    """Return the tokens of the best text, and the logarithm of the probability of each and of its end.
+    """Return the tokens of the text, and the logarithm of the probability of each and of its end.
 
-    `ways` and `worths` are what `_chosen` gave for one row at every step, shape (steps, 2 * beams). The best is the
-    likeliest by token, the end counted, among the first `beams` that ended; if none did, among those that go on.
+    `ways` and `worths` are what `_chosen` gave for one row at every step, shape (steps, 2 * beams). A text that has
+    not ended is the likeliest of those that go on.
     """
-    alive: list[list[tuple[int, int, float]]] = []  # a step's beams: (beam it goes on from, token, total)
-    ended: list[tuple[float, int, int]] = []  # (by token, step, beam it goes on from)
-    for step, (row, worth) in enumerate(zip(ways.tolist(), worths.tolist(), strict=True)):
-        alive.append([])
-        for way, sum_ in zip(row, worth, strict=True):
-            beam, token = divmod(way, vocabulary)
-            if token == end:
-                ended.append((sum_ / (step + 1), step, beam))
-            else:
-                alive[step].append((beam, token, sum_))
-            if len(alive[step]) == beams:
-                break
-        if len(ended) >= beams:
-            break
-    sums: list[float] = []
-    if ended:
-        by_token, step, beam = max(ended)
-        sums.append(by_token * (step + 1))
-    else:
-        step = len(alive)
-        beam = max(range(len(alive[-1])), key=lambda k: alive[-1][k][2])
+    ends = ways % vocabulary == end
+    last = np.flatnonzero(ends[:, 0])
+    step = int(last[0]) if len(last) else len(ways)
+    sums = [float(worths[step, 0])] if len(last) else []
+    beam = int(ways[step, 0]) // vocabulary if len(last) else 0
     tokens = []
-    for line in alive[:step][::-1]:
-        beam, token, sum_ = line[beam]
+    for before in range(step - 1, -1, -1):
+        place = np.flatnonzero(~ends[before])[:beams][beam]
+        sums.append(float(worths[before, place]))
+        beam, token = divmod(int(ways[before, place]), vocabulary)
         tokens.append(token)
-        sums.append(sum_)
     return tokens[::-1], np.diff(sums[::-1], prepend=0.0).tolist()
 
 

@@ -25,21 +25,6 @@ if TYPE_CHECKING:
 
     from dropscribe.backends import Window
 
-_TAIL = 0.7
-"""Seconds at the end of a window that are not worth another decoding.
-
-Where the text ends before the window does, Whisper hears the rest again. A window ends with a pause, and over a
-pause it invents text; so a rest this short is left alone.
-"""
-
-_MOST_DECODINGS = 12
-"""Times that a window may be heard again from where its text ended; one to three are usual."""
-
-
-def heard_enough(decodings: int, rest: float) -> bool:
-    """Whether the last `rest` seconds of a window are to be left alone after `decodings` stretches of it."""
-    return decodings > 0 and (rest <= _TAIL or decodings >= _MOST_DECODINGS)
-
 
 def copied(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
     """Return the samples start..end in memory of their own: a library must not get a memory map."""

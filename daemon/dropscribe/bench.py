@@ -1,0 +1,158 @@
+"""How fast every engine and model on this machine is, how long it loads and what it holds: to choose one by.
+
+Guarantees: each pair of engine and model runs in a worker process of its own, as under the daemon, and ends with it;
+of the daemon's state nothing is read or written; no model is fetched unless asked for. A pair that fails is a row
+that says why. How many errors a model makes is not measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import queue
+import tempfile
+import wave
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dropscribe import audio, backends, engine, models
+from dropscribe.errors import DropscribeError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dropscribe.settings import Settings
+
+SAMPLE = Path(__file__).with_name("sample.ogg")
+"""19 s of synthesised English, made for Dropscribe (sample.txt)."""
+_TIMES = 6
+"""How often the sample is heard in a row: two minutes, so that engines that decode several windows at once do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What was measured of one engine with one model. Zeros where it failed."""
+
+    backend: str
+    model: str
+    device: str = ""
+    """Where it ran, with the number format."""
+    load_s: float = 0.0
+    """Seconds from the model's files to a model in memory."""
+    audio_s: float = 0.0
+    seconds: float = 0.0
+    """Seconds for decoding, speech detection and transcription, the engine warm."""
+    speed: float = 0.0
+    """`audio_s` over `seconds`: times real time."""
+    memory_bytes: int = 0
+    """The most memory the process held, as the system counts it."""
+    device_bytes: int | None = None
+    """The most memory that MLX held for arrays, on a GPU beside the former; None for other engines."""
+    failure: str = ""
+
+
+def pairs(chosen: Settings, wanted: Sequence[str] = (), backend: str | None = None) -> list[tuple[str, str]]:
+    """Return the engines and models to measure: those named, else every model that is on this machine.
+
+    Raises: DropscribeError when there is none.
+    """
+    present = [name for name in backends.NAMES if name in backends.installed(chosen) and backend in {None, name}]
+    if not present:
+        what = "No engine is installed" if backend is None else f"The engine {backend} is not installed"
+        raise DropscribeError(f"{what}.", "`dropscribe doctor` looks closer.")
+    if wanted:
+        return [(name, model) for name in present for model in wanted]
+    here = [(row.backend, row.name) for row in models.listed() if row.origin is not None and row.backend in present]
+    if chosen.model not in {"auto", *models.NAMES, *models.ALIASES}:  # a folder or a repository
+        for name in present:
+            with contextlib.suppress(DropscribeError):
+                models.resolve(chosen.model, name, download=False)
+                here.append((name, chosen.model))
+    if not here:
+        cure = "`dropscribe models pull` fetches one; so does `dropscribe bench --model small --download`."
+        raise DropscribeError("No model is on this machine yet.", cure)
+    return here
+
+
+@contextlib.contextmanager
+def sample() -> Iterator[Path]:
+    """Give the sample that comes with the package, several times in a row, as a file that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
+        heard = audio.decode(SAMPLE, Path(folder) / "spool").samples
+        path = Path(folder) / "sample.wav"
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(backends.SAMPLE_RATE)
+            file.writeframes((heard * 32767).astype("<i2").tobytes() * _TIMES)
+        yield path
+
+
+def measure(
+    path: Path,
+    backend: str,
+    model: str,
+    chosen: Settings,
+    *,
+    download: bool = False,
+    tell: Callable[[str, float, float], None] = lambda *_: None,
+) -> Row:
+    """Run one engine with one model over `path` in a process of its own.
+
+    Args:
+        path: the recording.
+        backend: a name of `backends.NAMES`.
+        model: a name, a repository or a folder.
+        chosen: language, task, prompt and threads are taken from it.
+        download: whether a model that is missing may be fetched.
+        tell: called with what is done now (`loading`, `downloading`, `transcribing`), how much, and of how much.
+
+    Raises: DropscribeError when the recording itself cannot be transcribed.
+    """
+    request = engine.request(dataclasses.replace(chosen, backend=backend, model=model), download=download)
+    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
+    row = Row(backend, model)
+    facts: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
+        worker = engine.Worker(messages.put)
+        try:
+            worker.send(1, "check", **request)  # compiles and allocates what is made once
+            work = {"path": str(path.resolve()), "spool": str(Path(folder) / "spool"), "resume": None}
+            worker.send(2, "transcribe", **request, **work)
+            worker.send(3, "usage")
+            seconds = 0.0
+            tell("loading", 0.0, 1.0)
+            while True:
+                message = messages.get()
+                match message.event, message.job:
+                    case "exit", _:
+                        return dataclasses.replace(row, failure=f"Its process ended with {message.facts['how']}.")
+                    case "failed", job:
+                        error = DropscribeError(message.facts["message"], message.facts["cure"])
+                        if job != 1 and message.facts["fault"] == Fault.RECORDING:
+                            raise error
+                        return dataclasses.replace(row, failure=str(error))
+                    case "model", _:
+                        tell("downloading", message.facts["done"], message.facts["total"])
+                    case "loaded", 1:
+                        row = dataclasses.replace(row, device=message.facts["device"], load_s=message.facts["load_s"])
+                    case (("decoded" | "planned"), 2):
+                        facts |= message.facts
+                    case "window", 2:
+                        seconds += message.facts["seconds"]
+                        tell("transcribing", message.facts["end_s"], facts["audio_s"])
+                    case "finished", 2:
+                        seconds += facts["decode_s"] + facts["plan_s"]
+                        row = dataclasses.replace(
+                            row,
+                            audio_s=facts["audio_s"],
+                            seconds=round(seconds, 3),
+                            speed=round(facts["audio_s"] / seconds, 2),
+                        )
+                    case "finished", 3:
+                        return dataclasses.replace(
+                            row, **{k: message.facts[k] for k in ("memory_bytes", "device_bytes")}
+                        )
+        finally:
+            worker.kill()

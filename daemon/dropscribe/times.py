@@ -1,0 +1,480 @@
+"""When each word is spoken: the engine's times, settled on the sound.
+
+Guarantees: text and order stay, words do not overlap, no time leaves the window; what a window gives depends on that
+window alone; memory does not grow with the recording. Pure functions, the same for every backend.
+
+Whisper places words by its attention: inside a sentence that is good to some 50 ms, but a word beside a pause often
+takes a part of the pause or ends early, and among many pauses whole runs of words slip. So the words are laid over
+the islands of sound of their window, in order (`_homes`); then the first word of an island begins with it and the
+last ends with it. Silero VAD says where somebody speaks, to 32 ms and more; where exactly the sound begins and ends
+is read from the spectrum with the noise taken off (`listen`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dropscribe.backends import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from dropscribe.backends import Window
+    from dropscribe.speech import Span
+    from dropscribe.transcript import Segment, Word
+
+_HOP = 80  # samples between two frames: 5 ms
+_FRAME = 320  # samples of a frame: 20 ms
+_FFT = 512
+_BLOCK = 1024  # frames that are transformed at once: about 4 MB
+_AROUND = 2 * SAMPLE_RATE
+"""Samples on both sides of a window in which the noise is listened to as well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Island:
+    """A stretch of sound between two pauses."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What a window sounds like."""
+
+    islands: tuple[Island, ...]
+    room: float
+    """Decibels between the level of the speech and the level taken for silence: 25 when clean, less in noise."""
+
+
+_DOWN = 25.0
+"""Decibels below the level of the speech at which sound begins and ends: what is softer is the room's echo."""
+_OVER = 3.0
+"""How many times the mean noise is taken off (oversubtraction), so that little of its ups and downs remains."""
+_EDGE = 0.15
+"""Seconds around a span of the speech detection that are not taken for noise: it begins late and ends early."""
+_LEAST_NOISE = 0.2
+"""Seconds without speech that it takes to know the noise."""
+_PAUSE = 0.1
+"""Seconds; a shorter pause is the closed mouth inside a word (p, t, k)."""
+_LEAST = 0.03
+"""Seconds; a shorter sound alone is a click."""
+_TOUCH = 0.1
+"""Seconds from a span of the speech detection within which a sound belongs to it."""
+
+
+@functools.cache
+def _bands() -> NDArray[np.float32]:
+    """Return which frequencies make which band: 21 bands from 80 to 7600 Hz, shape (frequencies, bands)."""
+    frequencies = np.arange(_FFT // 2 + 1) * SAMPLE_RATE / _FFT
+    edges = np.concatenate([np.arange(80, 1000, 120), np.geomspace(1040, 7600, 14)])
+    return np.stack([(frequencies >= a) & (frequencies < b) for a, b in itertools.pairwise(edges)], 1).astype("f4")
+
+
+def _powers(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the power in every band of every frame, shape (frames, bands)."""
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_HOP]
+    shape = np.hanning(_FRAME).astype(np.float32)
+    found = np.empty((len(frames), _bands().shape[1]), np.float32)
+    for first in range(0, len(frames), _BLOCK):
+        spectrum = np.fft.rfft(frames[first : first + _BLOCK] * shape, _FFT, axis=1)
+        found[first : first + _BLOCK] = (spectrum.real**2 + spectrum.imag**2) @ _bands()
+    found[1:-1] = found[:-2] / 4 + found[1:-1] / 2 + found[2:] / 4
+    return found
+
+
+def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) -> Sound:
+    """Return the islands of sound in `window`, shape of `samples` (samples,) at 16 kHz: a memory map will do.
+
+    Sound is what stays above the noise, at most `_DOWN` under the level of the speech, and belongs to a span of the
+    speech detection. Where the noise is as loud as the softer speech, or is speech itself, no edge can be seen: then
+    there are no islands.
+    """
+    near = _near(window, spans, _AROUND)
+    inside = [(a, b) for a, b in near if b > window.start / SAMPLE_RATE and a < window.end / SAMPLE_RATE]
+    if not inside:
+        return Sound((), 0.0)
+    first = max(0, window.start - _AROUND)
+    heard = np.asarray(samples[first : window.end + _AROUND], np.float32)
+    if len(heard) < 3 * _FRAME:
+        return Sound((), 0.0)
+    powers = _powers(heard)
+    times = (np.arange(len(powers)) * _HOP + _FRAME / 2 + first) / SAMPLE_RATE
+    quiet = ~_covered(times, near, _EDGE)
+    if quiet.sum() * _HOP < _LEAST_NOISE * SAMPLE_RATE:
+        # Somebody speaks all the time. Between two words it is quiet only where there is little noise.
+        total = powers.sum(axis=1)
+        least = float(np.quantile(total, _CLOSED))
+        if total[_covered(times, inside, 0.0)].mean() < least * 10 ** (_DOWN / 10):
+            return Sound((), 0.0)
+        quiet = total <= least
+    over = np.maximum(powers - _OVER * np.median(powers[quiet], axis=0), 0.0).sum(axis=1)
+    level = float(over[_covered(times, inside, 0.0)].mean())
+    usual, unusual = np.quantile(over[quiet], [_USUAL, _UNUSUAL])
+    floor = min(float(unusual), float(usual) * 10 ** (_MARGIN / 10))
+    room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
+    if room < _LEAST_ROOM:
+        return Sound((), max(room, 0.0))
+    loud = over > level * 10 ** (-room / 10)
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8)))
+    half = _HOP / 2 / SAMPLE_RATE
+    runs = [(times[a] - half, times[b - 1] + half) for a, b in zip(turns[::2], turns[1::2], strict=True)]
+    pause = _PAUSE + (_DOWN - room) / 100  # in noise the softer sounds are drowned
+    joined = [(a, b) for a, b in _joined(runs, pause) if b - a >= _LEAST]
+    return Sound(_clipped(_spoken(joined, inside), window), room)
+
+
+_CLOSED = 0.05
+"""Share of the time that the mouth is closed in speech without pauses, at least."""
+_USUAL, _UNUSUAL = 0.9, 0.98
+"""Shares of the frames without speech: the loudest of the first are noise, those of the second may be a breath or a
+door, and count for no more than `_MARGIN` over the others."""
+_MARGIN = 6.0
+_LEAST_ROOM = 10.0
+"""Decibels; with less room the edges of the sound are not seen."""
+_BREAK = 0.15
+"""Seconds; a shorter pause between two spans of the speech detection is none."""
+_BEYOND = 0.2
+"""Seconds that a sound may reach beyond the speech that was detected: more is another sound."""
+
+
+def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return what of the runs of sound belongs to speech; a run that fills a pause of the speech is parted there."""
+    speech = _joined(spans, _BREAK)
+    found = []
+    begins = [a for a, _ in runs]
+    ends = [b for _, b in runs]
+    for number, (a, b) in enumerate(speech):
+        low = max(a - _BEYOND, speech[number - 1][1]) if number else a - _BEYOND
+        high = min(b + _BEYOND, speech[number + 1][0]) if number + 1 < len(speech) else b + _BEYOND
+        own = runs[bisect.bisect_left(ends, a - _TOUCH) : bisect.bisect_right(begins, b + _TOUCH)]
+        # A run that reaches over the next pause ends where the speech was heard to end.
+        parts = [(a if s < low else s, b if e > high else e) for s, e in own if s < b + _TOUCH and e > a - _TOUCH]
+        parts = [(s, e) for s, e in parts if e - s >= _LEAST] or [(a, b)]
+        found += parts
+    return _ordered(found)
+
+
+def _ordered(runs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(runs):
+        begin = max(start, found[-1][1]) if found else start
+        if end > begin:
+            found.append((begin, end))
+    return found
+
+
+def _clipped(runs: Iterable[tuple[float, float]], window: Window) -> tuple[Island, ...]:
+    low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
+    cut = ((max(start, low), min(end, high)) for start, end in runs)
+    return tuple(Island(float(start), float(end)) for start, end in cut if end > start)
+
+
+def _near(window: Window, spans: Sequence[Span], around: int) -> list[tuple[float, float]]:
+    """Return the spans within `around` samples of the window, in seconds."""
+    first = bisect.bisect_right(spans, window.start - around, key=lambda span: span.end)
+    last = bisect.bisect_left(spans, window.end + around, key=lambda span: span.start)
+    return [(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE) for span in spans[first:last]]
+
+
+def _covered(times: NDArray[np.float64], spans: Sequence[tuple[float, float]], add: float) -> NDArray[np.bool_]:
+    found = np.zeros(len(times), bool)
+    for start, end in spans:
+        found[np.searchsorted(times, start - add) : np.searchsorted(times, end + add)] = True
+    return found
+
+
+def _joined(runs: Iterable[tuple[float, float]], pause: float) -> list[tuple[float, float]]:
+    """Return the runs with those joined that are less than `pause` seconds apart."""
+    found: list[tuple[float, float]] = []
+    for start, end in runs:
+        if found and start - found[-1][1] < pause:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+_SLIP = 0.5
+"""What it costs to move a word by a second; a word that lies half outside its island costs a half."""
+_HOMELESS = 2.0
+"""What it costs to leave a word outside every island."""
+_EMPTY = 1.0
+"""What it costs to leave an island of `_WORD` seconds or more without a word."""
+_WORD = 0.3
+_MISFIT = 1.0
+"""What words cost that are e times too many or too few for their islands, beyond `_ELASTIC`."""
+_ELASTIC = 0.3
+_JOINT = 0.3
+"""What a pause inside a group costs, and 2 a second more: a word may contain one (`eight`), sentences should not."""
+_INNER = 0.25
+"""Seconds; no group of islands bridges a longer pause."""
+_RELEASE = 0.15
+"""Seconds; a shorter sound after such a pause, without a word of its own, is the end of the word before (`sept`)."""
+_GROUP = 4
+"""Islands in one group at most."""
+_REACH = 1.0
+"""Seconds that the outer edge of a word may be moved outwards to the edge of its island; in noise less, for there an
+edge may be another sound's."""
+_LOOSE = 2.5
+"""Times its usual length that a word moved from elsewhere may get."""
+_MINIMUM = 0.3
+"""Share of its usual length that every word keeps."""
+
+
+def settle(
+    samples: NDArray[np.float32], window: Window, segments: Iterable[Segment], spans: Sequence[Span]
+) -> list[Segment]:
+    """Return the segments of `window` with the times of their words settled on the sound.
+
+    Args:
+        samples: the recording, shape (samples,), 16 kHz; only what lies around the window is read.
+        window: where the segments are from.
+        segments: as the engine gave them; those without words stay as they are.
+        spans: where somebody speaks, in the whole recording, as `speech.spans` gives them.
+    """
+    segments = list(segments)
+    if not any(segment.words for segment in segments):
+        return segments
+    return laid(segments, listen(samples, window, spans))
+
+
+def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
+    """Return the segments with their words laid over the islands of `sound`."""
+    words = [word for segment in segments for word in segment.words]
+    weights = np.array([_weight(word.word) for word in words])
+    length = sum(island.end - island.start for island in sound.islands)
+    pace = min(max(length / max(1.0, float(weights.sum())), 0.04), 0.12)  # seconds a letter
+    usual = weights * pace
+    settled: list[tuple[float, float]] = [(word.start, word.end) for word in words]
+    edge = 0.0
+    reach = _REACH * (sound.room / _DOWN) ** 2
+    groups = _homes(words, usual, sound.islands)
+    homes = {home[0] for *_, home in groups if home is not None}
+    for first, last, home in groups:
+        if home is None:
+            places = settled[first:last]
+        else:
+            low, high = sound.islands[home[0]].start, sound.islands[_released(sound.islands, home[1], homes)].end
+            places = _placed(words[first:last], usual[first:last], low, high, reach)
+        for number, (start, end) in enumerate(places, first):
+            begin = max(start, edge)
+            edge = max(begin, end)
+            settled[number] = (begin, edge)
+    rest = iter(
+        dataclasses.replace(w, start=round(a, 3), end=round(b, 3)) for w, (a, b) in zip(words, settled, strict=True)
+    )
+    found = []
+    for segment in segments:
+        own = tuple(itertools.islice(rest, len(segment.words)))
+        found.append(dataclasses.replace(segment, start=own[0].start, end=own[-1].end, words=own) if own else segment)
+    return found
+
+
+def _released(islands: Sequence[Island], last: int, homes: set[int]) -> int:
+    """Return the island that ends the word which ends in island `last`: a stop may be released after a pause."""
+    if last + 1 < len(islands) and last + 1 not in homes:
+        after = islands[last + 1]
+        if after.start - islands[last].end < _INNER and after.end - after.start < _RELEASE:
+            return last + 1
+    return last
+
+
+def _weight(word: str) -> float:
+    """Return how long a word takes to say, in letters: a figure is a word of its own, and so is a Chinese letter."""
+    return 1.5 + sum(
+        4.0 if letter.isdigit() else 2.5 if ord(letter) >= 0x2E80 else 1.0 for letter in word if letter.isalnum()
+    )
+
+
+def _homes(
+    words: Sequence[Word], usual: NDArray[np.float64], islands: Sequence[Island]
+) -> list[tuple[int, int, tuple[int, int] | None]]:
+    """Return runs of words (first, one past the last) with their first and last island, None for words outside all.
+
+    The order of words and islands agrees. Of all ways to lay one over the other this takes the one with the least
+    cost: for words moved, for words and islands left alone, for words too many or too few for their islands.
+    """
+    n, m = len(words), len(islands)
+    starts = np.array([word.start for word in words])
+    ends = np.array([word.end for word in words])
+    lengths = np.maximum(ends - starts, 0.02)
+    total = np.concatenate([[0.0], np.cumsum(usual)])
+    # least[k, i]: the lowest cost of the first i words and the first k islands.
+    least = np.full((m + 1, n + 1), np.inf)
+    least[0] = np.arange(n + 1) * _HOMELESS
+    choice: list[list[tuple[int, int] | None]] = [[None] * (n + 1) for _ in range(m + 1)]
+    later = np.tril(np.full((n + 1, n + 1), np.inf))  # no run ends before it begins, or is empty
+    for k in range(1, m + 1):
+        empty = _EMPTY * min(1.0, (islands[k - 1].end - islands[k - 1].start) / _WORD)
+        best = least[k - 1] + empty
+        came = np.full((n + 1, 2), -1)
+        joints, length = 0.0, 0.0
+        for j in range(k, max(0, k - _GROUP), -1):
+            if j < k:
+                pause = islands[j].start - islands[j - 1].end
+                if pause >= _INNER:
+                    break
+                joints += _JOINT + 2.0 * pause
+            low, high = islands[j - 1].start, islands[k - 1].end
+            length += islands[j - 1].end - islands[j - 1].start
+            over = np.minimum(ends, high) - np.maximum(starts, low)
+            cost = 1.0 - np.clip(over, 0.0, lengths) / lengths + _SLIP * np.maximum(-over, 0.0)
+            moved = np.concatenate([[0.0], np.cumsum(cost)])
+            with np.errstate(divide="ignore"):
+                fit = np.abs(np.log(np.maximum(total[None, :] - total[:, None], 1e-9) / length))
+            runs = least[j - 1][:, None] - moved[:, None] + moved[None, :] + later
+            runs += _MISFIT * np.maximum(fit - _ELASTIC, 0.0) + joints
+            begin = runs.argmin(axis=0)
+            sums = runs[begin, np.arange(n + 1)]
+            better = sums < best
+            best = np.where(better, sums, best)
+            came[better, 0], came[better, 1] = begin[better], j
+        for i in range(n + 1):
+            if came[i, 1] > 0:
+                choice[k][i] = (int(came[i, 0]), int(came[i, 1]))
+            if i and best[i - 1] + _HOMELESS < best[i]:
+                best[i] = best[i - 1] + _HOMELESS
+                choice[k][i] = (i - 1, 0)
+        least[k] = best
+    found: list[tuple[int, int, tuple[int, int] | None]] = []
+    k, i = m, n
+    while i:
+        step = choice[k][i] if k else (i - 1, 0)
+        if step is None:
+            k -= 1
+        elif step[1] == 0:
+            found.append((step[0], i, None))
+            i = step[0]
+        else:
+            found.append((step[0], i, (step[1] - 1, k - 1)))
+            k, i = step[1] - 1, step[0]
+    return found[::-1]
+
+
+def _placed(
+    words: Sequence[Word], usual: NDArray[np.float64], low: float, high: float, reach: float
+) -> list[tuple[float, float]]:
+    """Return the times of words that are spoken between `low` and `high`."""
+    start, end = words[0].start, words[-1].end
+    if end <= low or start >= high:  # nothing is known but the order
+        room = min(high - low, _LOOSE * float(usual.sum()))
+        first = low if end <= low else high - room
+        cuts = first + room * np.concatenate([[0.0], np.cumsum(usual)]) / usual.sum()
+        return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
+    # A sentence that the engine left out may stand before or after: no word is drawn out over it.
+    first = low if start - low < reach else start
+    last = high if high - end < reach else end
+    least = _MINIMUM * usual
+    if least.sum() > last - first:
+        least *= (last - first) / least.sum()
+    starts = np.clip([word.start for word in words], first, last)
+    ends = np.clip([word.end for word in words], first, last)
+    starts[0], ends[-1] = first, last
+    for i in range(len(words)):
+        if i:
+            starts[i] = max(starts[i], ends[i - 1])
+        ends[i] = max(ends[i], starts[i] + least[i])
+    ends[-1] = last
+    for i in range(len(words) - 1, -1, -1):
+        if i < len(words) - 1:
+            ends[i] = min(ends[i], starts[i + 1])
+        starts[i] = max(min(starts[i], ends[i] - least[i]), first)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+def stretches(window: Window, spans: Sequence[Span]) -> list[tuple[float, float]]:
+    """Return the spans of `window` in seconds, joined over the shortest pauses and cut at its ends."""
+    low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
+    cut = ((max(start, low), min(end, high)) for start, end in _joined(_near(window, spans, 0), _BREAK))
+    return [(start, end) for start, end in cut if end > start]
+
+
+def part(segment: Segment, words: tuple[Word, ...]) -> Segment:
+    """Return the segment with only `words` (one or more, in order), its text and times theirs."""
+    text = "".join(word.word for word in words).strip()
+    return dataclasses.replace(segment, start=words[0].start, end=words[-1].end, text=text, words=words)
+
+
+def ordered(segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments, which are sorted by their start, with no word beginning before the one before it ended."""
+    found = []
+    edge = 0.0
+    for segment in segments:
+        words = []
+        for word in segment.words:
+            start = max(word.start, edge)
+            edge = max(start, word.end)
+            words.append(dataclasses.replace(word, start=start, end=edge))
+        if words:
+            found.append(part(segment, tuple(words)))
+        else:
+            start = max(segment.start, edge)
+            edge = max(start, segment.end)
+            found.append(dataclasses.replace(segment, start=start, end=edge))
+    return found
+
+
+_SILENCE = 0.8
+"""Seconds without a word that end a sentence, whatever its punctuation."""
+_STOPS = frozenset(".?!…。！？．؟۔।॥։።")  # noqa: RUF001
+_WIDE = frozenset("。！？．")  # noqa: RUF001  # nothing stands between these and the next sentence
+_AFTER = "\"'”’»«)]}」』）】"  # noqa: RUF001
+_BEFORE = "\"'“‘«»([{¿¡「『（【-–—"  # noqa: RUF001
+_ABBREVIATIONS = (
+    "mr mrs ms dr prof sr sra srta dra st mt jr vs etc no nos vol fig approx inc ltd co corp dept gen sgt capt lt "
+    "col rev mme mlle mm av bd bzw ca nr usw evtl ggf tel sig dott ing avv ecc ud uds др ул им"
+)
+_SHORT = frozenset(_ABBREVIATIONS.split())
+"""Abbreviations, without their last full stop, that a sentence goes on after, in languages often spoken."""
+
+
+def sentences(segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments cut into sentences: after the sign that ends one, and before a pause of `_SILENCE`.
+
+    What the engine said of the segment (`avg_logprob` and so on) stays with every part. A segment whose words have
+    no times stays whole, and nothing is made that has no length.
+    """
+    return [sentence for segment in segments for sentence in _sentences(segment)]
+
+
+def _sentences(segment: Segment) -> list[Segment]:
+    words = segment.words
+    cuts = [0]
+    for i in range(1, len(words)):
+        before, after = words[i - 1], words[i]
+        ends = after.start - before.end >= _SILENCE or _stops(before.word, after.word)
+        if ends and before.end > words[cuts[-1]].start:
+            cuts.append(i)
+    if len(cuts) > 1 and words[-1].end <= words[cuts[-1]].start:
+        cuts.pop()
+    if len(cuts) <= 1:
+        return [segment]
+    return [part(segment, words[a:b]) for a, b in itertools.pairwise([*cuts, len(words)])]
+
+
+def _stops(word: str, following: str) -> bool:
+    """Whether a sentence ends between the two words."""
+    word = word.strip().rstrip(_AFTER)
+    if not word or word[-1] not in _STOPS:
+        return False
+    if word[-1] in _WIDE:
+        return True
+    first = following.strip().lstrip(_BEFORE)[:1]
+    if not following[:1].isspace() or first.islower():
+        return False
+    stem = word[:-1].lstrip(_BEFORE).casefold()
+    initial = (len(stem) == 1 and stem.isalpha()) or re.fullmatch(r"(\w\.)+\w", stem) is not None
+    return not (word[-1] == "." and (initial or stem in _SHORT))

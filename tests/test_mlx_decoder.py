@@ -1,0 +1,157 @@
+"""Decoding on MLX, part by part, beside plain formulas and mlx-whisper's own functions."""
+
+from __future__ import annotations
+
+import itertools
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from dropscribe import audio
+from dropscribe.backends import SAMPLE_RATE, Options, Window, create
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+pytestmark = pytest.mark.skipif(find_spec("mlx") is None, reason="mlx is not installed")
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_en_mlx: Path) -> Iterator[Any]:
+    made: Any = create("mlx")
+    made.load(tiny_en_mlx)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.float32]]:
+    spool = tmp_path_factory.mktemp("spool")
+    names = ("conference.flac", "password.flac")
+    return [np.array(audio.decode(DATA / name, spool / name).samples) for name in names]
+
+
+@pytest.fixture(scope="module")
+def heard(engine: Any, sounds: list[NDArray[np.float32]]) -> Any:
+    return engine._decoder.memory(engine._decoder.features(sounds))
+
+
+def rules_of(engine: Any) -> tuple[Any, Any, NDArray[np.int32]]:
+    from dropscribe.backends._mlx import _rules
+
+    tokenizer = engine._tokenizer("en", "transcribe")
+    prefix = np.array([tokenizer.sot_sequence_including_notimestamps], np.int32)
+    return tokenizer, _rules(tokenizer, engine._model.dims.n_vocab, 0), prefix
+
+
+def warped(costs: NDArray[np.float64]) -> list[int]:
+    """Dynamic time warping cell by cell: the frame at which the cheapest way enters each token."""
+    tokens, frames = costs.shape
+    least = np.full((tokens + 1, frames + 1), np.inf)
+    least[0, 0] = 0
+    for i in range(1, tokens + 1):
+        for j in range(1, frames + 1):
+            least[i, j] = costs[i - 1, j - 1] + min(least[i - 1, j - 1], least[i - 1, j], least[i, j - 1])
+    i, j, enters = tokens, frames, [0] * tokens
+    while i > 0:
+        enters[i - 1] = j - 1
+        steps = [(least[i - 1, j - 1], i - 1, j - 1), (least[i - 1, j], i - 1, j), (least[i, j - 1], i, j - 1)]
+        _, i, j = min(steps)
+    return enters
+
+
+def test_the_cheapest_way_is_that_of_plain_dynamic_time_warping() -> None:
+    from dropscribe.backends._mlx_decoder import _path
+
+    chance = np.random.default_rng(3)
+    costs = chance.normal(size=(4, 9, 40)).astype(np.float32)
+    lengths, widths = [9, 5, 1, 7], [40, 31, 12, 7]
+    found = _path(costs, lengths, widths)
+    for row, length, width, starts in zip(costs, lengths, widths, found, strict=True):
+        assert starts.tolist() == warped(row[:length, :width].astype(np.float64))
+
+
+def test_the_median_of_seven_is_mirrored_at_the_ends() -> None:
+    import mlx.core as mx
+
+    from dropscribe.backends._mlx_decoder import _median
+
+    values = np.random.default_rng(4).normal(size=(2, 3, 50)).astype(np.float32)
+    mirrored = np.pad(values, ((0, 0), (0, 0), (3, 3)), mode="reflect")
+    expected = np.median(np.lib.stride_tricks.sliding_window_view(mirrored, 7, axis=-1), axis=-1)
+    assert np.array_equal(np.array(_median(mx.array(values))), expected)
+
+
+def test_the_spectrogram_is_that_of_the_sound_and_silence(engine: Any, sounds: list[NDArray[np.float32]]) -> None:
+    import mlx_whisper.audio
+
+    found = np.array(engine._decoder.spectrogram(sounds))
+    for sound, ours in zip(sounds, found, strict=True):
+        whole = np.pad(sound, (0, 30 * SAMPLE_RATE - len(sound)))
+        assert np.abs(ours - np.array(mlx_whisper.audio.log_mel_spectrogram(whole))).max() < 1e-5
+
+
+def test_one_beam_is_the_greedy_text_of_mlx_whisper(
+    engine: Any, sounds: list[NDArray[np.float32]], heard: Any
+) -> None:
+    import mlx_whisper.decoding
+
+    tokenizer, rules, prefix = rules_of(engine)
+    ours = engine._decoder.search(heard, np.tile(prefix, (2, 1)), rules, beams=1)
+    beams = engine._decoder.search(heard, np.tile(prefix, (2, 1)), rules)
+    options = mlx_whisper.decoding.DecodingOptions(language="en", without_timestamps=True, fp16=False)
+    theirs = mlx_whisper.decoding.decode(engine._model, engine._decoder.features(sounds), options)
+    for our, five, their in zip(ours, beams, theirs, strict=True):
+        assert our.tokens == their.tokens
+        assert np.mean(our.logprobs) == pytest.approx(their.avg_logprob, abs=1e-3)
+        assert our.no_speech_prob == pytest.approx(their.no_speech_prob, abs=1e-3)
+        assert len(our.logprobs) == len(our.tokens) + 1
+        assert np.mean(five.logprobs) >= np.mean(our.logprobs) - 1e-6
+        assert tokenizer.eot not in five.tokens
+
+
+def test_what_is_drawn_depends_on_the_seed_and_not_on_the_other_rows(engine: Any, heard: Any) -> None:
+    from dropscribe.backends._mlx import _rows
+
+    _, rules, prefix = rules_of(engine)
+    decoder = engine._decoder
+    both = decoder.sample(heard, np.tile(prefix, (2, 1)), rules, 1.0, [5, 6])
+    alone = decoder.sample(_rows(heard, [1], 2), prefix, rules, 1.0, [6])
+    other = decoder.sample(_rows(heard, [1], 2), prefix, rules, 1.0, [7])
+    assert both[1].tokens == alone[0].tokens
+    assert both[1].tokens != other[0].tokens
+
+
+def test_texts_do_not_depend_on_how_many_windows_are_decoded_at_once(
+    tiny_en_mlx: Path, sounds: list[NDArray[np.float32]]
+) -> None:
+    gap = np.zeros(SAMPLE_RATE, np.float32)
+    recording = np.concatenate([sounds[0], gap, sounds[1], gap, sounds[0][: 2 * SAMPLE_RATE]])
+    edges = [0, len(sounds[0]) + 8000, len(sounds[0]) + len(sounds[1]) + 24000, len(recording)]
+    windows = [Window(k, a, b) for k, (a, b) in enumerate(itertools.pairwise(edges))]
+    found = {}
+    for batch in (1, 2, 3):
+        made: Any = create("mlx")
+        made.load(tiny_en_mlx, batch=batch)
+        found[batch] = [segments for _, segments in made.transcribe(recording, windows, Options(language="en"))]
+        later = list(made.transcribe(recording, windows, Options(language="en"), done=1))
+        assert later == list(zip(windows[1:], found[batch][1:], strict=True))
+        made.close()
+    for batch in (2, 3):
+        for one, many in zip(found[1], found[batch], strict=True):
+            assert [s.text for s in one] == [s.text for s in many]
+            times = [[t for s in part for w in s.words for t in (w.start, w.end)] for part in (one, many)]
+            assert times[0] == pytest.approx(times[1], abs=0.021)  # one step of the encoder
+
+
+def test_a_prompt_longer_than_the_model_can_read_is_cut(engine: Any, sounds: list[NDArray[np.float32]]) -> None:
+    options = Options(language="en", prompt="Conference rooms and passwords. " * 100)
+    ((_, segments),) = engine.transcribe(sounds[0], [Window(0, 0, len(sounds[0]))], options)
+    assert "conference" in segments[0].text.lower()

@@ -1,0 +1,225 @@
+"""Words over sound whose edges are known, in quiet and in noise; the promises of settling by property."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe import times
+from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.speech import Span
+from dropscribe.times import Island, Sound
+from dropscribe.transcript import Segment, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+SECOND = SAMPLE_RATE
+EDGES = ((1.0, 1.75), (2.25, 2.875), (3.75, 4.5), (5.2, 6.9))
+SPANS = tuple(Span(int((a - 0.03) * SECOND), int((b + 0.05) * SECOND)) for a, b in EDGES)
+WHOLE = Window(0, 0, 8 * SECOND)
+CLEAN = Sound(tuple(Island(a, b) for a, b in EDGES), 25.0)
+
+
+def sounding(edges: Sequence[tuple[float, float]], seconds: float = 8.0) -> NDArray[np.float32]:
+    """Return voices (a buzz and its overtones) between the edges, a very soft hiss elsewhere."""
+    clock = np.arange(int(seconds * SECOND)) / SECOND
+    buzz = np.sum([np.sin(2 * np.pi * 140 * k * clock) / k for k in range(1, 25)], axis=0)
+    open_ = np.zeros(len(clock))
+    for a, b in edges:
+        open_[int(a * SECOND) : int(b * SECOND)] = 1
+    total = 0.1 * buzz * open_ + np.random.default_rng(0).normal(0, 1e-4, len(clock))
+    return np.asarray(total, dtype=np.float32)
+
+
+def noisy(samples: NDArray[np.float32], kind: str, decibels: float) -> NDArray[np.float32]:
+    clock = np.arange(len(samples)) / SECOND
+    added = np.random.default_rng(1).normal(0, 1, len(samples)) if kind == "white" else np.sin(2 * np.pi * 50 * clock)
+    power = np.mean(np.square(samples[samples**2 > 1e-6])) / 10 ** (decibels / 10)
+    return np.asarray(samples + added * np.sqrt(power / np.mean(np.square(added))), dtype=np.float32)
+
+
+def segment(*words: tuple[str, float, float]) -> Segment:
+    made = tuple(Word(text, start, end, 0.9) for text, start, end in words)
+    return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
+
+
+class TestListen:
+    @pytest.mark.parametrize(
+        ("kind", "decibels"), [("white", 60), ("white", 20), ("white", 5), ("hum", 5), ("hum", -5)]
+    )
+    def test_the_edges_of_the_sound_are_found_in_noise_of_few_or_all_bands(self, kind: str, decibels: float) -> None:
+        sound = times.listen(noisy(sounding(EDGES), kind, decibels), WHOLE, SPANS)
+        found = [(island.start, island.end) for island in sound.islands]
+        np.testing.assert_allclose(found, EDGES, atol=0.02 if kind == "hum" or decibels > 5 else 0.15)
+
+    def test_sound_that_is_not_speech_is_no_island(self) -> None:
+        sound = times.listen(sounding([*EDGES, (7.3, 7.45)]), WHOLE, SPANS)
+        assert len(sound.islands) == len(EDGES)
+
+    def test_no_edges_are_seen_where_the_noise_is_as_loud_as_the_speech(self) -> None:
+        samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
+        assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
+
+    def test_a_window_that_cuts_the_speech_cuts_the_islands(self) -> None:
+        sound = times.listen(sounding(EDGES), Window(3, int(1.5 * SECOND), 4 * SECOND), SPANS)
+        assert sound.islands[0].start == 1.5
+        assert sound.islands[-1].end == 4.0
+        assert len(sound.islands) == 3
+
+    @pytest.mark.parametrize("length", [0, 1, 300, 900, 5000])
+    def test_the_shortest_recordings(self, length: int) -> None:
+        samples = np.ones(length, np.float32)
+        assert times.listen(samples, Window(0, 0, length), []) == Sound((), 0.0)
+        assert times.listen(samples, Window(0, 0, length), [Span(0, length)]).islands == ()
+
+    def test_only_what_lies_around_the_window_is_read(self) -> None:
+        long = np.broadcast_to(np.float32(0), (24 * 3600 * SECOND,))  # takes no memory: copied, it would take 5 GB
+        assert times.listen(long, WHOLE, SPANS).islands == ()
+
+
+class TestLaid:
+    def test_words_beside_pauses_begin_and_end_with_the_sound(self) -> None:
+        given_ = [
+            segment((" one", 0.4, 1.6), (" two", 2.0, 3.0)),
+            segment((" three", 3.0, 4.3), (" four more.", 4.9, 7.2)),
+        ]
+        assert times.laid(given_, CLEAN) == [
+            segment((" one", 1.0, 1.75), (" two", 2.25, 2.875)),
+            segment((" three", 3.75, 4.5), (" four more.", 5.2, 6.9)),
+        ]
+
+    def test_the_whole_way_from_samples(self) -> None:
+        given_ = [segment((" one", 0.4, 1.6), (" two", 2.0, 3.0), (" three", 3.0, 4.3), (" four more.", 4.9, 7.2))]
+        (settled,) = times.settle(noisy(sounding(EDGES), "white", 20), WHOLE, given_, SPANS)
+        np.testing.assert_allclose([(w.start, w.end) for w in settled.words], EDGES, atol=0.02)
+
+    def test_words_that_slipped_by_a_pause_go_back_to_the_sound_left_without_one(self) -> None:
+        early = [segment((" eleven", 0.8, 1.5), (" four", 1.5, 2.5), (" fifteen", 3.5, 4.25))]
+        (settled,) = times.laid(early, Sound(CLEAN.islands[:3], 25.0))
+        assert [(w.start, w.end) for w in settled.words] == list(EDGES[:3])
+
+    def test_inside_an_island_the_times_of_the_engine_stay(self) -> None:
+        given_ = [segment((" so", 5.1, 5.4), (" they", 5.4, 5.8), (" said", 6.0, 6.3), (" to us", 6.3, 6.8))]
+        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
+        assert [(w.start, w.end) for w in settled.words] == [(5.2, 5.4), (5.4, 5.8), (6.0, 6.3), (6.3, 6.9)]
+
+    def test_words_without_time_get_some(self) -> None:
+        given_ = [segment((" the", 5.2, 5.4), (" con", 5.4, 6.9), ("ference", 6.9, 6.9))]
+        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
+        assert all(w.end - w.start > 0.1 for w in settled.words)
+
+    def test_the_release_of_a_stop_belongs_to_its_word(self) -> None:
+        (settled,) = times.laid([segment((" sept.", 1.0, 1.6))], Sound((Island(1.1, 1.5), Island(1.62, 1.68)), 25.0))
+        assert (settled.words[0].start, settled.words[0].end) == (1.1, 1.68)
+
+    def test_no_word_is_drawn_out_over_a_sentence_that_was_left_out(self) -> None:
+        (settled,) = times.laid([segment((" bye.", 19.0, 19.4))], Sound((Island(10.0, 19.5),), 25.0))
+        assert (settled.words[0].start, settled.words[0].end) == (19.0, 19.5)
+
+    def test_words_far_from_any_sound_and_segments_without_words_stay(self) -> None:
+        given_ = [Segment(0, 0.5, 4.4, "Ask not."), segment((" Thanks.", 30.0, 31.0))]
+        assert times.laid(given_, CLEAN) == given_
+        assert times.laid(given_, Sound((), 0.0)) == given_
+
+
+@st.composite
+def islands(draw: st.DrawFn) -> Sound:
+    steps = draw(st.lists(st.tuples(st.integers(11, 800), st.integers(3, 900)), max_size=30))
+    position, found = 0, []
+    for pause, length in steps:
+        found.append(Island((position + pause) / 100, (position + pause + length) / 100))
+        position += pause + length
+    return Sound(tuple(found), draw(st.floats(12, 25)))
+
+
+@st.composite
+def spoken(draw: st.DrawFn) -> list[Segment]:
+    """Return segments of any lengths, as engines give them: in order, words of no length among them."""
+    steps = draw(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=60))
+    texts = st.sampled_from([" a", " word", ".", " 2026", " Mr.", " end.", "\u3002", " “Why?”", " longish", " 3.5"])
+    position, words = 0, []
+    for pause, length in steps:
+        start = position + pause
+        position = start + length
+        words.append((draw(texts), start / 100, position / 100))
+    size = draw(st.integers(1, 12))
+    return [segment(*words[i : i + size]) for i in range(0, len(words), size)]
+
+
+@given(spoken(), islands())
+def test_order_and_text_stay_nothing_overlaps_or_leaves_what_it_was_given(
+    given_: list[Segment], sound: Sound
+) -> None:
+    settled = times.laid(given_, sound)
+    assert [[w.word for w in s.words] for s in settled] == [[w.word for w in s.words] for s in given_]
+    assert [s.text for s in settled] == [s.text for s in given_]
+    points = [t for s in settled for w in s.words for t in (w.start, w.end)]
+    assert points == sorted(points)
+    if points:
+        known = [t for s in given_ for t in (s.start, s.end)] + [t for i in sound.islands for t in (i.start, i.end)]
+        assert min(known) <= points[0]
+        assert points[-1] <= max(known)
+    assert all((s.start, s.end) == (s.words[0].start, s.words[-1].end) for s in settled)
+
+
+@given(islands())
+def test_words_that_fill_their_islands_stay(sound: Sound) -> None:
+    single = [segment((" word", i.start, i.end)) for i in sound.islands if 0.2 <= i.end - i.start <= 0.6]
+    sound = Sound(tuple(i for i in sound.islands if 0.2 <= i.end - i.start <= 0.6), sound.room)
+    assert times.laid(single, sound) == single
+
+
+class TestSentences:
+    def cut(self, *words: str, pause_before: int = -1) -> list[str]:
+        made = []
+        for i, word in enumerate(words):
+            start = i * 0.5 + (0.9 if 0 <= pause_before <= i else 0.0)
+            made.append((word, start, start + 0.5))
+        found = times.sentences([dataclasses.replace(segment(*made), avg_logprob=-0.3)])
+        assert all(s.avg_logprob == -0.3 for s in found)
+        return [s.text for s in found]
+
+    @pytest.mark.parametrize(
+        ("words", "sentences"),
+        [
+            ((" Go.", " He", " went."), ["Go.", "He went."]),
+            ((" Why?", " “No!”", " I", " said."), ["Why?", "“No!”", "I said."]),
+            ((" Dr.", " Smith", " and", " J.", " Doe", " met."), ["Dr. Smith and J. Doe met."]),
+            ((" At", " 3.5", " or", " 4.", "5", " percent."), ["At 3.5 or 4.5 percent."]),
+            ((" e.g.", " Rome.", " Yes."), ["e.g. Rome.", "Yes."]),
+            ((" wait...", " what", " now?"), ["wait... what now?"]),
+            ((" Press", " 7.", " Thanks."), ["Press 7.", "Thanks."]),
+            (("你好\u3002", "再见\uff01", "好"), ["你好\u3002", "再见\uff01", "好"]),
+            ((" ¿Qué?", " ¡Sí!", " Ud.", " Va."), ["¿Qué?", "¡Sí!", "Ud. Va."]),
+        ],
+    )
+    def test_they_end_with_their_sign_and_not_after_abbreviations_initials_and_decimals(
+        self, words: tuple[str, ...], sentences: list[str]
+    ) -> None:
+        assert self.cut(*words) == sentences
+
+    def test_a_long_pause_ends_one_too(self) -> None:
+        assert self.cut(" and", " then", " later", pause_before=2) == ["and then", "later"]
+
+    def test_without_times_a_segment_stays_whole(self) -> None:
+        given_ = [Segment(0, 0.0, 4.0, "One. Two.")]
+        assert times.sentences(given_) == given_
+
+    @given(spoken())
+    def test_every_word_stays_and_nothing_is_made_without_length(self, given_: list[Segment]) -> None:
+        found = times.sentences(given_)
+        assert [w for s in found for w in s.words] == [w for s in given_ for w in s.words]
+        assert all(s.text == "".join(w.word for w in s.words).strip() for s in found)
+        assert all((s.start, s.end) == (s.words[0].start, s.words[-1].end) for s in found)
+        assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+        if all(s.end > s.start for s in given_):
+            assert all(s.end > s.start for s in found)
