@@ -224,10 +224,10 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         ):
             seconds, started = time.monotonic() - started, time.monotonic()
             _done(channel, window, segments, notices, seconds)
-        channel.send("finished")
     finally:
         with contextlib.suppress(OSError):
             spool.unlink()
+    channel.send("finished")
 
 
 def _options(job: dict[str, Any], language: str) -> backends.Options:
@@ -338,13 +338,12 @@ def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
                 (window,) = memo.windows
                 checked = doubt.checked(backend, memo.decoded.samples, window, found, memo.spans, options)
                 _tell(memo, *checked, seconds, model, channel)
-        channel.job = number
-        channel.send("finished")
     finally:
         channel.job = number
         for entry in job["recordings"]:
             with contextlib.suppress(OSError):
                 Path(entry["spool"]).unlink()
+    channel.send("finished")
 
 
 def _memos(
@@ -468,7 +467,8 @@ def _run(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     try:
         while True:
             try:
-                model.next(job)  # before the recording is decoded for nothing
+                if "backends" in job:
+                    model.next(job)  # before the recording is decoded for nothing
                 _OPERATIONS[job["op"]](job, model, channel)
                 break
             except _Elsewhere as there:
