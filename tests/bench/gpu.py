@@ -1,7 +1,7 @@
 """How fast and how well the MLX engine works beside mlx-whisper's own `transcribe`, on a GPU.
 
 usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech (needs PyAV)
-       gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N]    on the GPU: OUT/run.json
+       gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]     on the GPU: OUT/run.json
        gpu.py shape OUT                    on the GPU: large-v3-turbo's shape with random weights: OUT/shape.json
        gpu.py score OUT SPEECH             on any machine: a table (needs jiwer, whisper-normalizer)
 
@@ -91,8 +91,8 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], batch: int) -> None:
-    """Time both engines on every set and keep what they wrote."""
+def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], batch: int, alone: bool) -> None:
+    """Time both engines, or with `alone` ours, on every set and keep what they wrote."""
     import mlx.core as mx
     import mlx_whisper
 
@@ -100,7 +100,8 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
 
     engine = MLX()
     load_s, loaded = timed(lambda: engine.load(model, batch=batch))
-    print("loaded", loaded, round(load_s, 2), "s, device:", mx.device_info(), flush=True)
+    model_mb = mx.get_active_memory() / 1e6
+    print("loaded", loaded, round(load_s, 2), "s", model_mb, "MB, device:", mx.device_info(), flush=True)
     rows: list[dict[str, Any]] = []
     for name in sets:
         samples, spans, language = read(data / f"{name}.npz")
@@ -117,6 +118,8 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
             "mlx-whisper, words": functools.partial(peer, words=True),
             "mlx-whisper": functools.partial(peer, words=False),
         }
+        if alone:
+            ways = {"dropscribe": ways["dropscribe"]}
         times: dict[str, list[float]] = {way: [] for way in ways}
         peaks: dict[str, int] = {}
         results: dict[str, Any] = {}
@@ -135,8 +138,8 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
             row = {"set": name, "way": way, "audio_s": seconds, "seconds": each, "peak_mb": peaks[way] / 1e6}
             print(name, way, [round(t, 3) for t in each], f"{seconds / took:.0f}x", row["peak_mb"], flush=True)
             rows.append(row | {"segments": results[way]})
-        head = {"device": str(mx.device_info()), "model": model.name, "load_s": load_s, "batch": engine._batch}
-        (out / "run.json").write_text(json.dumps(head | {"rows": rows}, default=float))
+        head = {"device": str(mx.device_info()), "model": model.name, "load_s": load_s, "model_mb": model_mb}
+        (out / "run.json").write_text(json.dumps(head | {"batch": engine._batch, "rows": rows}, default=float))
 
 
 def shape(out: Path) -> None:
@@ -209,7 +212,8 @@ def shape(out: Path) -> None:
 def score(out: Path, folder: Path) -> None:
     """Print a table of what `run` wrote."""
     found = json.loads((out / "run.json").read_text())
-    print(f"{found['model']}, batch {found['batch']}, {found['device']}\n")
+    print(f"{found['model']}, {found['model_mb']:.0f} MB, loaded in {found['load_s']:.2f} s, batch {found['batch']}")
+    print(f"{found['device']}\n")
     print("| set | engine | x real time | WER | onset ms (median/p95) | offset ms | outside | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in found["rows"]:
@@ -236,10 +240,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--ours", action="store_true", help="leave mlx-whisper out")
     given = parser.parse_args()
     if given.action == "run":
         data, model, out = given.folders
-        run(data, model, out, rounds=given.rounds, sets=given.sets, batch=given.batch)
+        run(data, model, out, rounds=given.rounds, sets=given.sets, batch=given.batch, alone=given.ours)
     elif given.action == "shape":
         shape(*given.folders)
     else:
