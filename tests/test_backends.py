@@ -159,7 +159,8 @@ def test_silence_gives_no_text(engine: backends.Backend) -> None:
 
 
 def test_an_english_model_knows_its_language(engine: backends.Backend, kennedy: NDArray[np.float32]) -> None:
-    assert engine.detect_language(kennedy) == ("en", 1.0)
+    windows = [Window(0, 0, len(kennedy) // 2), Window(1, len(kennedy) // 2, len(kennedy))]
+    assert list(engine.detect_languages(kennedy, windows)) == [{"en": 1.0}, {"en": 1.0}]
 
 
 def test_nothing_is_printed_and_no_address_is_looked_up(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -215,27 +216,32 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
     assert daemon.events("daemon.started")[-1]["interrupted"] == 1
 
 
-def long_recording(folder: Path, parts: int) -> Path:
-    """Return a recording of several windows: pauses longer than a window may hold lie between its parts."""
+def long_recording(folder: Path, parts: int, channels: int = 1) -> Path:
+    """Return a recording of several windows: pauses longer than a window may hold lie between its parts.
+
+    With more channels than one, these take turns.
+    """
     pieces = []
     for number in range(parts):
         decoded = audio.decode((SPEECH, OTHER)[number % 2], folder / "spool")
-        pieces += [np.array(decoded.samples), np.zeros(9 * 16000, np.float32)]
+        piece = np.zeros((len(decoded.samples) + 9 * 16000, channels), np.float32)
+        piece[: len(decoded.samples), number % channels] = decoded.samples
+        pieces.append(piece)
     path = folder / "long.wav"
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(channels)
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes((np.concatenate(pieces) * 32767).astype("<i2").tobytes())
     return path
 
 
-@pytest.mark.parametrize("backend", ["faster-whisper", "mlx"])
+@pytest.mark.parametrize(("backend", "channels"), [("faster-whisper", 1), ("mlx", 1), ("faster-whisper", 2)])
 def test_killed_after_each_window_it_ends_with_the_same_transcript(
-    tmp_path: Path, backend: str, request: pytest.FixtureRequest
+    tmp_path: Path, backend: str, channels: int, request: pytest.FixtureRequest
 ) -> None:
     model = request.getfixturevalue("tiny_en_mlx" if backend == "mlx" else "tiny_en")
-    recording = long_recording(tmp_path, 3)
+    recording = long_recording(tmp_path, 3, channels)
     made = []
     for name in ("undisturbed", "killed"):
         (tmp_path / name / "in").mkdir(parents=True)
@@ -250,7 +256,12 @@ def test_killed_after_each_window_it_ends_with_the_same_transcript(
         if name == "killed":
             assert [e["resumed_at"] for e in daemon.events("job.planned")] == [0, 1, 2]
             assert daemon.events("job.planned")[0]["windows"] == 3
+            assert not list((daemon.folder / "state" / "spool").iterdir())
     assert made[0] == made[1]
+    speakers = [segment.get("speaker") for segment in made[0]["segments"]]
+    turns = ["Speaker 1", "Speaker 2", "Speaker 1"] if channels == 2 else [None]
+    assert [speaker for speaker, _ in itertools.groupby(speakers)] == turns
+    assert [segment["id"] for segment in made[0]["segments"]] == list(range(len(speakers)))
 
 
 def test_while_it_runs_it_opens_no_connection(daemon: Daemon) -> None:

@@ -256,6 +256,18 @@ def test_who_never_pauses_gets_paragraphs_all_the_same() -> None:
     assert [len(p) for p in RENDERERS["txt"](made).split("\n\n")] == [608, 608, 42]
 
 
+def test_a_change_of_language_begins_a_paragraph_and_is_marked_where_there_is_a_place() -> None:
+    said = (("en", "Good morning."), ("en", "Sit down."), ("de", "Guten Morgen."))
+    made = transcript([Segment(i, i, i + 1.0, text, language=code) for i, (code, text) in enumerate(said)])
+    assert RENDERERS["txt"](made) == "Good morning. Sit down.\n\nGuten Morgen.\n"
+    assert yaml.safe_load(RENDERERS["md"](made).split("---\n")[1])["languages"] == ["en", "de"]
+    page = RENDERERS["html"](made)
+    assert '<p class="line" dir="auto" lang="de"><span>Guten Morgen.' in page
+    assert '<main id="text" lang="en">' in page
+    odd = dataclasses.replace(made.segments[0], language='"><script>')
+    assert '<p class="line" dir="auto"><span>Good morning.' in RENDERERS["html"](transcript([odd]))
+
+
 # Subtitles and lyrics.
 
 

@@ -246,7 +246,9 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
     assert looked.changed(PurePath("talk.m4a"), json.dumps({"model": "small", "prompt": "General."})) == [
         "backend",
         "language",
+        "mixed_languages",
         "task",
+        "split_channels",
     ]
     write(general, "a/dropscribe.toml", "nonsense")
     assert Profiles(general).changed(PurePath("a/talk.m4a"), noted) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,6 @@ def test_a_transcript_of_an_older_version_is_read_and_written_as_it_was() -> Non
 
 
 def test_the_review_list_is_spans_with_reasons() -> None:
-    import dataclasses
-
     made = dataclasses.replace(TWO, review=(Passage(1.0, 2.5, "loop", "Again and again.", 3.5),))
     assert json.loads(made.to_json())["review"] == [
         {"start": 1.0, "end": 2.5, "kind": "loop", "why": "Again and again.", "score": 3.5}
@@ -104,9 +103,18 @@ def test_the_review_list_is_spans_with_reasons() -> None:
     jsonschema.validate(json.loads(made.to_json()), json.loads(SCHEMA.read_text(encoding="utf-8")))
 
 
-def test_no_nan_gets_into_the_json() -> None:
-    import dataclasses
+def test_each_segment_of_a_mixed_recording_tells_its_language() -> None:
+    english, german = TWO.segments
+    mixed = dataclasses.replace(
+        TWO,
+        segments=(dataclasses.replace(english, language="en"), dataclasses.replace(german, language="de")),
+    )
+    assert [segment["language"] for segment in json.loads(mixed.to_json())["segments"]] == ["en", "de"]
+    assert Transcript.from_json(mixed.to_json()) == mixed
+    jsonschema.validate(json.loads(mixed.to_json()), json.loads(SCHEMA.read_text(encoding="utf-8")))
 
+
+def test_no_nan_gets_into_the_json() -> None:
     with pytest.raises(ValueError, match="JSON"):
         dataclasses.replace(TWO, warnings=(Notice("x", float("nan"), 1.0, ""),)).to_json()
 
@@ -124,6 +132,7 @@ def test_it_is_a_superset_of_verbose_json() -> None:
         "speaker": "Host",
     }
     assert "speaker" not in data["segments"][0]["words"][0]
+    assert "language" not in data["segments"][0]
     assert Word(" Hello,", 0.5, 0.9, 0.99).speaker is None
 
 

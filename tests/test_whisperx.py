@@ -107,7 +107,7 @@ windows = [Window(i, i * 176000, i * 176000 + 176000) for i in range(3)]
 backend = _whisperx.WhisperX()
 backend._batch = 2
 backend.load(Path(sys.argv[2]))
-print(backend._batch, backend.detect_language(sound))
+print(backend._batch, list(backend.detect_languages(sound, windows[:1])))
 backend._batch = 2
 all = list(backend.transcribe(sound, windows, Options(language="en")))
 assert [w for w, _ in all] == windows and all[2][1][0].start >= 22
@@ -123,4 +123,4 @@ def test_work_that_goes_on_gives_what_was_not_done_yet(tiny_en: Path, tmp_path: 
     command = environments.command(PYTHON, AGAIN, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == "" or done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["8 ('en', 1.0)", "1"]
+    assert done.stdout.splitlines()[-2:] == ["8 [{'en': 1.0}]", "1"]

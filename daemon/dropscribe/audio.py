@@ -1,6 +1,7 @@
 """Any recording as 16 kHz mono: the one decoder.
 
-Guarantees: memory does not grow with the length of the recording, the samples lie in a spool file; times count
+Guarantees: memory does not grow with the length of the recording, the samples lie in a spool file (and, if asked
+for, those of each channel in a second one beside it); times count
 from the start of the file as a player shows them, also when the sound of a video begins late or has holes; the
 source is opened once, read only, never through a link, and nothing that it names (playlists, other files,
 addresses) is opened; what is not a recording is told by a `RecordingFaultError` with a stable code, what the
@@ -17,7 +18,7 @@ import os
 import re
 import stat
 import struct
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Self
 
@@ -31,7 +32,7 @@ from dropscribe.errors import EngineFaultError, EnvironmentFaultError, Recording
 from dropscribe.transcript import Notice
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -65,6 +66,11 @@ class Decoded:
     """Length of `samples` in seconds."""
     channels: int
     """Channels of the audio stream before mixing down to one."""
+    layout: str
+    """FFmpeg's name of what the channels are for: `stereo`, `5.1`; `4 channels` where the file does not say."""
+    apart: NDArray[np.float32] | None
+    """Shape (samples, channels), 16 kHz: a read-only map of the file beside the spool. None where there is one
+    channel, where their number changes on the way, and where nobody asked."""
     codec: str
     """FFmpeg's name of the decoder: `aac`, `flac`, `mp3float`."""
     container: str
@@ -85,6 +91,7 @@ def decode(
     *,
     heartbeat: Callable[[float], None] | None = None,
     max_seconds: float | None = None,
+    apart: bool = False,
 ) -> Decoded:
     """Decode the best audio stream of `path` into the file `spool`, which the caller removes after use.
 
@@ -93,6 +100,8 @@ def decode(
         spool: Made, or emptied; mode 0600; 64 kB for each second. Removed when this raises.
         heartbeat: Called with the seconds decoded so far, several times a second of work.
         max_seconds: The longest recording to accept.
+        apart: Keep the channels of a recording that has several, too, in the file `beside(spool)`: 64 kB for each
+            second and channel, for the caller to remove as well. What lies in `spool` is the same.
 
     Raises:
         RecordingFaultError: `gone`, `not-a-file`, `empty`, `playlist`, `not-audio`, `no-audio`, `encrypted`,
@@ -110,15 +119,33 @@ def decode(
                 "It is a playlist: it names recordings, and holds none.",
                 "Put the recording itself into the inbox.",
             )
-        with _Spool(spool) as out:
+        with _Spool(spool) as out, _Spool(beside(spool)) if apart else nullcontext() as channels:
             try:
-                found = _decode(source, out, heartbeat or (lambda _seconds: None), max_seconds)
+                found = _decode(source, _Mixer(out, channels), heartbeat or (lambda _seconds: None), max_seconds)
             except (av.FFmpegError, OSError) as error:
                 _refuse(source, error)
-            return found
+        if found.apart is None:
+            beside(spool).unlink(missing_ok=True)
+        return found
 
 
-def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], max_seconds: float | None) -> Decoded:
+def beside(spool: Path) -> Path:
+    """Return the file that takes the samples of each channel."""
+    return spool.with_name(f"{spool.name}.channels")
+
+
+def rewritten(spool: Path, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Put other samples into a spool file; return them as `decode` does. Raises as `decode` does for its disk.
+
+    Maps of what was in the file before must not be used any more.
+    """
+    with _Spool(spool) as out:
+        for block in blocks:
+            out.write(block)
+        return out.map()
+
+
+def _decode(source: _Source, mixer: _Mixer, heartbeat: Callable[[float], None], max_seconds: float | None) -> Decoded:
     av.logging.set_level(None)  # FFmpeg's own lines on stderr say nothing to a person
     notices: list[Notice] = []
     with _container(source) as container:
@@ -143,7 +170,6 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
                     f"only one of them, number {stream.index}, was transcribed.",
                 )
             )
-        mixer = _Mixer(out)
         offset = 0.0
         origin = None if container.start_time is None else container.start_time / 1_000_000
         clock: float | None = None  # where the next frame is expected, in the file's own time
@@ -194,14 +220,16 @@ def _decode(source: _Source, out: _Spool, heartbeat: Callable[[float], None], ma
                 "No sound could be decoded from it: it is damaged, incomplete, or no recording.",
                 "Export or copy it again.",
             )
-        seconds = out.samples / SAMPLE_RATE
+        seconds = mixer.seconds
         shorter = _shorter(seconds, declared, container.format.name) or source.cut_wave(seconds)
         if shorter:
             notices.append(shorter)
         return Decoded(
-            samples=out.map(),
+            samples=mixer.samples(),
             seconds=seconds,
             channels=mixer.channels,
+            layout=mixer.layout,
+            apart=mixer.apart(),
             codec=str(codec.name),
             container=str(container.format.name),
             rate=mixer.rate,
@@ -263,6 +291,7 @@ class _Spool:
 
     def __init__(self, path: Path) -> None:
         self.samples = 0
+        """Of each channel."""
         self._path = path
         self._file: BinaryIO | None = None
 
@@ -289,20 +318,21 @@ class _Spool:
             self._fail(error)
         self.samples += len(samples)
 
-    def map(self) -> NDArray[np.float32]:
+    def map(self, *channels: int) -> NDArray[np.float32]:
+        """Return all that was written as a read-only map of shape (samples, *channels)."""
         assert self._file is not None  # noqa: S101  # only used inside `with`
         try:
             self._file.flush()
         except OSError as error:
             self._fail(error)
-        return np.memmap(self._path, dtype=np.float32, mode="r", shape=(self.samples,))
+        return np.memmap(self._path, dtype=np.float32, mode="r", shape=(self.samples, *channels))
 
     def _fail(self, error: OSError) -> NoReturn:
         if error.errno in _FULL:
             raise EnvironmentFaultError(
                 "disk-full",
                 f"The disk is full: the decoded sound does not fit into {self._path.parent}.",
-                "Make room; an hour of sound takes 230 MB for as long as it is worked on.",
+                "Make room; while it is worked on an hour takes 230 MB, of several channels as much for each.",
             ) from error
         raise EnvironmentFaultError(
             "spool-failed", f"The working file {self._path} cannot be written: {error.strerror}.", "Check the folder."
@@ -310,17 +340,21 @@ class _Spool:
 
 
 class _Mixer:
-    """Frames of any kind in, 16 kHz mono into the spool."""
+    """Frames of any kind in, 16 kHz mono into the spool, and each channel of several into the one beside it."""
 
-    def __init__(self, out: _Spool) -> None:
+    def __init__(self, out: _Spool, beside: _Spool | None) -> None:
         self.heard = False
         self.channels = 0
         """Channels of the first frame: a header may not know them."""
+        self.layout = ""
+        """What the channels of the first frame are for."""
         self.rate = 0
         """Hz of the first frame."""
         self._out = out
+        self._beside = beside
         self._kind: tuple[str, str, int] | None = None
         self._resampler: Any = None
+        self._splitter: Any = None
         self._pushed = False
         self._fifo: Any = None
 
@@ -339,7 +373,14 @@ class _Mixer:
             self._fifo = av.AudioFifo()
             self._kind = kind
             self._pushed = False
-            self.channels = self.channels or len(frame.layout.channels)
+            channels = len(frame.layout.channels)
+            self.channels = self.channels or channels
+            if channels == 1 or channels != self.channels:
+                self._beside = None
+            if self._beside is not None:
+                self._splitter = av.AudioResampler(format="s32", layout=frame.layout, rate=SAMPLE_RATE)
+                self._catch_up(self._beside)
+            self.layout = self.layout or str(frame.layout.name)
             self.rate = self.rate or int(frame.sample_rate)
         frame.pts = None  # the fifo and the resampler would both mind the times; they are minded here
         self._fifo.write(frame)
@@ -364,15 +405,39 @@ class _Mixer:
             self._resample(self._fifo.read())
         if self._pushed:
             self._resample(None)
-        self._kind = self._resampler = self._fifo = None
+        self._kind = self._resampler = self._splitter = self._fifo = None
+
+    def samples(self) -> NDArray[np.float32]:
+        """Return the mix."""
+        return self._out.map()
+
+    def apart(self) -> NDArray[np.float32] | None:
+        """Return the channels, if they were kept."""
+        if self._beside is None:
+            return None
+        self._catch_up(self._beside)
+        return self._beside.map(self.channels)
+
+    def _catch_up(self, beside: _Spool) -> None:
+        """Put the silence that went into the mix into the channels as well."""
+        while missing := self._out.samples - beside.samples:
+            beside.write(np.zeros((min(missing, _BATCH), self.channels), dtype=np.float32))
 
     def _resample(self, frame: Any) -> None:
         self._pushed = True
         for made in self._resampler.resample(frame):
-            samples = made.to_ndarray().reshape(-1).astype(np.float32)
-            samples *= np.float32(2.0**-31)
+            samples = _floats(made).reshape(-1)
             self._out.write(samples)
             self.heard = self.heard or bool(samples.size)
+        if self._beside is not None:
+            for made in self._splitter.resample(frame):
+                self._beside.write(_floats(made).reshape(-1, self.channels))
+
+
+def _floats(frame: Any) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = frame.to_ndarray().astype(np.float32)
+    samples *= np.float32(2.0**-31)
+    return samples
 
 
 class _Damage:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, environments, transcript
+from dropscribe import backends, environments, transcript, turns
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 
     from dropscribe.settings import Settings
 
-RESULT_OPTIONS = ("backend", "model", "language", "languages", "task", "prompt", "glossary", "channels")
+RESULT_OPTIONS = (
+    "backend",
+    "model",
+    "language",
+    "languages",
+    "mixed_languages",
+    "task",
+    "prompt",
+    "glossary",
+    "channels",
+    "split_channels",
+)
 """The settings that change what the engine says. Replacements and formats come after it."""
 
 
@@ -163,7 +174,9 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "prompt": settings.prompt,
         "hotwords": ", ".join(settings.glossary) or None,
         "languages": list(settings.languages),
+        "mixed_languages": settings.mixed_languages,
         "channels": list(settings.channels),
+        "split_channels": settings.split_channels,
         "threads": settings.threads,
         "batch": settings.batch,
         "max_seconds": settings.max_hours * 3600 or None,
@@ -183,14 +196,14 @@ def assemble(
         settings: what was asked for.
     """
     segments: list[transcript.Segment] = []
-    notices = [transcript.Notice(**w) for w in facts["warnings"]]
+    notices = [transcript.Notice(**w) for w in (*facts["warnings"], *facts.get("notices", ()))]
     seconds = facts["plan_s"]
     for window in windows:
         seconds += window["seconds"]
         segments += [transcript.segment_from_dict(s) for s in window["segments"]]
         # A window that was noted before there were warnings has none.
         notices += [transcript.Notice(**w) for w in window.get("warnings", ())]
-    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(segments))
+    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.ordered(segments)))
     audio_s = facts["audio_s"]
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))

@@ -31,7 +31,19 @@ if TYPE_CHECKING:
 
     from dropscribe.settings import Loaded, Settings
 
-KEYS = ("language", "languages", "model", "task", "prompt", "glossary", "replacements", "channels", "formats")
+KEYS = (
+    "language",
+    "languages",
+    "mixed_languages",
+    "model",
+    "task",
+    "prompt",
+    "glossary",
+    "replacements",
+    "channels",
+    "split_channels",
+    "formats",
+)
 """The settings that a profile may hold."""
 USED = (*engine.RESULT_OPTIONS, "replacements", "formats")
 """The settings that what a recording becomes depends on: noted for each, and compared to tell what is out of date."""

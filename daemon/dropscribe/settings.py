@@ -118,7 +118,15 @@ class Settings:
         "small for faster-whisper and whisperx.",
     )
     language: str = _setting("auto", "Spoken language as an ISO code (en, de, ja, …), or `auto` to detect it.")
-    languages: tuple[str, ...] = _setting((), "The languages that can occur, where `language` is `auto`. None: any.")
+    languages: tuple[str, ...] = _setting(
+        (), 'The languages that can occur, where `language` is `auto`: ["en", "de"]. None: any.'
+    )
+    mixed_languages: str = _setting(
+        "auto",
+        "Where `language` is `auto`: `never` one language for a recording, `always` one for each stretch of speech,\n"
+        "`auto` the latter where samples from all over the recording clearly disagree.",
+        choices=("auto", "always", "never"),
+    )
     task: str = _setting(
         "transcribe",
         "`transcribe`, or `translate` into English (not with *.en and turbo models).",
@@ -136,7 +144,15 @@ class Settings:
         "in the finished transcript.",
     )
     channels: tuple[str, ...] = _setting(
-        (), 'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"].'
+        (),
+        'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"]. Two names or\n'
+        "more say that recordings are made so.",
+    )
+    split_channels: str = _setting(
+        "auto",
+        "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
+        "`channels` or heard from the recording.",
+        choices=("auto", "always", "never"),
     )
     pack: bool = _setting(
         default=True,

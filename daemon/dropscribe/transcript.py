@@ -58,6 +58,8 @@ class Segment:
     """The sampling temperature that gave this text; 0 is greedy or beam search."""
     speaker: str | None = None
     """Who speaks; absent when unknown."""
+    language: str | None = None
+    """What is spoken here, where the recording is in several languages; absent where it is in one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class Transcript:
         )
 
 
-_LEFT_OUT = frozenset({"speaker", "recorded_from", "review"})
+_LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review"})
 """With these absent, a transcript of an older version is written again byte for byte."""
 
 

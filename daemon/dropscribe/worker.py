@@ -39,16 +39,11 @@ from dropscribe.transcript import to_dict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from dropscribe.audio import Decoded
+    from dropscribe.channels import Sound
+    from dropscribe.languages import Spoken
     from dropscribe.models import ModelFolder, Progress
-    from dropscribe.speech import Span
     from dropscribe.transcript import Notice, Segment
-
-_DETECTION_SECONDS = 30
-"""Whisper looks at no more than 30 s to tell the language."""
 
 
 class _Channel:
@@ -198,36 +193,51 @@ def _versions() -> dict[str, str]:
 
 
 def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
-    from dropscribe import doubt, speech
+    from dropscribe import doubt, languages
 
-    spool = Path(job["spool"])
     try:
         decoded = _decode(job, channel, job["max_seconds"])
         backend = model.get(job, channel)
         started = time.monotonic()
-        spans = speech.spans(decoded.samples, heartbeat=channel.heartbeat)
-        windows = speech.windows(decoded.samples, spans)
-        resume = job.get("resume") or {}
-        plan = _plan(decoded, windows, model)
-        # Work goes on only from checkpoints of exactly this plan: else the parts would not fit together.
-        same = {k: v for k, v in resume.items() if k in plan} == plan
-        done = resume["done"] if same else 0
-        if same:
-            language, probability = resume["language"], resume["language_probability"]
-        else:
-            language, probability = _language(job, backend, decoded.samples, spans)
-        _planned(channel, plan, done, (language, probability), spans, time.monotonic() - started)
-        options = _options(job, language)
-        started = time.monotonic()
-        for window, segments, notices in doubt.transcribe(
-            backend, decoded.samples, windows, spans, options, done=done
-        ):
-            seconds, started = time.monotonic() - started, time.monotonic()
-            _done(channel, window, segments, notices, seconds)
+        sound = _heard(job, job, decoded, channel)
+        del decoded  # what it maps may be gone from the disk
+        windows = sound.windows()
+        basis = _basis(sound, windows, model)
+        done, spoken = _resumed(job, sound, basis) or (0, _languages(job, backend, sound, windows, channel))
+        _planned(channel, sound, basis, spoken, done, time.monotonic() - started)
+        spans = sound.spans
+        for language, first, last in languages.runs(spoken):
+            if done >= last:
+                continue
+            run, options = spoken.windows[first:last], _options(job, language)
+            started = time.monotonic()
+            for window, segments, notices in doubt.transcribe(
+                backend, sound.samples, run, spans, options, done=max(0, done - first)
+            ):
+                seconds, started = time.monotonic() - started, time.monotonic()
+                _done(channel, sound, spoken, window, segments, notices, seconds)
     finally:
-        with contextlib.suppress(OSError):
-            spool.unlink()
+        _sweep(job)
     channel.send("finished")
+
+
+def _heard(job: dict[str, Any], entry: dict[str, Any], decoded: Decoded, channel: _Channel) -> Sound:
+    """Listen for speech in a recording, on each channel or in all together."""
+    from dropscribe import channels
+
+    return channels.heard(
+        decoded, Path(entry["spool"]), job["channels"], job["split_channels"], heartbeat=channel.heartbeat
+    )
+
+
+def _sweep(entry: dict[str, Any]) -> None:
+    """Remove the spool files of a recording."""
+    from dropscribe import audio
+
+    spool = Path(entry["spool"])
+    for path in (spool, audio.beside(spool)):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _options(job: dict[str, Any], language: str) -> backends.Options:
@@ -241,7 +251,8 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
 
     started = time.monotonic()
     path, spool = Path(entry["path"]), Path(entry["spool"])
-    decoded = audio.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds)
+    apart = entry["split_channels"] != "never"
+    decoded = audio.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds, apart=apart)
     decode_s = time.monotonic() - started
     crash.reach("decoded")
     channel.send(
@@ -256,41 +267,91 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
     return decoded
 
 
-def _plan(decoded: Decoded, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
+def _basis(sound: Sound, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
     """Return what finished windows must have in common to be joined."""
     facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision")}
-    return {"samples": len(decoded.samples), "windows": [[w.start, w.end] for w in windows], **facts}
+    cut = [list(sound.times(window)) for window in windows]
+    return {"samples": sound.length, "speakers": list(sound.speakers), "cut": cut, **facts}
+
+
+def _resumed(job: dict[str, Any], sound: Sound, basis: dict[str, Any]) -> tuple[int, Spoken] | None:
+    """Return how many windows are done, and what was decided on the languages, if work goes on from its own plan.
+
+    Only from checkpoints of exactly this plan: else the parts would not fit together.
+    """
+    from dropscribe import languages
+
+    resume = job.get("resume") or {}
+    if {name: resume.get(name) for name in basis} != basis:
+        return None
+    windows = [
+        backends.Window(index, start + voice * sound.stride, end + voice * sound.stride)
+        for index, ((start, end), voice) in enumerate(zip(resume["windows"], resume["voices"], strict=True))
+    ]
+    spoken = languages.Spoken(
+        resume["language"], resume["language_probability"], tuple(windows), tuple(resume["languages"])
+    )
+    return resume["done"], spoken
+
+
+def _languages(
+    job: dict[str, Any], backend: backends.Backend, sound: Sound, windows: list[backends.Window], channel: _Channel
+) -> Spoken:
+    """Decide what is spoken, and in which windows that is transcribed."""
+    from dropscribe import languages
+
+    return languages.decide(
+        backend,
+        sound,
+        windows,
+        language=job["language"],
+        candidates=job["languages"],
+        mixed=job["mixed_languages"],
+        heartbeat=channel.heartbeat,
+    )
 
 
 def _planned(
-    channel: _Channel,
-    plan: dict[str, Any],
-    done: int,
-    language: tuple[str, float | None],
-    spans: list[Span],
-    plan_s: float,
+    channel: _Channel, sound: Sound, basis: dict[str, Any], spoken: Spoken, done: int, plan_s: float
 ) -> None:
+    plan = basis | {
+        "windows": [list(sound.times(window)) for window in spoken.windows],
+        "voices": [sound.channel(window.start) for window in spoken.windows],
+        "languages": list(spoken.languages),
+    }
     channel.send(
         "planned",
         plan=plan,
         done=done,
-        language=language[0],
-        language_probability=language[1],
-        speech_s=round(sum(s.end - s.start for s in spans) / backends.SAMPLE_RATE, 3),
+        language=spoken.language,
+        language_probability=spoken.probability,
+        speech_s=round(sound.speech_s, 3),
         plan_s=round(plan_s, 3),
+        notices=[to_dict(n) for n in sound.notices],
     )
 
 
 def _done(
-    channel: _Channel, window: backends.Window, segments: list[Segment], notices: list[Notice], seconds: float
+    channel: _Channel,
+    sound: Sound,
+    spoken: Spoken,
+    window: backends.Window,
+    segments: list[Segment],
+    notices: list[Notice],
+    seconds: float,
 ) -> None:
     """Tell of a finished window."""
     crash.reach("segment")
+    start, end = sound.times(window)
+    segments, notices = sound.told(window, segments, notices)
+    if len(set(spoken.languages)) > 1:
+        language = spoken.languages[window.index]
+        segments = [dataclasses.replace(segment, language=language) for segment in segments]
     channel.send(
         "window",
         index=window.index,
-        start_s=round(window.start / backends.SAMPLE_RATE, 3),
-        end_s=round(window.end / backends.SAMPLE_RATE, 3),
+        start_s=round(start / backends.SAMPLE_RATE, 3),
+        end_s=round(end / backends.SAMPLE_RATE, 3),
         seconds=round(seconds, 3),
         segments=[to_dict(s) for s in segments],
         warnings=[to_dict(n) for n in notices],
@@ -302,11 +363,16 @@ class _Memo:
     """A short recording among others."""
 
     job: int
-    decoded: Decoded
-    spans: list[Span]
-    windows: list[backends.Window]
-    language: tuple[str, float | None]
+    sound: Sound
+    basis: dict[str, Any]
+    spoken: Spoken
     plan_s: float
+
+    @property
+    def window(self) -> backends.Window:
+        """All of it that is transcribed."""
+        (window,) = self.spoken.windows
+        return window
 
 
 def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
@@ -318,51 +384,57 @@ def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
 
     number = channel.job
     try:
-        waiting: list[tuple[int, Decoded]] = []
+        waiting: list[tuple[dict[str, Any], Decoded]] = []
         for entry in job["recordings"]:
             channel.job = entry["job"]
             try:
                 seconds = min(packing.MOST_SECONDS, job["max_seconds"] or math.inf)
-                waiting.append((entry["job"], _decode(entry, channel, seconds)))
+                told = entry | {"split_channels": job["split_channels"]}
+                waiting.append((entry, _decode(told, channel, seconds)))
             except JobError as error:
                 channel.send("apart", code=error.code)
         channel.job = number
         backend = model.get(job, channel)
         together: dict[str, list[_Memo]] = {}
         for memo in _memos(waiting, job, model, channel):
-            together.setdefault(memo.language[0], []).append(memo)
+            together.setdefault(memo.spoken.language, []).append(memo)
         for language, memos in together.items():
             options = _options(job, language)
             for memo, found, seconds in _heard_together(backend, memos, options):
                 channel.job = memo.job
-                (window,) = memo.windows
-                checked = doubt.checked(backend, memo.decoded.samples, window, found, memo.spans, options)
+                sound = memo.sound
+                checked = doubt.checked(backend, sound.samples, memo.window, found, sound.spans, options)
                 _tell(memo, *checked, seconds, model, channel)
     finally:
         channel.job = number
         for entry in job["recordings"]:
-            with contextlib.suppress(OSError):
-                Path(entry["spool"]).unlink()
+            _sweep(entry)
     channel.send("finished")
 
 
 def _memos(
-    waiting: list[tuple[int, Decoded]], job: dict[str, Any], model: _Model, channel: _Channel
+    waiting: list[tuple[dict[str, Any], Decoded]], job: dict[str, Any], model: _Model, channel: _Channel
 ) -> Iterator[_Memo]:
     """Yield the recordings that are one window each; finish those in which nobody speaks."""
-    from dropscribe import speech
-
     assert model.backend is not None  # noqa: S101
-    for number, decoded in waiting:
-        channel.job = number
+    while waiting:
+        entry, decoded = waiting.pop(0)
+        channel.job = entry["job"]
         started = time.monotonic()
-        spans = speech.spans(decoded.samples, heartbeat=channel.heartbeat)
-        windows = speech.windows(decoded.samples, spans)
+        sound = _heard(job, entry, decoded, channel)
+        del decoded  # what it maps may be gone from the disk
+        windows = sound.windows()
+        if sound.speakers:
+            channel.send("apart", code="speakers-on-channels")
+            continue
         if len(windows) > 1:
             channel.send("apart", code="long-pauses")
             continue
-        language = _language(job, model.backend, decoded.samples, spans)
-        memo = _Memo(number, decoded, spans, windows, language, time.monotonic() - started)
+        spoken = _languages(job, model.backend, sound, windows, channel)
+        if len(spoken.windows) > 1:
+            channel.send("apart", code="several-languages")
+            continue
+        memo = _Memo(entry["job"], sound, _basis(sound, windows, model), spoken, time.monotonic() - started)
         if windows:
             yield memo
         else:
@@ -373,14 +445,14 @@ def _heard_together(
     backend: backends.Backend, memos: list[_Memo], options: backends.Options
 ) -> Iterator[tuple[_Memo, list[Segment], float]]:
     """Yield each recording with its segments and the seconds they took: first from shared windows, then alone."""
-    lengths = [memo.windows[0].end - memo.windows[0].start for memo in memos]
+    lengths = [memo.window.end - memo.window.start for memo in memos]
     # A translation has no times that could be trusted to divide it.
     groups = packing.grouped(lengths) if options.task == "transcribe" else [[i] for i in range(len(memos))]
     groups = [group for group in groups if len(group) > 1]
     order = [number for group in groups for number in group]
     order += sorted(set(range(len(memos))) - set(order))
     memos = [memos[number] for number in order]
-    sound, pieces = packing.laid_out([(m.decoded.samples, m.windows[0], m.spans) for m in memos])
+    sound, pieces = packing.laid_out([(m.sound.samples, m.window, m.sound.spans) for m in memos])
     edges = [0, *itertools.accumulate(map(len, groups))]
     shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
     alone = list(range(edges[-1], len(memos)))
@@ -409,31 +481,10 @@ def _tell(
 ) -> None:
     """Say of one recording of several what is said of one alone."""
     channel.send("loaded", **model.facts, load_s=0.0)
-    _planned(channel, _plan(memo.decoded, memo.windows, model), 0, memo.language, memo.spans, memo.plan_s)
-    for window in memo.windows:
-        _done(channel, window, segments, notices, seconds)
+    _planned(channel, memo.sound, memo.basis, memo.spoken, 0, memo.plan_s)
+    for window in memo.spoken.windows:
+        _done(channel, memo.sound, memo.spoken, window, segments, notices, seconds)
     channel.send("finished")
-
-
-def _language(
-    job: dict[str, Any], backend: backends.Backend, samples: NDArray[np.float32], spans: list[Span]
-) -> tuple[str, float | None]:
-    """Return the language set, or the one that the first 30 s of speech are in; `und` when nobody speaks."""
-    import numpy as np
-
-    if job["language"] != "auto":
-        return job["language"], None
-    heard: list[NDArray[np.float32]] = []
-    room = _DETECTION_SECONDS * backends.SAMPLE_RATE
-    for span in spans:
-        heard.append(np.asarray(samples[span.start : min(span.end, span.start + room)]))
-        room -= len(heard[-1])
-        if room <= 0:
-            break
-    if not heard:
-        return "und", None
-    language, probability = backend.detect_language(np.concatenate(heard))
-    return language, round(probability, 4)
 
 
 def _check(job: dict[str, Any], model: _Model, channel: _Channel) -> None:

@@ -45,7 +45,7 @@ class Options:
     """What a person can ask of the text."""
 
     language: str | None = None
-    """ISO code, or None to detect it."""
+    """Code of Whisper's tokenizer, such as `en`."""
     task: str = "transcribe"
     """`transcribe`, or `translate` into English."""
     prompt: str | None = None
@@ -86,8 +86,11 @@ class Backend(Protocol):
         """
         ...
 
-    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
-        """Return the language spoken in `audio` (shape (samples,), 16 kHz; its first 30 s count), and how sure."""
+    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+        """Yield, for each window of `audio`, how sure the model is of each language it knows; they sum to 1.
+
+        `audio` has shape (samples,), 16 kHz, and may be a memory map. An `.en` model is sure of English.
+        """
         ...
 
     def transcribe(

@@ -20,7 +20,7 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
-from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
 from dropscribe.telling import Log
@@ -86,15 +86,17 @@ class FasterWhisper:
             versions={name: version(name) for name in ("faster-whisper", "ctranslate2")},
         )
 
-    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
-        """See `Backend.detect_language`. An `.en` model answers English."""
-        if not self._model.model.is_multilingual:
-            return "en", 1.0
-        try:
-            language, probability, _ = self._model.detect_language(audio=copied(audio, 0, 30 * SAMPLE_RATE))
-        except (RuntimeError, MemoryError) as error:
-            raise failed(error) from error
-        return str(language), round(float(probability), 4)
+    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`."""
+        for window in windows:
+            if not self._model.model.is_multilingual:
+                yield {"en": 1.0}
+                continue
+            try:
+                _, _, told = self._model.detect_language(audio=copied(audio, window.start, window.end))
+            except (RuntimeError, MemoryError) as error:
+                raise failed(error) from error
+            yield dict(told)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0

@@ -22,7 +22,7 @@ import numpy as np
 from mlx import nn
 from mlx.utils import tree_unflatten
 
-from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Segment
 
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
-_LANGUAGE_SAMPLES = 30 * SAMPLE_RATE
 _PROMPT_TOKENS = 223  # what OpenAI's `decode` leaves room for
 _MOST_WINDOWS = 16
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
@@ -89,18 +88,21 @@ class MLX:
             versions={name: version(name) for name in ("mlx", "mlx-whisper")},
         )
 
-    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
-        """See `Backend.detect_language`. An `.en` model answers English."""
-        if not self._model.is_multilingual:
-            return "en", 1.0
+    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`."""
         tokenizer = self._tokenizer("en", "transcribe")
-        try:
-            features = self._decoder.features([copied(audio, 0, _LANGUAGE_SAMPLES)])
-            (heard,) = self._decoder.languages(features, tokenizer.sot, tokenizer.all_language_tokens)
-        except (RuntimeError, ValueError, MemoryError) as error:
-            raise failed(error) from error
-        best = int(heard.argmax())
-        return str(tokenizer.all_language_codes[best]), round(float(heard[best]), 4)
+        for first in range(0, len(windows), self._batch):
+            part = windows[first : first + self._batch]
+            if not self._model.is_multilingual:
+                yield from ({"en": 1.0} for _ in part)
+                continue
+            try:
+                features = self._decoder.features([copied(audio, window.start, window.end) for window in part])
+                heard = self._decoder.languages(features, tokenizer.sot, tokenizer.all_language_tokens)
+            except (RuntimeError, ValueError, MemoryError) as error:
+                raise failed(error) from error
+            for row in heard:
+                yield dict(zip(tokenizer.all_language_codes, row.tolist(), strict=True))
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0

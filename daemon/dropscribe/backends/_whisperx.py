@@ -112,16 +112,18 @@ class WhisperX:
             versions=_versions("whisperx", "ctranslate2", "torch", "pyannote-audio"),
         )
 
-    def detect_language(self, audio: NDArray[np.float32]) -> tuple[str, float]:
-        """See `Backend.detect_language`. An `.en` model answers English."""
+    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`."""
         model = self._pipeline.model
-        if not model.model.is_multilingual:
-            return "en", 1.0
-        try:
-            language, probability, _ = model.detect_language(audio=copied(audio, 0, 30 * SAMPLE_RATE))
-        except (RuntimeError, MemoryError) as error:
-            raise failed(error) from error
-        return str(language), round(float(probability), 4)
+        for window in windows:
+            if not model.model.is_multilingual:
+                yield {"en": 1.0}
+                continue
+            try:
+                _, _, told = model.detect_language(audio=copied(audio, window.start, window.end))
+            except (RuntimeError, MemoryError) as error:
+                raise failed(error) from error
+            yield dict(told)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0

@@ -55,6 +55,7 @@ class _Paragraph:
     """What one person says in one go."""
 
     speaker: str | None
+    language: str | None
     tokens: list[tuple[str, Token]]
     """The words, each with the space before it or nothing. At least one."""
 
@@ -65,7 +66,6 @@ def html(transcript: Transcript) -> str:
     paragraphs = _paragraphs(transcript)
     marks = Marks(passages)
     style, script = _beside("page.css"), _beside("page.js")
-    language = transcript.language if _LANGUAGE.fullmatch(transcript.language) else ""
     return string.Template(_beside("page.html")).substitute(
         policy=_policy(style, script),
         style=style,
@@ -73,7 +73,7 @@ def html(transcript: Transcript) -> str:
         generator=_text("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
         title=_text(transcript.source.name),
         facts=_facts(transcript),
-        lang=f' lang="{language}"' if language else "",
+        lang=_lang(transcript.language),
         text="\n".join(_part(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False))
         or '<p class="empty">No words.</p>',
         review=_review(passages, paragraphs, marks),
@@ -104,6 +104,10 @@ def _policy(style: str, script: str) -> str:
     ])  # fmt: skip
 
 
+def _lang(language: str | None) -> str:
+    return f' lang="{language}"' if language and _LANGUAGE.fullmatch(language) else ""
+
+
 def _text(text: str) -> str:
     return escape(tidy(text))
 
@@ -115,12 +119,12 @@ def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
     for said in utterances(transcript):
         new = (
             not found
-            or said.speaker != found[-1].speaker
+            or (said.speaker, said.language) != (found[-1].speaker, found[-1].language)
             or said.start - end >= PARAGRAPH_PAUSE
             or length >= (LONG if last.endswith(_SENTENCE) else TOO_LONG)
         )
         if new:
-            found.append(_Paragraph(said.speaker, []))
+            found.append(_Paragraph(said.speaker, said.language, []))
             length = 0
         # Between two segments a space stands where the writing has any.
         lead = "" if new or (unspaced(last[-1:]) and unspaced(said.text[:1])) else " "
@@ -147,7 +151,7 @@ def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: Marks) -> str
     return (
         f'<section class="part"{data}>{name}'
         f'<button type="button" class="at" aria-label="Play from {shown}">{shown}</button>'
-        f'<p class="line" dir="auto"><span>{"".join(pieces)}</span></p></section>'
+        f'<p class="line" dir="auto"{_lang(paragraph.language)}><span>{"".join(pieces)}</span></p></section>'
     )
 
 

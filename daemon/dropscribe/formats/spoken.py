@@ -53,6 +53,8 @@ class Utterance:
     """Seconds, never before `start`."""
     speaker: str | None
     """A tidy name, never empty."""
+    language: str | None
+    """What is spoken here where the recording is in several languages."""
     tokens: tuple[Token, ...]
     """At least one."""
 
@@ -74,7 +76,7 @@ def utterances(transcript: Transcript) -> Iterator[Utterance]:
             # The edges keep the segment's own times: words may begin late or end early.
             start = segment.start if first == 0 else part[0].start
             end = segment.end if i == len(tokens) else max(t.end for t in part)
-            yield Utterance(spell(part), start, max(start, end), speakers[first], tuple(part))
+            yield Utterance(spell(part), start, max(start, end), speakers[first], segment.language, tuple(part))
             first = i
 
 

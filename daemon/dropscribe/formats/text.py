@@ -44,7 +44,7 @@ class _Paragraph:
 
 
 def txt(transcript: Transcript) -> str:
-    """Return the text in paragraphs: a pause of `PARAGRAPH_PAUSE`, another speaker or `LONG` begins a new one."""
+    """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG` begins a new one."""
     return "\n\n".join(_said(p) for p in _paragraphs(transcript)) + "\n"
 
 
@@ -58,6 +58,7 @@ def md(transcript: Transcript) -> str:
     name = transcript.source.name
     recorded = transcript.source.recorded_at
     known = dated(recorded) or day(recorded)
+    several = dict.fromkeys([transcript.language, *(s.language for s in transcript.segments if s.language)])
     fields = {
         "title": _yaml(PurePath(name).stem or name),
         "date": None if recorded is None else known or _yaml(recorded),
@@ -65,6 +66,7 @@ def md(transcript: Transcript) -> str:
         "source": _yaml(name),
         "duration": _yaml(clock(transcript.duration)),
         "language": _yaml(transcript.language),
+        "languages": f"[{', '.join(map(_yaml, several))}]" if len(several) > 1 else None,
         "model": _yaml(transcript.engine.model),
     }
     front = "".join(f"{key}: {value}\n" for key, value in fields.items() if value is not None)
@@ -103,18 +105,19 @@ def _said(paragraph: _Paragraph) -> str:
 
 
 def _paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
-    text, start, end, speaker = "", 0.0, 0.0, None
+    text, start, end = "", 0.0, 0.0
+    who: tuple[str | None, str | None] = (None, None)
     for said in utterances(transcript):
         full = len(text) >= LONG and text.endswith(_SENTENCE)
-        if text and not full and said.start - end < PARAGRAPH_PAUSE and said.speaker == speaker:
+        if text and not full and said.start - end < PARAGRAPH_PAUSE and (said.speaker, said.language) == who:
             text = join(text, said.text)
         else:
             if text:
-                yield _Paragraph(text, start, speaker)
-            text, start, speaker = said.text, said.start, said.speaker
+                yield _Paragraph(text, start, who[0])
+            text, start, who = said.text, said.start, (said.speaker, said.language)
         end = said.end
     if text:
-        yield _Paragraph(text, start, speaker)
+        yield _Paragraph(text, start, who[0])
 
 
 def _plain(text: str) -> str:
