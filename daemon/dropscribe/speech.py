@@ -216,7 +216,7 @@ class Cutting:
     more than pauses: with 4 s between sentences, 3 made three times as many windows as 8 for the same errors."""
     calm: float = 1.5
     """Seconds; a pause of this length or more is as good a place to cut as any."""
-    weight: float = 0.5
+    weight: float = 2.0
     """What a cut at no pause at all costs, in windows; at pauses up to `calm` in proportion less. A window costs its
     encoding, however full it is: with 3.0 there were up to a fifth more of them. Chosen for speed: word error
     rates rose by 0.4 to 1.2 points on it, fr and ru (in part digits for words), fell by 0.2 to 0.3 on es and en."""
