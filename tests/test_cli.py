@@ -206,6 +206,7 @@ def test_logs_are_json_lines_in_a_pipe(shell: Shell) -> None:
 def test_models_list_needs_no_network_and_no_model(shell: Shell) -> None:
     rows = json.loads(shell.run("models", "list", "--json", HF_ENDPOINT="http://127.0.0.1:9").stdout)
     assert {"mlx", "faster-whisper"} == {row["backend"] for row in rows}
+    assert {row["used"] for row in rows} == {None}
     assert shell.run("models", "path", "nonesuch", code=2).stderr
     assert "models pull tiny" in shell.run("models", "path", "tiny", "--backend", "faster-whisper", code=1).stderr
 
@@ -235,3 +236,51 @@ def test_export_makes_any_format_from_the_json_alone(shell: Shell) -> None:
     (shell.folder / "other.json").write_text("[]")
     assert "no transcript" in shell.run("export", "other.json", "--to", "srt", code=1).stderr
     assert "cannot be read" in shell.run("export", "gone.json", "--to", "srt", code=1).stderr
+
+
+def test_a_model_that_a_daemon_uses_is_not_removed_unsaid(shell: Shell) -> None:
+    repo = shell.folder / ".cache/huggingface/hub/models--Systran--faster-whisper-tiny"
+    snapshot = repo / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text("a" * 40)
+    for name in ("config.json", "tokenizer.json", "vocabulary.txt", "model.bin"):
+        (snapshot / name).write_text(name)
+    remove = ("models", "remove", "tiny", "--backend", "faster-whisper")
+    environ = shell.environ | {"DROPSCRIBE_MODEL": "tiny", "DROPSCRIBE_BACKEND": "faster-whisper"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dropscribe", "run"], env=environ, cwd=shell.folder, stderr=subprocess.PIPE, text=True
+    ) as daemon:
+        try:
+            assert daemon.stderr is not None
+            assert daemon.stderr.readline().startswith("Watching")
+            until_running(shell)
+            told = shell.run(*remove, code=1, DROPSCRIBE_MODEL="tiny").stderr
+            assert "running daemon uses the model tiny" in told
+            assert snapshot.is_dir()
+        finally:
+            daemon.terminate()
+            daemon.wait()
+    assert "other programs" in shell.run(*remove, code=2).stderr
+    told = shell.run(*remove, "--yes", "--json").stdout
+    assert json.loads(told)["path"] == str(snapshot)
+    assert not repo.exists()
+    assert "not on this machine" in shell.run(*remove, "--yes", code=1).stderr
+
+
+def until_running(shell: Shell) -> None:
+    """Wait until the daemon has its lock and its journal; the test's own time limit ends a wait for nothing."""
+    while subprocess.run(
+        [sys.executable, "-m", "dropscribe", "status"],
+        env=shell.environ,
+        cwd=shell.folder,
+        capture_output=True,
+        check=False,
+    ).returncode not in {0, 4}:
+        pass
+
+
+def test_only_what_goes_by_a_name_is_quantised(shell: Shell) -> None:
+    assert "quantised" in shell.run("models", "quantize", "a/b", "--bits", "4", code=2).stderr
+    wrong = shell.run("models", "quantize", "base", "--bits", "4", "--backend", "faster-whisper", code=2)
+    assert "when it loads a model" in wrong.stderr

@@ -5,6 +5,7 @@ What needs the hub runs in a process of its own against `hub_stub`, because the 
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import importlib
@@ -148,7 +149,8 @@ class TestFolders:
         (tmp_path / "m" / "config.json").touch()
         (tmp_path / "m" / weights).touch()
         found = models.resolve(str(tmp_path / "m"), "mlx", download=False)
-        assert found == models.ModelFolder(str(tmp_path / "m"), tmp_path / "m", None, "folder")
+        assert (found.name, found.path, found.revision) == (str(tmp_path / "m"), tmp_path / "m", None)
+        assert found.origin == "folder"
 
     def test_a_folder_that_is_gone_is_waited_for(self, tmp_path: Path) -> None:
         assert code_of(str(tmp_path / "gone")) == "model-missing"
@@ -179,7 +181,8 @@ class TestCache:
     def test_a_cached_model_is_found_and_its_commit_told(self, tmp_path: Path) -> None:
         snapshot = cached(tmp_path, TINY, FILES)
         found = models.resolve("tiny.en", "faster-whisper", download=False)
-        assert found == models.ModelFolder("tiny.en", snapshot, COMMIT, "cache")
+        assert (found.name, found.path, found.revision) == ("tiny.en", snapshot, COMMIT)
+        assert found.origin == "cache"
         assert models.path("tiny.en", "faster-whisper") == snapshot
 
     def test_a_damaged_file_is_noticed_at_first_sight(self, tmp_path: Path) -> None:
@@ -254,6 +257,65 @@ class TestCache:
         to_convert = lines["tiny.en", "mlx"]
         assert (to_convert.origin, to_convert.path, to_convert.bytes) == ("converted", None, 0)
         assert lines["base", "mlx"].origin is None
+
+    def test_the_list_tells_where_a_model_came_from_and_when_it_was_last_used(self, tmp_path: Path) -> None:
+        cached(tmp_path, TINY, FILES)
+        cached(tmp_path, "somebody/fine-tuned", FILES)
+        models.resolve("somebody/fine-tuned", "faster-whisper", download=False)
+        found = models.resolve("tiny.en", "faster-whisper", download=False)
+        before = listed("tiny.en")
+        models.used(found)
+        after = listed("tiny.en")
+        assert (before.source, before.used) == (f"{TINY}@{COMMIT}", None)
+        assert after.used is not None
+        assert after.used == pytest.approx(found.path.lstat().st_mtime, abs=3600)
+        assert dataclasses.replace(after, used=None) == before
+        other = listed("somebody/fine-tuned")
+        assert (other.origin, other.source) == ("cache", f"somebody/fine-tuned@{COMMIT}")
+
+    def test_a_note_that_cannot_be_written_costs_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cached(tmp_path, TINY, FILES)
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("DROPSCRIBE_MODELS", str(tmp_path / "file" / "own"))
+        found = models.resolve("tiny.en", "faster-whisper", download=False)
+        models.used(found)
+        assert listed("tiny.en").used is None
+
+
+class TestRemoving:
+    def test_a_model_that_others_share_is_removed_only_when_that_is_meant(self, tmp_path: Path) -> None:
+        snapshot = cached(tmp_path, TINY, FILES)
+        models.resolve("tiny.en", "faster-whisper", download=False)
+        with pytest.raises(UsageError, match="other programs"):
+            models.remove("tiny.en", "faster-whisper")
+        assert models.path("tiny.en", "faster-whisper") == snapshot
+        removed = models.remove("tiny.en", "faster-whisper", shared=True)
+        assert (removed.path, removed.bytes) == (snapshot, sum(map(len, FILES.values())))
+        assert not list((tmp_path / "hf").rglob("model.bin"))
+        assert not list((tmp_path / "own").rglob("*.json"))
+        assert code_of("tiny.en") == "model-missing"
+
+    def test_what_another_revision_needs_stays(self, tmp_path: Path) -> None:
+        cached(tmp_path, TINY, FILES)
+        models.resolve("tiny.en", "faster-whisper", download=False)
+        other = FILES | {"config.json": b'{"other": 1}'}
+        second = cached(tmp_path, TINY, other, commit="b" * 40)
+        removed = models.remove("tiny.en", "faster-whisper", shared=True)
+        assert removed.bytes == len(FILES["config.json"])
+        assert models.path("tiny.en", "faster-whisper") == second
+        assert models.verify("tiny.en", "faster-whisper").ok
+
+    def test_a_folder_of_a_person_is_never_removed(self, tmp_path: Path) -> None:
+        folder = small_model(tmp_path / "mine")
+        with pytest.raises(UsageError, match="yours"):
+            models.remove(str(folder), "faster-whisper", shared=True)
+        assert (folder / "model.bin").is_file()
+
+    def test_a_model_that_is_not_here_is_said(self) -> None:
+        with pytest.raises(EnvironmentFaultError, match="not on this machine"):
+            models.remove("tiny.en", "mlx", shared=True)
 
 
 # With a hub.
@@ -513,7 +575,27 @@ def starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, models
     return {"base": starter_of(files)}
 
 
+def listed(name: str, backend: str = "faster-whisper", **starters: models.Starter) -> models.Listing:
+    """Return the one line of the list about this name and backend."""
+    (line,) = (one for one in models.listed(starters) if (one.name, one.backend) == (name, backend))
+    return line
+
+
 class TestStarter:
+    def test_what_was_made_here_is_removed_alone_and_made_again(self, starter: dict[str, models.Starter]) -> None:
+        found = models.resolve("base", "mlx", download=False, starters=starter)
+        models.used(found)
+        line = listed("base", "mlx", **starter)
+        assert (line.origin, line.source, line.used is None) == ("converted", "starter packages", False)
+        removed = models.remove("base", "mlx", starters=starter)
+        assert removed.path == found.path
+        assert removed.bytes >= line.bytes > 1000
+        assert not found.path.exists()
+        assert listed("base", "faster-whisper", **starter).bytes > 1000
+        line = listed("base", "mlx", **starter)
+        assert (line.path, line.used, line.bytes) == (None, None, 0)
+        assert models.path("base", "mlx", starters=starter) == found.path
+
     def test_installed_packages_become_a_model_once(self, starter: dict[str, models.Starter], tmp_path: Path) -> None:
         with capture_logs() as logs:
             found = models.resolve("base", "faster-whisper", download=False, starters=starter)
@@ -863,6 +945,65 @@ class TestConversion:
 def read_weights(folder: Path, target: Path) -> dict[str, NDArray[Any]]:
     convert.convert(folder, target)
     return read_safetensors(target / "weights.safetensors")
+
+
+class TestQuantised:
+    @pytest.fixture
+    def tiny(self, tiny_en: Path, tmp_path: Path) -> Path:
+        """The real tiny.en in the hub's cache."""
+        pytest.importorskip("mlx.core")
+        return cached(tmp_path, TINY, {name: (tiny_en / name).read_bytes() for name in NEEDED})
+
+    @pytest.mark.parametrize(("bits", "smaller"), [(4, 3.0), (8, 1.7)])
+    def test_a_name_with_its_bits_is_the_model_made_smaller_once(self, bits: int, smaller: float, tiny: Path) -> None:
+        name = models.quantised("tiny.en", bits)
+        with capture_logs() as logs:
+            found = models.resolve(name, "mlx", download=False)
+            again = models.resolve(name, "mlx", download=False)
+        assert found == again
+        assert [log["event"] for log in logs] == ["model.converting", "model.quantising"]
+        assert (found.name, found.revision, found.origin) == (f"tiny.en-{bits}bit", COMMIT, "quantised")
+        config = json.loads((found.path / "config.json").read_text())
+        assert config["quantization"] == {"group_size": 64, "bits": bits}
+        line = listed(name, "mlx")
+        assert (line.origin, line.source, line.path) == ("quantised", f"{TINY}@{COMMIT}", found.path)
+        assert line.bytes * smaller < listed("tiny.en", "mlx").bytes < line.bytes * 2 * smaller
+        assert models.verify(name, "mlx").ok
+        # It stays when what it was made of goes, and is made again when it is damaged.
+        change_in_place(found.path / "weights.safetensors", keep_time=True)
+        assert not models.verify(name, "mlx").ok
+        assert models.path(name, "mlx") == found.path
+        assert models.verify(name, "mlx").ok
+        models.remove("tiny.en", "mlx")
+        shutil.rmtree(tiny)
+        assert models.resolve(name, "mlx", download=False) == found
+        models.remove(name, "mlx")
+        assert code_of(name, "mlx") == "model-missing"
+
+    def test_other_backends_take_the_model_as_it_is(self, tmp_path: Path) -> None:
+        snapshot = cached(tmp_path, TINY, FILES)
+        found = models.resolve("tiny.en-4bit", "faster-whisper", download=False)
+        assert (found.name, found.path) == ("tiny.en", snapshot)
+
+    def test_the_names(self) -> None:
+        assert models.quantised("auto", 4) == "large-v3-turbo-4bit"
+        assert models.quantised("turbo", 8) == "turbo-8bit"
+        assert models.quantised("base@abc", 4) == "base-4bit@abc"
+        for wrong in ("somebody/model", "/a/folder", "base-4bit"):
+            with pytest.raises(UsageError, match="quantised"):
+                models.quantised(wrong, 4)
+        with pytest.raises(UsageError, match="no model base-5bit"):
+            models.resolve("base-5bit", "mlx", download=False)
+
+    def test_a_model_that_cannot_be_quantised_is_unusable_and_leaves_nothing(self, tmp_path: Path) -> None:
+        pytest.importorskip("mlx.core")
+        small = small_model(tmp_path / "small")  # rows of 8 weights make no group of 64
+        cached(tmp_path, TINY, {file.name: file.read_bytes() for file in small.iterdir()})
+        assert code_of("tiny.en-4bit", "mlx") == "model-unusable"
+        assert {path.name for path in (tmp_path / "own" / "mlx").iterdir()} == {
+            ".lock",
+            "Systran--faster-whisper-tiny.en@main",
+        }
 
 
 class TestRealWeights:

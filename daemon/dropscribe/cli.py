@@ -131,15 +131,24 @@ def build_parser() -> argparse.ArgumentParser:
     models = command("models", _models_list, "Whisper models: which there are, where they lie, fetching one.")
     actions = models.add_subparsers(metavar="ACTION")
     for name, function, text in (
-        ("list", _models_list, "Show the known models and which are on this machine."),
+        ("list", _models_list, "Show the known models, and of those on this machine size, origin and last use."),
         ("pull", _models_pull, "Download a model."),
+        ("quantize", _models_quantize, "Make a model smaller, for MLX: it is then used as NAME-4bit or NAME-8bit."),
+        ("remove", _models_remove, "Remove a model from the disk."),
         ("verify", _models_verify, "Read a model's files again and compare their digests."),
         ("path", _models_path, "Print the folder of a model that is on this machine."),
     ):
         action = actions.add_parser(name, help=text, description=text)
         action.set_defaults(function=function)
-        if name != "list":
+        if name == "remove":
+            action.add_argument("model", metavar="MODEL")
+            action.add_argument(
+                "--yes", action="store_true", help="also from the cache that other programs share, and while in use"
+            )
+        elif name != "list":
             action.add_argument("model", nargs="?", metavar="MODEL", help="default: the setting `model`")
+        if name == "quantize":
+            action.add_argument("--bits", type=int, choices=(4, 8), required=True, help="size of a weight")
         action.add_argument("--backend", choices=backends.NAMES, help="default: the one this machine takes")
         action.add_argument("--json", action="store_true", help="print JSON")
 
@@ -972,13 +981,61 @@ def _models_list(arguments: argparse.Namespace) -> int:
     backend = getattr(arguments, "backend", None)
     rows = [row for row in models.listed() if backend in {None, row.backend}]
     if getattr(arguments, "json", False):
-        names = ("name", "backend", "repo", "origin", "path", "bytes")
+        names = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
         _print_json([{name: getattr(row, name) for name in names} for row in rows])
         return Exit.OK
     for row in rows:
-        here = "" if row.origin is None else f"{row.origin}, {row.bytes / 1e6:.0f} MB" if row.bytes else row.origin
-        print(f"{row.name:<18} {row.backend:<15} {row.repo:<46} {here}")
+        size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else ""
+        origin = f"{row.origin}: {row.source}" if row.origin else f"not here: {row.repo}"
+        last = f" (used {_clock(row.used)})" if row.used else ""
+        print(f"{row.name:<20} {row.backend:<15} {size:>8}  {origin}{last}")
     return Exit.OK
+
+
+def _models_quantize(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    model, backend = _model_and_backend(arguments)
+    if arguments.backend is None:
+        backend = "mlx"
+    if backend != "mlx":
+        raise UsageError(f"{backend} quantises by itself when it loads a model.", "This is for the backend mlx.")
+    arguments.model, arguments.backend = models.quantised(model, arguments.bits), backend
+    return _models_pull(arguments)
+
+
+def _models_remove(arguments: argparse.Namespace) -> int:
+    from dropscribe import models
+
+    model, backend = _model_and_backend(arguments)
+    if not arguments.yes and _in_use(model, backend):
+        raise DropscribeError(
+            f"The running daemon uses the model {model}.",
+            "Stop it first, or add --yes: it keeps what is in memory, and gets the model again later.",
+        )
+    removed = models.remove(model, backend, shared=arguments.yes)
+    if arguments.json:
+        _print_json({"path": removed.path, "bytes": removed.bytes})
+    else:
+        _say(f"Removed {removed.path}: {removed.bytes / 1e6:.0f} MB.")
+    return Exit.OK
+
+
+def _in_use(model: str, backend: str) -> bool:
+    """Return whether a running daemon has this model in memory, or is set to load it."""
+    from dropscribe import models, supervisor
+
+    chosen = settings.load().settings
+    journal = _journal(chosen) if supervisor.running(chosen.state) else None
+    if journal is None:
+        return False
+    loaded = journal.meta("engine").partition(" on ")[0]
+    journal.close()
+    try:
+        folder = models.path(model, backend)
+        return any(models.path(name, backend) == folder for name in {loaded, chosen.model} - {""})
+    except DropscribeError:
+        return False
 
 
 def _models_pull(arguments: argparse.Namespace) -> int:

@@ -120,6 +120,20 @@ def fetch(
     return Fetched(folder, str(info.sha), {name: _digest(listing[name]) for name in names})
 
 
+def forget(repo: str, commit: str) -> int:
+    """Take one revision of a repository out of the cache; return the bytes that were its own.
+
+    What another revision shares with it stays: huggingface_hub's own way of deleting knows what that is.
+    """
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.utils.logging import set_verbosity_error
+
+    set_verbosity_error()
+    found = scan_cache_dir(store(repo).parent).delete_revisions(commit)
+    found.execute()
+    return int(found.expected_freed_size)
+
+
 def _digest(file: Any) -> str | None:
     if file.lfs is not None:
         return f"sha256:{file.lfs['sha256']}"

@@ -7,8 +7,9 @@ Guarantees:
   met; later starts compare size and modification time. `verify` reads everything again.
 - A model pinned once stays: the commit it resolved to is recorded and used until its files are gone.
 - A half-downloaded or damaged model is noticed, said, and repaired when downloading is allowed.
-- What this module writes itself (models put together from the starter packages, converted models, records)
-  appears whole under its name or not at all, also with two processes at work.
+- What this module writes itself (models put together from the starter packages, converted and quantised models,
+  records) appears whole under its name or not at all, also with two processes at work.
+- `remove` takes away no more than one model: what the hub's cache shares with another revision stays.
 
 Risks accepted: a folder named by its path is used as it is (nobody wrote down its digests); a file changed in
 place with its size and time kept is seen only by `verify`.
@@ -30,10 +31,10 @@ import re
 import shutil
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from dropscribe import hub, outbox
 from dropscribe.errors import EnvironmentFaultError, UsageError
@@ -92,7 +93,10 @@ _MLX_REPOS = {
 }
 
 NAMES = tuple(_CTRANSLATE2_REPOS)
-"""Every model that goes by a name, without the aliases."""
+"""Every model that goes by a name, without the aliases. With `-4bit` or `-8bit` after it: made smaller for MLX."""
+
+BITS = (4, 8)
+"""Sizes of a weight that a model can be quantised to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,9 @@ class ModelFolder:
     revision: str | None
     """Commit of the hub repository the weights come from; None for a folder."""
     origin: str
-    """`folder`, `cache` (of the hub), `download` (just now), `starter` or `converted`."""
+    """`folder`, `cache` (of the hub), `download` (just now), `starter`, `converted` or `quantised`."""
+    record: Path
+    """Where what is known of its files is written. There or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +197,25 @@ class Listing:
     backend: str
     repo: str
     """The hub repository it would be downloaded from."""
+    source: str
+    """What it was made of, or would be: `owner/name@commit`, `starter packages`; empty when it is not here."""
+    used: float | None
+    """When an engine last took it, in seconds since the epoch; None when none did, or it is not here."""
     origin: str | None
     """As in `ModelFolder`; None when it would have to be downloaded."""
     path: Path | None
     """None also when it is still to be unpacked or converted, which the first use does."""
     bytes: int
     """Size of its files on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `remove` did."""
+
+    path: Path
+    bytes: int
+    """Room that it gave on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +261,12 @@ def resolve(
     """Return the folder of `model` for `backend`, whole and checked.
 
     Looked for in this order: a folder of that path; the hub's cache; the starter packages (for MLX, also the
-    CTranslate2 files of the same model from these two, converted once); the hub, when `download`.
+    CTranslate2 files of the same model from these two, converted once); the hub, when `download`. `NAME-4bit` and
+    `NAME-8bit` are NAME quantised once, for MLX; other backends have their own small numbers and take NAME.
 
     Args:
-        model: `auto`, a name (`small`), a hub repository (`owner/name`, `owner/name@revision`) or a folder.
+        model: `auto`, a name (`small`, `small-4bit`), a hub repository (`owner/name`, `owner/name@revision`) or a
+            folder.
         backend: a key of `LAYOUTS`, or `whisperx`, which reads what faster-whisper reads.
         download: whether the hub may be asked.
         progress: called a few times a second from another thread while downloading, and from this one at
@@ -274,7 +295,7 @@ def resolve(
                 f"Run `dropscribe models pull {wanted.name}`.",
             )
         found = _adapted(wanted, _downloaded(wanted, progress))
-    return ModelFolder(wanted.name, found.path, found.revision, found.origin)
+    return _folder(wanted, found)
 
 
 def pull(
@@ -317,7 +338,7 @@ def verify(model: str, backend: str, *, starters: Mapping[str, Starter] = STARTE
         FileReport(name, stamp.size, None if stamp.digest is None else name not in damaged)
         for name, stamp in stamps.items()
     )
-    return Report(ModelFolder(wanted.name, found.path, found.revision, found.origin), files)
+    return Report(_folder(wanted, found), files)
 
 
 def check_name(model: str) -> None:
@@ -327,17 +348,86 @@ def check_name(model: str) -> None:
 
 
 def listed(starters: Mapping[str, Starter] = STARTERS) -> list[Listing]:
-    """Return every name for every backend, and where it stands. Reads no weights and no network."""
+    """Return every name for every backend, and where it stands; of others what is here. Reads no weights, no network.
+
+    Others are quantised models, and repositories that were asked for as `owner/name`.
+    """
     rows = []
-    for backend in LAYOUTS:
-        for name in NAMES:
+    for backend, layout in LAYOUTS.items():
+        small = [f"{name}-{bits}bit" for name in NAMES for bits in BITS] if layout is MLX else []
+        for name in (*NAMES, *small, *_repositories()):
             wanted = _wanted(name, backend)
             with _disk_errors(name, models_dir()):
                 found = _peek(wanted, starters)
                 here = found.path if found is not None and found.path.is_dir() else None
                 size = sum((here / file).stat().st_size for file in _files(here)) if here else 0
-            rows.append(Listing(name, backend, wanted.repos[0].repo, found.origin if found else None, here, size))
+                if name in NAMES or here is not None:
+                    source, used = (_source(found), _last_use(found.record)) if found is not None else ("", None)
+                    origin = found.origin if found is not None else None
+                    rows.append(Listing(name, backend, wanted.repos[0].repo, source, used, origin, here, size))
     return rows
+
+
+def quantised(model: str, bits: int) -> str:
+    """Return the name under which `model` is used with weights of `bits`: `pull` makes it, for the backend `mlx`.
+
+    Raises: UsageError when `model` does not go by a name.
+    """
+    plain, _, revision = (AUTO["mlx"] if model == "auto" else model).partition("@")
+    if ALIASES.get(plain, plain) not in NAMES:
+        raise UsageError(
+            f"{model} is no model that can be quantised here.",
+            "Give a name of `dropscribe models list`; a hub repository may hold one that is quantised already.",
+        )
+    return "@".join(filter(None, (f"{plain}-{bits}bit", revision)))
+
+
+def used(model: ModelFolder) -> None:
+    """Note that an engine takes this model now: the time of an empty file. A failure costs nothing but the note."""
+    with contextlib.suppress(OSError):
+        stamp = model.record.with_suffix(_USED)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+
+
+def remove(model: str, backend: str, *, shared: bool = False, starters: Mapping[str, Starter] = STARTERS) -> Removed:
+    """Remove `model` for `backend` from the disk; a later use downloads or makes it again.
+
+    A model that was converted or quantised from it stays, and needs it no more.
+
+    Args:
+        model: see `resolve`.
+        backend: a key of `LAYOUTS`.
+        shared: whether it may be taken out of the hub's cache, from which other programs read too.
+        starters: the starter packages to look for.
+
+    Raises:
+        UsageError: a folder by its path, or from the hub's cache without `shared`.
+        EnvironmentFaultError: `model-missing`, `cache-unusable`.
+    """
+    wanted = _wanted(model, backend)
+    found = _peek(wanted, starters)
+    if found is None or not found.path.is_dir():
+        raise EnvironmentFaultError("model-missing", f"The model {wanted.name} is not on this machine.")
+    if found.origin == "folder":
+        raise UsageError(f"{found.path} is a folder of yours, not one that Dropscribe made.", "Remove it yourself.")
+    with _disk_errors(wanted.name, found.path):
+        if found.origin == "cache":
+            repo = _source(found).partition("@")[0]
+            if not shared:
+                raise UsageError(
+                    f"The model {wanted.name} lies in the Hugging Face cache ({found.path}), "
+                    "from which other programs on this machine read it too.",
+                    "Add --yes to remove it all the same.",
+                )
+            size = hub.forget(repo, str(found.revision))
+            found.record.unlink(missing_ok=True)
+            found.record.with_suffix(_USED).unlink(missing_ok=True)
+        else:
+            size = sum((found.path / file).stat().st_size for file in _files(found.path))
+            with _alone(found.path.parent) as scratch:
+                found.path.rename(scratch / found.path.name)
+    return Removed(found.path, size)
 
 
 # What is wanted.
@@ -365,8 +455,13 @@ class _Wanted:
     folder: Path | None
     repos: tuple[_Repo, ...]
     """In order of preference; empty for a folder."""
+    plain: str = ""
+    """The name of `NAMES` that it goes by, if any."""
+    bits: int | None = None
+    """Of a weight, when it is to be quantised."""
 
 
+_SMALL = re.compile(r"(.+)-([48])bit")
 _REPO = re.compile(r"(?!.*(--|\.\.))(?P<repo>\w[\w.-]*/\w[\w.-]*)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 
 
@@ -378,14 +473,18 @@ def _wanted(model: str, backend: str) -> _Wanted:
         raise UsageError(f"There is no backend {backend}.", f"Use one of: {', '.join(LAYOUTS)}.") from None
     name = AUTO[backend] if model == "auto" else model
     plain, _, revision = name.partition("@")
-    plain = ALIASES.get(plain, plain)
-    if plain in _CTRANSLATE2_REPOS:
+    whole, bits = (match[1], int(match[2])) if (match := _SMALL.fullmatch(plain)) else (plain, None)
+    whole = ALIASES.get(whole, whole)
+    if whole in _CTRANSLATE2_REPOS:
+        plain = whole
+        if layout is not MLX and bits is not None:
+            name, bits = "@".join(filter(None, (plain, revision))), None
         # A folder of that name in the current directory must not get in the way: names come first.
         repos = [_Repo(_CTRANSLATE2_REPOS[plain], revision or "main", CTRANSLATE2)]
         if layout is MLX and plain in _MLX_REPOS:
             # A revision means a commit of the repository that is downloaded; the other one does not have it.
             repos = [_Repo(_MLX_REPOS[plain], revision or "main", MLX)] + ([] if revision else repos)
-        return _Wanted(name, layout, None, tuple(repos))
+        return _Wanted(name, layout, None, tuple(repos), plain, bits)
     folder = Path(name)
     with contextlib.suppress(RuntimeError):  # ~somebody who is not there
         folder = folder.expanduser()
@@ -422,6 +521,8 @@ class _Found:
     """A file name for where it came from."""
     record: Path
     """Where what is known of its files is written."""
+    made_of: str = ""
+    """What its record says that it was made of, once it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,6 +544,7 @@ class _Record:
 
 
 _RECORD = "dropscribe.json"
+_USED = ".used"  # beside a record
 
 
 class _DamagedError(EnvironmentFaultError):
@@ -460,6 +562,8 @@ class _DamagedError(EnvironmentFaultError):
 def _local(wanted: _Wanted, starters: Mapping[str, Starter], *, repair: bool) -> _Found | None:
     if wanted.folder is not None:
         return _adapted(wanted, _given(wanted, wanted.folder))
+    if (small := _quantised(wanted)) is not None and _made(wanted.name, small, small.made_of):
+        return small
     for repo in wanted.repos:
         with _disk_errors(wanted.name, hub.store(repo.repo)):
             try:
@@ -477,7 +581,7 @@ def _local(wanted: _Wanted, starters: Mapping[str, Starter], *, repair: bool) ->
         return None
     if found.origin == "starter":
         try:
-            found = _unpacked(wanted.name, starters[_plain(wanted)], found)
+            found = _unpacked(wanted.name, starters[wanted.plain], found)
         except _DamagedError as error:
             if not repair:
                 raise EnvironmentFaultError(
@@ -487,13 +591,9 @@ def _local(wanted: _Wanted, starters: Mapping[str, Starter], *, repair: bool) ->
                 ) from error
             _log.warning("model.damaged", model=wanted.name, files=[f.name for f in error.files])
             return None
-    elif (record := _read_record(found.record)) is None or not _made(wanted.name, found, record.source):
+    elif not _made(wanted.name, found, found.made_of):
         return None
     return _adapted(wanted, found)
-
-
-def _plain(wanted: _Wanted) -> str:
-    return ALIASES.get(wanted.name, wanted.name)
 
 
 def _given(wanted: _Wanted, folder: Path) -> _Found:
@@ -557,11 +657,16 @@ def _snapshot(repo: _Repo) -> _Found | None:
 
 def _peek(wanted: _Wanted, starters: Mapping[str, Starter]) -> _Found | None:
     """Return the model that `_local` would, unchecked; its folder is missing where it is still to be made."""
+    found = _quantised(wanted)
+    if found is not None:
+        return found
     if wanted.folder is not None:
-        found: _Found | None = _given(wanted, wanted.folder)
+        found = _given(wanted, wanted.folder)
     else:
         snapshots = (_snapshot(repo) for repo in wanted.repos)
         found = next((one for one in snapshots if one is not None), None) or _peek_own(wanted, starters)
+    if found is not None and wanted.bits is not None:
+        return _own(MLX, f"{found.key}-{wanted.bits}bit", "quantised", found.revision)
     if found is not None and found.layout is not wanted.layout:
         return _own(wanted.layout, found.key, "converted", found.revision)
     return found
@@ -569,22 +674,78 @@ def _peek(wanted: _Wanted, starters: Mapping[str, Starter]) -> _Found | None:
 
 def _peek_own(wanted: _Wanted, starters: Mapping[str, Starter]) -> _Found | None:
     """Return what a starter package can give, else what was converted from files that are gone by now."""
-    starter = starters.get(_plain(wanted))
+    starter = starters.get(wanted.plain)
     if starter is not None:
-        found = _own(CTRANSLATE2, f"starter--{_plain(wanted)}", "starter", starter.revision)
+        found = _own(CTRANSLATE2, f"{_STARTER}{wanted.plain}", "starter", starter.revision)
         if found.record.is_file() or _parts(starter) is not None:
             return found
     if wanted.layout is MLX:
-        for repo in wanted.repos:
-            found = _own(MLX, repo.key, "converted", None)
-            if (record := _read_record(found.record)) is not None:
-                return _own(MLX, repo.key, "converted", record.revision)
+        for key in _keys(wanted):
+            if (made := _own_made(key, "converted")) is not None:
+                return made
     return None
+
+
+def _quantised(wanted: _Wanted) -> _Found | None:
+    """Return the quantised model that was made once, whatever has become of what it was made of."""
+    if wanted.bits is not None:
+        for key in _keys(wanted):
+            if (found := _own_made(f"{key}-{wanted.bits}bit", "quantised")) is not None:
+                return found
+    return None
+
+
+_STARTER = "starter--"
+
+
+def _keys(wanted: _Wanted) -> list[str]:
+    """Return the names of what a model can be converted or quantised from."""
+    return [*(repo.key for repo in wanted.repos), *([f"{_STARTER}{wanted.plain}"] if wanted.plain else [])]
+
+
+def _own_made(key: str, origin: str) -> _Found | None:
+    """Return the MLX model that was made under this name."""
+    found = _own(MLX, key, origin, None)
+    record = _read_record(found.record)
+    return replace(found, revision=record.revision, made_of=record.source) if record is not None else None
 
 
 def _own(layout: Layout, key: str, origin: str, revision: str | None) -> _Found:
     folder = models_dir() / layout.title.lower() / key
     return _Found(folder, revision, origin, layout, key, folder / _RECORD)
+
+
+def _folder(wanted: _Wanted, found: _Found) -> ModelFolder:
+    return ModelFolder(wanted.name, found.path, found.revision, found.origin, found.record)
+
+
+def _source(found: _Found) -> str:
+    """Return what a model was made of, for a person."""
+    key = re.sub("-[48]bit$", "", found.key) if found.origin == "quantised" else found.key
+    if found.origin == "folder":
+        return str(found.path)
+    if key.startswith(_STARTER):
+        return "starter packages"
+    repo, _, revision = key.partition("@")
+    return f"{repo.replace('--', '/')}@{found.revision or revision}"
+
+
+def _last_use(record: Path) -> float | None:
+    try:
+        return record.with_suffix(_USED).stat().st_mtime
+    except OSError:
+        return None
+
+
+def _repositories() -> list[str]:
+    """Return the hub repositories in use that go by no name, as they were asked for."""
+    named = {*_CTRANSLATE2_REPOS.values(), *_MLX_REPOS.values()}
+    found = []
+    for record in sorted((models_dir() / "hub").glob("*.json")):
+        repo, _, revision = unquote(record.stem).replace("--", "/").partition("@")
+        if repo not in named and _REPO.fullmatch(f"{repo}@{revision}"):
+            found.append(repo if revision == "main" else f"{repo}@{revision}")
+    return found
 
 
 def _incomplete(wanted: _Wanted) -> bool:
@@ -724,9 +885,40 @@ def _downloaded(wanted: _Wanted, progress: Callable[[Progress], None] | None) ->
 
 
 def _adapted(wanted: _Wanted, found: _Found) -> _Found:
-    """Return `found` in the wanted layout, converted when it must be."""
-    if found.layout is wanted.layout:
-        return found
+    """Return `found` in the wanted layout and size, converted and quantised when it must be."""
+    if found.layout is not wanted.layout:
+        found = _converted(wanted, found)
+    return found if wanted.bits is None else _made_small(wanted, found, wanted.bits)
+
+
+def _made_small(wanted: _Wanted, found: _Found, bits: int) -> _Found:
+    target = _own(MLX, f"{found.key}-{bits}bit", "quantised", found.revision)
+
+    def fill(folder: Path) -> None:
+        try:
+            from dropscribe.backends._mlx_model import quantise
+        except ImportError as error:
+            raise EnvironmentFaultError(
+                "model-unusable",
+                f"The model {wanted.name} has to be quantised, and MLX, which does that, is not installed here.",
+                "Do it where MLX is, or choose another model.",
+            ) from error
+        _log.info("model.quantising", model=wanted.name, source=str(found.path), bits=bits)
+        try:
+            quantise(found.path, folder, bits)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise EnvironmentFaultError(
+                "model-unusable",
+                f"The model {wanted.name} cannot be quantised: {error}.",
+                "Choose it as it is, or another model.",
+            ) from error
+
+    with _disk_errors(wanted.name, target.path):
+        _make(wanted.name, target, f"{found.key} {bits} bits", fill)
+    return target
+
+
+def _converted(wanted: _Wanted, found: _Found) -> _Found:
     target = _own(MLX, found.key, "converted", found.revision)
     with _disk_errors(wanted.name, target.path):
         weights = (found.path / "model.bin").stat()
@@ -790,37 +982,46 @@ def _unpacked(name: str, starter: Starter, target: _Found) -> _Found:
 def _make(name: str, target: _Found, source: str, fill: Callable[[Path], None]) -> None:
     """Make the folder `target` with `fill`, unless it is there, whole and made of `source`.
 
-    Built under another name, synchronised, renamed. A lock that dies with its process keeps two from building
-    at once and tells what a killed one has left.
+    Built under another name, synchronised, renamed.
     """
     if _made(name, target, source):
         return
-    parent = target.path.parent
+    with _alone(target.path.parent) as scratch:
+        if _made(name, target, source):
+            return
+        folder = scratch / "made"
+        folder.mkdir()
+        fill(folder)
+        names = sorted(_files(folder))
+        stamps = {}
+        for file in (folder / one for one in names):
+            stat = file.stat()
+            stamps[file.name] = _Stamp(_digest(file, "sha256"), stat.st_size, stat.st_mtime_ns)
+        _write_record(folder / _RECORD, _Record(source, target.revision, stamps))
+        for one in (*names, _RECORD, "."):
+            _sync(folder / one)
+        if target.path.exists():
+            target.path.rename(scratch / "old")
+        folder.rename(target.path)
+        _sync(target.path.parent)
+
+
+@contextlib.contextmanager
+def _alone(parent: Path) -> Iterator[Path]:
+    """Work on the models in `parent` as the only process, with a folder whose content goes at the end.
+
+    The lock dies with its process, and tells that what is left of such a folder was a killed one's.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _made(name, target, source):
-            return
         for left in parent.glob(".new-*"):
             shutil.rmtree(left, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".new-"))
+        scratch = Path(tempfile.mkdtemp(dir=parent, prefix=".new-"))
         try:
-            fill(folder)
-            names = sorted(_files(folder))
-            stamps = {}
-            for file in (folder / one for one in names):
-                stat = file.stat()
-                stamps[file.name] = _Stamp(_digest(file, "sha256"), stat.st_size, stat.st_mtime_ns)
-            _write_record(folder / _RECORD, _Record(source, target.revision, stamps))
-            for one in (*names, _RECORD, "."):
-                _sync(folder / one)
-            if target.path.exists():
-                target.path.rename(parent / f".new-old-{os.getpid()}")  # swept below, or by the next one
-            folder.rename(target.path)
-            _sync(parent)
+            yield scratch
         finally:
-            for left in parent.glob(".new-*"):
-                shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _made(name: str, target: _Found, source: str) -> bool:

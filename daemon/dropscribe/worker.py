@@ -159,6 +159,8 @@ class _Model:
             "folder": str(folder.path),
             "versions": {"dropscribe": __version__, **loaded.versions, **_versions()},
         }
+        models.used(folder)
+        models.used(folder)
         channel.send("loaded", **self.facts, load_s=round(time.monotonic() - started, 3))
         return backend
 

@@ -157,7 +157,10 @@ class MLX:
                 tokens.end,
                 [-(-len(sounds[row]) // HOP) for row in spoken],
             )
-            words = {row: _words(tokens, options.language, drafts[row], each) for row, each in zip(spoken, times, strict=True)}
+            words = {
+                row: _words(tokens, options.language, drafts[row], each)
+                for row, each in zip(spoken, times, strict=True)
+            }
         return [raw(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
 
 

@@ -1,4 +1,4 @@
-"""A Whisper model's weights on MLX: the modules under the names that MLX conversions use, reading and quantising them.
+"""A Whisper model's weights on MLX: modules under the names that MLX conversions use, reading and quantising them.
 
 Guarantees: every layout of an MLX folder is read; weights that do not fit the sizes in `config.json` are refused;
 `_mlx_decoder` does the computing.
@@ -30,7 +30,11 @@ _FILES = (WEIGHTS, "model.safetensors", "weights.npz")
 _GROUP = 64  # weights that share a scale, as in mlx-whisper's converter
 
 
-class _Attention(nn.Module):
+class _Module(nn.Module):  # type: ignore[misc]
+    """MLX's, which ships no types."""
+
+
+class _Attention(_Module):
     def __init__(self, state: int) -> None:
         super().__init__()
         self.query = nn.Linear(state, state)
@@ -39,7 +43,7 @@ class _Attention(nn.Module):
         self.out = nn.Linear(state, state)
 
 
-class _Block(nn.Module):
+class _Block(_Module):
     def __init__(self, state: int, *, cross: bool) -> None:
         super().__init__()
         self.attn = _Attention(state)
@@ -52,7 +56,7 @@ class _Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(state)
 
 
-class _Encoder(nn.Module):
+class _Encoder(_Module):
     def __init__(self, dims: Dimensions, dtype: mx.Dtype) -> None:
         super().__init__()
         state = dims.n_audio_state
@@ -64,7 +68,7 @@ class _Encoder(nn.Module):
         self.ln_post = nn.LayerNorm(state)
 
 
-class _Decoder(nn.Module):
+class _Decoder(_Module):
     def __init__(self, dims: Dimensions) -> None:
         super().__init__()
         state = dims.n_text_state
@@ -74,7 +78,7 @@ class _Decoder(nn.Module):
         self.ln = nn.LayerNorm(state)
 
 
-class Whisper(nn.Module):
+class Whisper(_Module):
     """The weights of one model; `alignment_heads` are the (layer, head) whose attention follows the sound."""
 
     def __init__(self, dims: Dimensions, dtype: mx.Dtype) -> None:
@@ -175,4 +179,4 @@ def mel_filters(count: int) -> NDArray[np.float32]:
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     bins = np.fft.rfftfreq(400, 1 / 16000)
     triangles = np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle))
-    return (np.maximum(triangles, 0) * 2 / (high - low)).astype(np.float32)
+    return np.asarray(np.maximum(triangles, 0) * 2 / (high - low), np.float32)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import codecs
 import functools
+import itertools
 import re
 import string
 import unicodedata
@@ -21,11 +22,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-LANGUAGES = (
-    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
-    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
-    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
-).split()
+LANGUAGES = tuple(
+    re.findall(
+        r"\w+",
+        "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la "
+        "mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be "
+        "tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue",
+    )
+)
 """Codes in the order of their tokens. Models before large-v3 know all but the last."""
 
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
@@ -33,7 +37,8 @@ _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 _SOUNDS = "♩♪♫♬♭♮♯"  # of their tokens the first is never a word's: all lie in U+2640 to U+267F
 _MARKS = (
     *'"#()*+/:;<=>@[\\]^_`{|}~「」『』',
-    *"<< >> <<< >>> -- --- -( -[ (' (\" (( )) ((( ))) [[ ]] {{ }} ♪♪ ♪♪♪".split(),
+    *("<<", ">>", "<<<", ">>>", "--", "---", "-(", "-[", "('", '("', "((", "))", "(((", ")))"),
+    *("[[", "]]", "{{", "}}", "♪♪", "♪♪♪"),
     *_SOUNDS,
 )
 """What stands in captions for sounds and speakers, not for speech."""
@@ -60,7 +65,7 @@ class Tokens:
     """The tokens of one model."""
 
     def __init__(self, size: int) -> None:
-        """Take the number of tokens that the model knows: 51864 of English alone, 51865 of 99 languages, 51866 of 100.
+        """Take the number of the model's tokens: 51864 for English alone, 51865 for 99 languages, 51866 for 100.
 
         Raises: ValueError when no Whisper model has so many.
         """
@@ -150,7 +155,7 @@ class Tokens:
         ranks = self._known.ranks
         parts = [piece[place : place + 1] for place in range(len(piece))]
         while len(parts) > 1:
-            pairs = [ranks.get(a + b, len(ranks)) for a, b in zip(parts, parts[1:], strict=False)]
+            pairs = [ranks.get(a + b, len(ranks)) for a, b in itertools.pairwise(parts)]
             least = min(pairs)
             if least == len(ranks):
                 break
