@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dropscribe import settings
 from dropscribe.backends import _tokens
 from dropscribe.backends._tokens import LANGUAGES, Tokens
 
@@ -72,7 +73,7 @@ def test_the_special_tokens_of_the_models_of_many_languages(size: int, numbers: 
 
 def test_the_languages_are_all_that_whisper_knows() -> None:
     known = importlib.import_module("faster_whisper.tokenizer")._LANGUAGE_CODES
-    assert sorted(LANGUAGES) == sorted(known)
+    assert sorted(LANGUAGES) == sorted(known) == sorted(settings.LANGUAGES)
     assert "yue" in tokens(51866).languages
     assert "yue" not in tokens(51865).languages
 
