@@ -142,7 +142,7 @@ def run(data: Path, out: Path, folders: list[Path], sets: list[str], *, rounds: 
 
 
 def shape_worker(size: str) -> None:
-    """Load a model of large-v3-turbo's shape and decode 16 windows of noise; print one JSON."""
+    """Load a model of large-v3-turbo's shape and decode a batch of noise (one window on a CPU); print one JSON."""
     import mlx.core as mx
     import numpy as np
 
@@ -157,14 +157,14 @@ def shape_worker(size: str) -> None:
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
-        rows = engine._batch
+        rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
         decoder, tokens = engine._decoder, engine._tokens
         from dropscribe.backends._mlx import _rules
 
         started = time.perf_counter()
         memory = decoder.memory(decoder.features([noise] * rows))
         prefix = np.tile(np.array(tokens.prefix("en", "transcribe"), np.int32), (rows, 1))
-        texts = decoder.generate(memory, prefix, _rules(tokens, 0))
+        texts = decoder.search(memory, prefix, _rules(tokens, 0))
         mx.synchronize()
         took = time.perf_counter() - started
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
