@@ -69,7 +69,7 @@ except (ImportError, OSError, RuntimeError) as fault:
 print(json.dumps({"device": device, "versions": found, "error": error}))
 """
 _DISTRIBUTIONS = {
-    "mlx": ("mlx-whisper", "mlx"),
+    "mlx": ("mlx",),
     "faster-whisper": ("faster-whisper", "ctranslate2"),
     "whisperx": ("whisperx", "torch", "ctranslate2"),
 }
