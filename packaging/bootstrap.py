@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
@@ -44,6 +45,8 @@ def main() -> int:
     given = parser.parse_args()
     try:
         python = find_python(given.python)
+        if sys.version_info < OLDEST:  # a Mac's own python3 is 3.9; further on, tomllib is needed
+            os.execv(python, [python, *sys.argv])  # noqa: S606 -- this very file, by the Python just found
         venv = (given.venv or ROOT / f".venv-{given.what}").absolute()
         return (demo if given.what == "demo" else test)(python, venv)
     except BootstrapError as error:
@@ -108,6 +111,11 @@ def works(*command: str) -> bool:
         return False
 
 
+def apple() -> bool:
+    """Return whether this is an Apple Silicon Mac."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
 def mlx_on_linux() -> bool:
     """Return whether MLX has a wheel for this Linux: glibc 2.35 or newer."""
     library, version = platform.libc_ver()
@@ -119,16 +127,29 @@ def mlx_on_linux() -> bool:
     )
 
 
+def steps(project: dict[str, Any], extras: list[str], *, mlx: bool, editable: bool) -> list[list[str]]:
+    """Return the arguments of each `pip install` that brings the project with `extras`, without PyTorch.
+
+    mlx-whisper's metadata asks for PyTorch, which only its converter imports, and pip has no way to leave one
+    package out. So mlx-whisper goes in alone; what it does import is among the dependencies or in `mlx-linux`.
+    """
+    where = [*(["--editable"] if editable else []), f"{ROOT}[{','.join(extras)}]"]
+    return [where, *([["--no-deps", *project["optional-dependencies"]["mlx"]]] if mlx else [])]
+
+
 def install(python: str, extras: list[str], *, editable: bool, options: tuple[str, ...] = ()) -> None:
     """Install the project with `extras` into the environment of `python`."""
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     say("Installing Dropscribe and what it needs; the first time this takes some minutes")
-    command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", *options]
-    where = [*(["--editable"] if editable else []), f"{ROOT}[{','.join(extras)}]"]
-    if subprocess.run([*command, *where], check=False).returncode:
-        raise BootstrapError(
-            "pip could not install it (its own words are above). Without a network it cannot; behind a proxy, "
-            "set HTTPS_PROXY. Then run this again: it goes on with the environment that is there."
-        )
+    for arguments in steps(project, extras, mlx=apple() or "mlx-linux" in extras, editable=editable):
+        command = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+        if subprocess.run([*command, *options, *arguments], check=False).returncode:
+            raise BootstrapError(
+                "pip could not install it (its own words are above). Without a network it cannot; behind a proxy, "
+                "set HTTPS_PROXY. Then run this again: it goes on with the environment that is there."
+            )
 
 
 # demo ---------------------------------------------------------------------------------------------------------------
@@ -155,13 +176,16 @@ def demo(python: str, venv: Path) -> int:
     for segment in transcript["segments"]:
         say(f"  {segment['start']:6.2f} - {segment['end']:5.2f}  {segment['text'].strip()}")
     command = shlex.quote(str(venv / "bin/dropscribe"))
+    for_good = "uv tool install '.[starter]'"
+    if apple():
+        for_good = "uv tool install --excludes packaging/uv-excludes.txt '.[mlx,starter]'"
     files = ", ".join(sorted(path.name for path in written.parent.iterdir()))
     say(
         f"\nWritten to {written.parent}: {files}\n"
         "\nWhat next\n"
         "  More of your own:  put recordings into a folder of yours, and run\n"
         f"                     {command} run --inbox FOLDER --outbox OTHER_FOLDER\n"
-        f"  For good:          uv tool install '.[starter]'\n"
+        f"  For good:          {for_good}\n"
         "  Always on:         dropscribe service install   (then drop recordings into ~/Dropscribe/Inbox)\n"
         f"  Clean up:          remove {venv}; nothing was written elsewhere"
     )

@@ -101,8 +101,8 @@ def tiny_en() -> Path:
 @pytest.fixture(scope="session")
 def tiny_en_mlx(tiny_en: Path) -> Path:
     """The same model in MLX's layout, converted by dropscribe."""
-    if find_spec("mlx") is None:
-        pytest.skip("MLX is not installed")
+    if find_spec("mlx") is None or find_spec("mlx_whisper") is None:
+        pytest.skip("mlx and mlx-whisper are not installed")
     from dropscribe import convert
 
     source = hashlib.sha256(Path(convert.__file__).read_bytes()).hexdigest()[:12]  # a changed converter converts anew

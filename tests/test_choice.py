@@ -22,8 +22,8 @@ ALL, BOTH, FASTER, MLX, X, NONE = (
 )
 MAC, INTEL_MAC, LINUX, PI = ("Darwin", "arm64"), ("Darwin", "x86_64"), ("Linux", "x86_64"), ("Linux", "aarch64")
 
-APPLE = "Apple Silicon, and MLX is installed"
-NO_MLX = "Apple Silicon, but MLX is not installed"
+APPLE = "Apple Silicon, and mlx-whisper is installed"
+NO_MLX = "Apple Silicon, but mlx-whisper is not installed"
 AFTER_MLX = "the fall-back when mlx fails"
 AFTER_FASTER = "the fall-back when faster-whisper fails"
 AFTER_BOTH = "the fall-back when mlx and faster-whisper fail"

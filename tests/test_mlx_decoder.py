@@ -46,8 +46,9 @@ def heard(engine: Any, sounds: list[NDArray[np.float32]]) -> Any:
 def rules_of(engine: Any) -> tuple[Any, Any, NDArray[np.int32]]:
     from dropscribe.backends._mlx import _rules
 
-    tokens = engine._tokens
-    return tokens, _rules(tokens, 0), np.array([tokens.prefix("en", "transcribe")], np.int32)
+    tokenizer = engine._tokenizer("en", "transcribe")
+    prefix = np.array([tokenizer.sot_sequence_including_notimestamps], np.int32)
+    return tokenizer, _rules(tokenizer, engine._model.dims.n_vocab, 0), prefix
 
 
 def warped(costs: NDArray[np.float64]) -> list[int]:
@@ -89,7 +90,6 @@ def test_the_median_of_seven_is_mirrored_at_the_ends() -> None:
 
 
 def test_the_spectrogram_is_that_of_the_sound_and_silence(engine: Any, sounds: list[NDArray[np.float32]]) -> None:
-    pytest.importorskip("mlx_whisper")
     import mlx_whisper.audio
 
     found = np.array(engine._decoder.spectrogram(sounds))
@@ -99,28 +99,22 @@ def test_the_spectrogram_is_that_of_the_sound_and_silence(engine: Any, sounds: l
 
 
 def test_one_beam_is_the_greedy_text_of_mlx_whisper(
-    engine: Any, sounds: list[NDArray[np.float32]], heard: Any, tiny_en_mlx: Path
+    engine: Any, sounds: list[NDArray[np.float32]], heard: Any
 ) -> None:
-    pytest.importorskip("mlx_whisper")
-    import mlx.core as mx
     import mlx_whisper.decoding
-    import mlx_whisper.load_models
-    from mlx.utils import tree_map
 
-    model: Any = mlx_whisper.load_models.load_model(str(tiny_en_mlx), mx.float32)
-    model.update(tree_map(lambda x: x.astype(mx.float32) if x.dtype == mx.float16 else x, model.parameters()))
-    tokens, rules, prefix = rules_of(engine)
+    tokenizer, rules, prefix = rules_of(engine)
     ours = engine._decoder.search(heard, np.tile(prefix, (2, 1)), rules, beams=1)
     beams = engine._decoder.search(heard, np.tile(prefix, (2, 1)), rules)
     options = mlx_whisper.decoding.DecodingOptions(language="en", without_timestamps=True, fp16=False)
-    theirs = mlx_whisper.decoding.decode(model, engine._decoder.features(sounds), options)
+    theirs = mlx_whisper.decoding.decode(engine._model, engine._decoder.features(sounds), options)
     for our, five, their in zip(ours, beams, theirs, strict=True):
         assert our.tokens == their.tokens
         assert np.mean(our.logprobs) == pytest.approx(their.avg_logprob, abs=1e-3)
         assert our.no_speech_prob == pytest.approx(their.no_speech_prob, abs=1e-3)
         assert len(our.logprobs) == len(our.tokens) + 1
         assert np.mean(five.logprobs) >= np.mean(our.logprobs) - 1e-6
-        assert tokens.end not in five.tokens
+        assert tokenizer.eot not in five.tokens
 
 
 def test_what_is_drawn_depends_on_the_seed_and_not_on_the_other_rows(engine: Any, heard: Any) -> None:

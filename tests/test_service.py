@@ -636,6 +636,21 @@ def bootstrap(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
+def test_nothing_that_asks_for_pytorch_is_installed_with_its_dependencies() -> None:
+    spec = importlib.util.spec_from_file_location("bootstrap", BOOTSTRAP)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert not any(line.startswith(("mlx-whisper", "torch")) for line in project["dependencies"])
+    assert module.steps(project, ["starter"], mlx=False, editable=False) == [[f"{ROOT}[starter]"]]
+    assert module.steps(project, ["starter"], mlx=True, editable=True) == [
+        ["--editable", f"{ROOT}[starter]"],
+        ["--no-deps", "mlx-whisper==0.4.3"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("says", "told"),
     [

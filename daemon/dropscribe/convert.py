@@ -267,7 +267,7 @@ def _half(variables: Mapping[str, NDArray[Any]], piece: _Piece) -> NDArray[np.fl
 def _alignment_heads(config: Path, dims: Dimensions) -> NDArray[np.int32] | None:
     """Return the (layer, head) pairs whose attention follows the sound, shape (heads, 2).
 
-    None when there are none: readers of MLX then take the upper half of the decoder's layers.
+    None when there are none: mlx-whisper then takes the upper half of the decoder's layers.
     """
     try:
         pairs = json.loads(config.read_bytes()).get("alignment_heads")

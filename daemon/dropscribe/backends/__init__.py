@@ -124,7 +124,7 @@ OURS = ("mlx", "faster-whisper")
 NAMES = (*OURS, "whisperx")
 """Every backend, in the order of the fall-back line."""
 
-_MODULES = {"mlx": ("mlx",), "faster-whisper": ("faster_whisper", "ctranslate2")}
+_MODULES = {"mlx": ("mlx", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
 
 
 def installed(settings: Settings) -> frozenset[str]:
@@ -151,10 +151,10 @@ def choose(setting: str, system: str, machine: str, present: frozenset[str]) -> 
         # MLX runs on Linux too, but its CPU build is many times slower: only when asked for by name.
         faster = f"{system} on {machine}: MLX is for Apple Silicon"
     elif "mlx" in present:
-        line.append(Choice("mlx", "Apple Silicon, and MLX is installed"))
+        line.append(Choice("mlx", "Apple Silicon, and mlx-whisper is installed"))
         faster = "the fall-back when mlx fails"
     else:
-        faster = "Apple Silicon, but MLX is not installed"
+        faster = "Apple Silicon, but mlx-whisper is not installed"
     if "faster-whisper" in present:
         line.append(Choice("faster-whisper", faster))
     if "whisperx" in present:

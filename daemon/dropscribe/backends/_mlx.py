@@ -1,7 +1,8 @@
-"""The MLX engine: Apple Silicon, also MLX's CPU and CUDA builds for Linux. Needs MLX and NumPy alone.
+"""The MLX engine: mlx-whisper's model and tokenizer on Apple Silicon, also on MLX's CPU and CUDA builds for Linux.
 
-Guarantees: opens no network connection; prints nothing; no text is carried from window to window, and sampling is
-seeded by the window's place. What MLX holds beyond the model is given back after every recording.
+Guarantees: opens no network connection (the library's own loader, which may download, is not called); prints
+nothing; no text is carried from window to window, and sampling is seeded by the window's place. What MLX holds
+beyond the model is given back after every recording.
 
 Windows are decoded in batches, with a beam search, without timestamp tokens: `_mlx_decoder` says how. The windows
 of a batch that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
@@ -9,19 +10,28 @@ of a batch that trip a guard are decoded again at rising temperatures, from the 
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import json
+import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 import numpy as np
+from mlx import nn
+from mlx.utils import tree_unflatten
 
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
-from dropscribe.backends._mlx_model import mel_filters, read
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
-from dropscribe.backends._tokens import Tokens
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # numba warns of what it finds on some machines
+    import mlx_whisper.audio
+    import mlx_whisper.tokenizer
+    import mlx_whisper.whisper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from dropscribe.backends._outcome import Raw
     from dropscribe.transcript import Segment
 
+_WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
 _PROMPT_TOKENS = 223  # what OpenAI's `decode` leaves room for
 _MOST_WINDOWS = 16
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
@@ -50,7 +61,6 @@ class MLX:
     def __init__(self) -> None:
         self._model: Any = None
         self._decoder: Any = None
-        self._tokens: Any = None
         self._batch = 1
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
@@ -66,34 +76,33 @@ class MLX:
         else:
             mx.disable_compile()  # it would need a C++ compiler on this machine, and take a minute
         try:
-            self._model = read(folder, dtype)
-            filters = mx.array(mel_filters(self._model.dims.n_mels))
-            self._tokens = Tokens(self._model.dims.n_vocab)
-        except Exception as error:  # MLX raises RuntimeError, ValueError, KeyError, TypeError, OSError
+            self._model = _read(folder, dtype)
+            filters = mlx_whisper.audio.mel_filters(self._model.dims.n_mels)
+        except Exception as error:  # the library raises RuntimeError, ValueError, KeyError, TypeError, OSError
             raise unusable(folder, error) from error
         self._decoder = Decoder(self._model, filters, dtype)
         self._batch = batch or _fitting(self._decoder.row_bytes())
         return Loaded(
             device="gpu float16" if gpu else "cpu float32",
-            multilingual=self._tokens.multilingual,
-            versions={"mlx": version("mlx")},
+            multilingual=bool(self._model.is_multilingual),
+            versions={name: version(name) for name in ("mlx", "mlx-whisper")},
         )
 
     def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
         """See `Backend.detect_languages`."""
-        tokens = self._tokens
+        tokenizer = self._tokenizer("en", "transcribe")
         for first in range(0, len(windows), self._batch):
             part = windows[first : first + self._batch]
-            if not tokens.multilingual:
+            if not self._model.is_multilingual:
                 yield from ({"en": 1.0} for _ in part)
                 continue
             try:
                 features = self._decoder.features([copied(audio, window.start, window.end) for window in part])
-                heard = self._decoder.languages(features, tokens.start, list(tokens.languages.values()))
+                heard = self._decoder.languages(features, tokenizer.sot, tokenizer.all_language_tokens)
             except (RuntimeError, ValueError, MemoryError) as error:
                 raise failed(error) from error
             for row in heard:
-                yield dict(zip(tokens.languages, row.tolist(), strict=True))
+                yield dict(zip(tokenizer.all_language_codes, row.tolist(), strict=True))
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
@@ -118,11 +127,16 @@ class MLX:
         self._model = self._decoder = None
         mx.clear_cache()
 
+    def _tokenizer(self, language: str | None, task: str) -> Any:
+        return mlx_whisper.tokenizer.get_tokenizer(
+            self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
+        )
+
     def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
-        tokens = self._tokens
-        start = np.array(tokens.prefix(options.language, options.task), np.int32)
-        prefix = np.concatenate([_prompt(tokens, options.before), start])
-        rules = _rules(tokens, len(prefix) - len(start))
+        tokenizer = self._tokenizer(options.language, options.task)
+        start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
+        prefix = np.concatenate([_prompt(tokenizer, options.before), start])
+        rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copied(audio, window.start, window.end) for window in windows]
         memory = self._decoder.memory(self._decoder.features(sounds))
 
@@ -137,7 +151,7 @@ class MLX:
             return [
                 Draft(
                     each.tokens,
-                    tokens.decode(each.tokens),
+                    tokenizer.decode(each.tokens),
                     float(np.mean(each.logprobs)),
                     each.no_speech_prob,
                     temperature,
@@ -154,13 +168,10 @@ class MLX:
                 _rows(memory, spoken, len(windows)),
                 np.tile(start, (len(spoken), 1)),
                 [drafts[row].tokens for row in spoken],
-                tokens.end,
+                tokenizer.eot,
                 [-(-len(sounds[row]) // HOP) for row in spoken],
             )
-            words = {
-                row: _words(tokens, options.language, drafts[row], each)
-                for row, each in zip(spoken, times, strict=True)
-            }
+            words = {row: _words(tokenizer, drafts[row], each) for row, each in zip(spoken, times, strict=True)}
         return [raw(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
 
 
@@ -179,27 +190,27 @@ def _rows(memory: list[Any], rows: Sequence[int], count: int) -> list[Any]:
     return [(keys[chosen], values[chosen]) for keys, values in memory]
 
 
-def _prompt(tokens: Tokens, text: str | None) -> NDArray[np.int32]:
+def _prompt(tokenizer: Any, text: str | None) -> NDArray[np.int32]:
     """Return the tokens of what comes before a transcript; none without a text."""
     if not text or not text.strip():
         return np.array([], np.int32)
-    return np.array([tokens.prev, *tokens.encode(" " + text.strip())[-_PROMPT_TOKENS:]], np.int32)
+    tokens = tokenizer.encode(" " + text.strip())[-_PROMPT_TOKENS:]
+    return np.array([tokenizer.sot_prev, *tokens], np.int32)
 
 
-def _rules(tokens: Tokens, start: int) -> Rules:
+def _rules(tokenizer: Any, vocabulary: int, start: int) -> Rules:
     """Return OpenAI's rules for a text without timestamps: no marks of sounds, no special tokens, not empty."""
-    always = np.zeros(tokens.size, np.float32)
-    always[sorted({*tokens.never(), *range(tokens.end + 1, tokens.size)})] = -np.inf
+    never = {*tokenizer.non_speech_tokens, *range(tokenizer.eot + 1, vocabulary)}
+    always = np.zeros(vocabulary, np.float32)
+    always[sorted(never)] = -np.inf
     first = always.copy()
-    first[[*tokens.encode(" "), tokens.end]] = -np.inf
-    return Rules(mx.array(always), mx.array(first), start, tokens.no_speech, tokens.end)
+    first[[*tokenizer.encode(" "), tokenizer.eot]] = -np.inf
+    return Rules(mx.array(always), mx.array(first), start, tokenizer.no_speech, tokenizer.eot)
 
 
-def _words(
-    tokens: Tokens, language: str | None, draft: Draft, times: NDArray[np.float64]
-) -> list[tuple[str, float, float, float]]:
+def _words(tokenizer: Any, draft: Draft, times: NDArray[np.float64]) -> list[tuple[str, float, float, float]]:
     """Return (word, start, end, probability) of each word of a draft, of whose tokens `times` are the edges."""
-    texts, pieces = tokens.split(draft.tokens, language)
+    texts, pieces = tokenizer.split_to_word_tokens(draft.tokens)
     edges = [0, *itertools.accumulate(map(len, pieces))]
     return merged(
         [
@@ -207,3 +218,32 @@ def _words(
             for text, (first, last) in zip(texts, itertools.pairwise(edges), strict=True)
         ]
     )
+
+
+def _read(folder: Path, dtype: mx.Dtype) -> Any:
+    """Build the model from `config.json` and whichever weights file is there; the library reads two of the three."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    names = {field.name for field in dataclasses.fields(mlx_whisper.whisper.ModelDimensions)}
+    dims = mlx_whisper.whisper.ModelDimensions(**{k: v for k, v in config.items() if k in names})
+    file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        msg = f"none of {', '.join(_WEIGHTS)} found"
+        raise FileNotFoundError(msg)
+    weights: Any = mx.load(str(file))
+    model = mlx_whisper.whisper.Whisper(dims, dtype)
+    quantization = config.get("quantization")
+    if quantization is not None:
+        nn.quantize(
+            model,
+            **quantization,
+            class_predicate=lambda path, module: (
+                isinstance(module, (nn.Linear, nn.Embedding)) and f"{path}.scales" in weights
+            ),
+        )
+    weights = {
+        name: array.astype(dtype) if mx.issubdtype(array.dtype, mx.floating) else array
+        for name, array in weights.items()
+    }
+    model.update(tree_unflatten(list(weights.items())))
+    mx.eval(model.parameters())
+    return model

@@ -3,9 +3,9 @@
 Guarantees: a row of a batch is computed from that row alone; every window is encoded once; nothing is read back from
 the device while a text grows, but for one flag a step that is two steps old, so the device never waits.
 
-The attention that places the words is taken from one pass of the decoder over the finished texts, up to the last
-layer that has alignment heads, without the vocabulary. (mlx-whisper reads every token back at each step and encodes
-the window again to place its words.)
+It works on the modules and weights of `mlx_whisper.whisper.Whisper`, whose own `decode` reads every token back at
+each step and whose `find_alignment` encodes the window again. The attention that places the words is taken from one
+pass of the decoder over the finished texts, up to the last layer that has alignment heads, without the vocabulary.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Decoder:
     """One model, ready for batches."""
 
     def __init__(self, model: Any, filters: mx.array, dtype: mx.Dtype) -> None:
-        """Take a `_mlx_model.Whisper` and its mel filters, shape (mels, 201)."""
+        """Take a `mlx_whisper.whisper.Whisper` and its mel filters, shape (mels, 201)."""
         self._model = model
         self._filters = filters
         self._dtype = dtype
@@ -91,7 +91,7 @@ class Decoder:
         up the spectrogram with zeros instead, which is no silence: the errors grow by half.)
         """
         longest = max(len(row) for row in rows)
-        width = min(FRAMES, -(-longest // HOP)) * HOP
+        width = min(FRAMES, -(-longest // HOP) + 2) * HOP  # two frames more hear the end of the sound
         samples = np.zeros((len(rows), width + _FFT), np.float32)
         for place, row in zip(samples, rows, strict=True):
             part = row[:width]
