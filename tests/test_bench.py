@@ -111,6 +111,7 @@ def test_a_running_daemon_is_told_of_and_not_disturbed(tmp_path: Path, tiny_en: 
 
 def test_the_sample_is_whole_and_gone_afterwards() -> None:
     import av
+import huggingface_hub.constants
 
     with bench.sample() as path:
         with av.open(str(path)) as container:
@@ -123,7 +124,7 @@ def test_the_sample_is_whole_and_gone_afterwards() -> None:
 def test_every_model_that_is_here_is_taken_with_every_engine_that_reads_it(
     tmp_path: Path, tiny_en: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
     monkeypatch.setenv("DROPSCRIBE_MODELS", str(tmp_path / "models"))
     store = tmp_path / "hf/hub/models--Systran--faster-whisper-tiny.en"
     shutil.copytree(tiny_en, store / "snapshots" / ("0" * 40))

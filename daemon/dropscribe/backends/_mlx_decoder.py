@@ -91,7 +91,7 @@ class Decoder:
         up the spectrogram with zeros instead, which is no silence: the errors grow by half.)
         """
         longest = max(len(row) for row in rows)
-        width = min(FRAMES, -(-longest // HOP)) * HOP
+        width = min(FRAMES, -(-longest // HOP) + 2) * HOP  # two frames more hear the end of the sound
         samples = np.zeros((len(rows), width + _FFT), np.float32)
         for place, row in zip(samples, rows, strict=True):
             part = row[:width]
