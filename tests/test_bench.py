@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from dropscribe import backends, bench, settings
@@ -111,7 +112,6 @@ def test_a_running_daemon_is_told_of_and_not_disturbed(tmp_path: Path, tiny_en: 
 
 def test_the_sample_is_whole_and_gone_afterwards() -> None:
     import av
-import huggingface_hub.constants
 
     with bench.sample() as path:
         with av.open(str(path)) as container:
