@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 
 from dropscribe import backends, bench, settings
@@ -123,7 +124,7 @@ def test_the_sample_is_whole_and_gone_afterwards() -> None:
 def test_every_model_that_is_here_is_taken_with_every_engine_that_reads_it(
     tmp_path: Path, tiny_en: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
     monkeypatch.setenv("DROPSCRIBE_MODELS", str(tmp_path / "models"))
     store = tmp_path / "hf/hub/models--Systran--faster-whisper-tiny.en"
     shutil.copytree(tiny_en, store / "snapshots" / ("0" * 40))
