@@ -238,14 +238,14 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     import mlx.core as mx
     from mlx import nn
 
-    from dropscribe.backends import _mlx_model
+    from dropscribe.backends import _mlx
 
     weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
     mx.save_safetensors(str(tmp_path / "model.safetensors"), quantised(weights))
     config = json.loads((tiny_en_mlx / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 64, "bits": 8}}))
     (tmp_path / "ours").mkdir()
-    _mlx_model.quantise(tiny_en_mlx, tmp_path / "ours", 8)
+    _mlx.quantise(tiny_en_mlx, tmp_path / "ours", 8)
     ours: Any = mx.load(str(tmp_path / "ours" / "weights.safetensors"))
     expected: Any = mx.load(str(tmp_path / "model.safetensors"))
     assert ours.keys() == expected.keys()
@@ -254,7 +254,7 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
         json.loads((tmp_path / "config.json").read_text()), indent=1
     ).split()
     with pytest.raises(ValueError, match="already"):
-        _mlx_model.quantise(tmp_path, tmp_path / "ours", 4)
+        _mlx.quantise(tmp_path, tmp_path / "ours", 4)
     logits = []
     for folder in (tiny_en_mlx, tmp_path):
         made: Any = backends.create("mlx")

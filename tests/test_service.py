@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import plistlib
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

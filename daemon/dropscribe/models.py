@@ -896,7 +896,7 @@ def _made_small(wanted: _Wanted, found: _Found, bits: int) -> _Found:
 
     def fill(folder: Path) -> None:
         try:
-            from dropscribe.backends._mlx_model import quantise
+            from dropscribe.backends._mlx import quantise
         except ImportError as error:
             raise EnvironmentFaultError(
                 "model-unusable",

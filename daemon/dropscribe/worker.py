@@ -160,7 +160,6 @@ class _Model:
             "versions": {"dropscribe": __version__, **loaded.versions, **_versions()},
         }
         models.used(folder)
-        models.used(folder)
         channel.send("loaded", **self.facts, load_s=round(time.monotonic() - started, 3))
         return backend
 

@@ -2,8 +2,8 @@
 
 usage: python tests/bench/install_size.py [--python 3.12] [--uv PATH]
 
-Needs uv and a package registry. Prints a row for Dropscribe as it is installed on an Apple Silicon Mac and on Linux,
-one for it with `mlx-whisper` as that declares itself, one for WhisperX's own environment, and the largest of each.
+Needs uv and a package registry. Prints a row for Dropscribe as the README installs it on an Apple Silicon Mac and on
+Linux, one with `mlx-whisper` as that declares itself, one for WhisperX's own environment, and the largest of each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ WHISPERX = ROOT / "daemon/dropscribe/backends/whisperx.txt"
 MAC, LINUX = "aarch64-apple-darwin", "x86_64-manylinux_2_35"
 # MLX has wheels from macOS 14 on; uv assumes 13.
 OURS = str(ROOT)
+WITH_MLX = ("--excludes", str(ROOT / "packaging/uv-excludes.txt"), f"{ROOT}[mlx]")
+"""What the README gives to uv on a Mac."""
 ENVIRON = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
 
 
@@ -68,8 +70,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, platform, wanted) in enumerate(
             (
-                ("macOS arm64", MAC, (OURS,)),
-                ("macOS arm64 with mlx-whisper as declared", MAC, (OURS, "mlx-whisper")),
+                ("macOS arm64", MAC, WITH_MLX),
+                ("macOS arm64 with mlx-whisper as declared", MAC, (f"{ROOT}[mlx]",)),
                 ("macOS arm64, WhisperX's own environment", MAC, ("--no-deps", "--requirement", str(WHISPERX))),
                 ("Linux x86-64", LINUX, (OURS,)),
             )

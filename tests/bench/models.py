@@ -7,7 +7,7 @@ usage: models.py make FOLDER NAME=CT2_OR_MLX_FOLDER ...    float16, 8- and 4-bit
 
 DATA is of `gpu.py prepare`; SPEECH as there. `run` takes MLX and CTranslate2 folders alike, each in a process of its
 own, which loads it (twice: the second time its files are in the system's cache), then transcribes every set; rounds
-alternate the folders. It needs NumPy and the engine: MLX alone on a GPU machine, faster-whisper for CTranslate2.
+alternate the folders. It needs NumPy and the engine: MLX and mlx-whisper, or faster-whisper for CTranslate2.
 Memory is the process's highest (`ru_maxrss`) and, with MLX, the highest that MLX held on its device. Load time is
 from the first import of the engine to a model that answers; `import_s` of it is the libraries'.
 """
@@ -36,7 +36,7 @@ SIZES = {"fp16": None, "8bit": 8, "4bit": 4}
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
     from dropscribe import convert
-    from dropscribe.backends._mlx_model import quantise
+    from dropscribe.backends._mlx import quantise
 
     for given in sources:
         name, _, path = given.partition("=")
@@ -158,13 +158,13 @@ def shape_worker(size: str) -> None:
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
         rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
-        decoder, tokens = engine._decoder, engine._tokens
+        decoder, tokens = engine._decoder, engine._tokenizer("en", "transcribe")
         from dropscribe.backends._mlx import _rules
 
         started = time.perf_counter()
         memory = decoder.memory(decoder.features([noise] * rows))
-        prefix = np.tile(np.array(tokens.prefix("en", "transcribe"), np.int32), (rows, 1))
-        texts = decoder.search(memory, prefix, _rules(tokens, 0))
+        prefix = np.tile(np.array(tokens.sot_sequence_including_notimestamps, np.int32), (rows, 1))
+        texts = decoder.search(memory, prefix, _rules(tokens, gpu.TURBO["n_vocab"], 0))
         mx.synchronize()
         took = time.perf_counter() - started
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
@@ -177,13 +177,14 @@ def random_model(folder: Path, size: str) -> None:
     """Write an MLX folder of large-v3-turbo's shape with random weights."""
     import mlx.core as mx
     from mlx.utils import tree_flatten
+    from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends._mlx_model import Whisper, quantise
-    from dropscribe.convert import CONFIG, WEIGHTS, Dimensions
+    from dropscribe.backends._mlx import quantise
+    from dropscribe.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
     mx.set_default_device(mx.Device(mx.cpu))
-    model = Whisper(Dimensions(**gpu.TURBO), mx.float16)
+    model = Whisper(ModelDimensions(**gpu.TURBO), mx.float16)
     flat: Any = tree_flatten(model.parameters())
     weights = {
         name: array if name == "alignment_heads" else (0.02 * mx.random.normal(array.shape)).astype(mx.float16)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 from mlx import nn
-from mlx.utils import tree_unflatten
+from mlx.utils import tree_flatten, tree_unflatten
 
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Segment
 
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
+_GROUP = 64  # weights that share a scale when quantised, as in mlx-whisper's converter
 _PROMPT_TOKENS = 223  # what OpenAI's `decode` leaves room for
 _MOST_WINDOWS = 16
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
@@ -220,9 +221,40 @@ def _words(tokenizer: Any, draft: Draft, times: NDArray[np.float64]) -> list[tup
     )
 
 
+def quantise(source: Path, target: Path, bits: int) -> None:
+    """Write the model in `source` into the folder `target` with every matrix of it in 4 or 8 bits.
+
+    As mlx-whisper's converter does: groups of 64 weights share a scale and an offset; convolutions, norms and
+    positions stay in float16. Runs on the CPU. Bringing it to the disk and publishing it whole is the caller's.
+
+    Raises: ValueError when it is quantised already; what reading a model raises.
+    """
+    device = mx.default_device()
+    mx.set_default_device(mx.Device(mx.cpu))
+    try:
+        config = _config(source)
+        if "quantization" in config:
+            msg = "it is quantised already"
+            raise ValueError(msg)
+        model = _read(source, mx.float16)
+        how = {"group_size": _GROUP, "bits": bits}
+        nn.quantize(model, **how)
+        flat: Any = tree_flatten(model.parameters())
+        mx.save_safetensors(str(target / "weights.safetensors"), dict(flat), {"format": "mlx"})
+    finally:
+        mx.set_default_device(device)
+    text = json.dumps({**config, "quantization": how}, indent=1)
+    (target / "config.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return config
+
+
 def _read(folder: Path, dtype: mx.Dtype) -> Any:
     """Build the model from `config.json` and whichever weights file is there; the library reads two of the three."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = _config(folder)
     names = {field.name for field in dataclasses.fields(mlx_whisper.whisper.ModelDimensions)}
     dims = mlx_whisper.whisper.ModelDimensions(**{k: v for k, v in config.items() if k in names})
     file = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
