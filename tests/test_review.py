@@ -125,6 +125,18 @@ def test_what_the_transcript_warns_of_is_listed_where_it_is_a_place() -> None:
     ]
 
 
+def test_where_a_mixed_recording_changes_its_language_is_listed_and_a_short_stretch_whole() -> None:
+    talk = [spoken(*[0.99] * 20, at=at) for at in (0.0, 40.0, 80.0, 90.0)]
+    tongues = ("en", "de", "en", "en")
+    mixed = [dataclasses.replace(each, language=tongue) for each, tongue in zip(talk, tongues, strict=True)]
+    short = dataclasses.replace(spoken(0.99, 0.99, at=120.0), language="fr")
+    found = sorted(review(made(*mixed, short)), key=lambda passage: passage.start)
+    assert [passage.kind for passage in found] == ["language"] * 3
+    assert [(p.start, p.end) for p in found] == [(38.0, 42.0), (78.0, 82.0), (short.start, short.end)]
+    assert "fr" in found[2].why
+    assert review(made(*talk)) == ()
+
+
 def test_where_two_things_are_wrong_both_are_said_once() -> None:
     found = review(made(spoken(*[0.2] * 6, text="so so so so so so")))
     assert [(p.kind, p.why) for p in found] == [

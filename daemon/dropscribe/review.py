@@ -16,7 +16,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from dropscribe.transcript import Passage
@@ -59,6 +59,10 @@ NEAR = 1.5
 """Seconds between two passages that are listed as one."""
 MOST = 50
 """Passages listed by default: what a person goes through for one recording."""
+SHORT = 5.0
+"""Seconds; a stretch in another language shorter than this is to be heard whole."""
+BORDER = 2.0
+"""Seconds on both sides of a change of language to be heard."""
 RATE = 2.5
 """Words a second of ordinary speech: makes seconds without words comparable with words."""
 
@@ -86,7 +90,8 @@ def review(transcript: Transcript, most: int = MOST) -> tuple[Passage, ...]:
     """Return at most `most` passages to hear again, the worst first (`sorted` by `start` gives them in order)."""
     spoken = [each for segment in transcript.segments for each in _spoken(segment)]
     spoken.sort(key=lambda each: each.start)
-    found = [*_unsure(spoken), *_loops(spoken), *_compressed(transcript.segments), *_noticed(transcript)]
+    found = [*_unsure(spoken), *_loops(spoken), *_compressed(transcript.segments)]
+    found += [*_switches(transcript.segments), *_noticed(transcript)]
     inside = [p for each in found if (p := _inside(each, transcript.duration))]
     return tuple(sorted(_merged(inside), key=lambda p: (-p.score, p.start))[:most])
 
@@ -214,6 +219,22 @@ def _noticed(transcript: Transcript) -> Iterator[Passage]:
         seconds = min(notice.end, transcript.duration) - max(notice.start, 0.0)
         if kind or 0 < seconds < transcript.duration:  # what is about the whole recording is nowhere to listen
             yield Passage(notice.start, notice.end, kind or "warning", notice.detail, max(1.0, RATE * seconds))
+
+
+def _switches(segments: Sequence[Segment]) -> Iterator[Passage]:
+    """Yield where a mixed recording changes its language: a short stretch whole, of longer ones their borders."""
+    stretches = [list(group) for _, group in groupby(segments, key=lambda segment: segment.language)]
+    for before, stretch in pairwise(stretches):
+        old, new = before[-1].language, stretch[0].language
+        if old is None or new is None:
+            continue
+        start, end = stretch[0].start, stretch[-1].end
+        if end - start < SHORT:
+            why = f"A few words in another language ({new}, not {old}): perhaps heard wrongly."
+            yield Passage(start, end, "language", why, max(1.0, RATE * (end - start)))
+        else:
+            why = f"The language changes from {old} to {new}: words beside the border may be in the wrong one."
+            yield Passage(max(start - BORDER, before[-1].start), min(start + BORDER, end), "language", why, 1.0)
 
 
 def _inside(passage: Passage, duration: float) -> Passage | None:

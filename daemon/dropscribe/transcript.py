@@ -139,7 +139,8 @@ class Passage:
     end: float
     """Seconds from the start of the recording, after `start`."""
     kind: str
-    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `damaged` or `warning`."""
+    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `language` (it changes),
+    `damaged` or `warning`."""
     why: str
     """One sentence for a person; more where several things are wrong."""
     score: float
