@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import itertools
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def transcribe(
     Arguments and errors are those of `Backend.transcribe`; `spans` is where somebody speaks (`speech.spans`).
     Without word times (a translation may have none) nothing is settled or doubted.
     """
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
         # The sound of the next windows is listened to while the engine, perhaps a GPU, is at work.
         ahead = (pool.submit(times.listen, samples, window, spans) for window in windows[done:])
         heard = collections.deque(itertools.islice(ahead, _AHEAD))
