@@ -155,3 +155,13 @@ def test_a_prompt_longer_than_the_model_can_read_is_cut(engine: Any, sounds: lis
     options = Options(language="en", prompt="Conference rooms and passwords. " * 100)
     ((_, segments),) = engine.transcribe(sounds[0], [Window(0, 0, len(sounds[0]))], options)
     assert "conference" in segments[0].text.lower()
+
+
+def test_a_window_beside_itself_as_on_a_gpu_gives_one_text(
+    engine: Any, sounds: list[NDArray[np.float32]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = [Window(0, 0, len(sounds[0]))]
+    ((_, alone),) = engine.transcribe(sounds[0], windows, Options(language="en"))
+    monkeypatch.setattr(engine, "_gpu", True)
+    ((_, beside),) = engine.transcribe(sounds[0], windows, Options(language="en"))
+    assert [s.text for s in beside] == [s.text for s in alone]
