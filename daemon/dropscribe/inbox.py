@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import stat
 import subprocess
@@ -38,6 +39,8 @@ from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # at its end it warns of an end that was asked for
 
     from watchdog.observers.api import BaseObserver
 
