@@ -40,9 +40,9 @@ from dropscribe.errors import EnvironmentFaultError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # at its end it warns of an end that was asked for
-
     from watchdog.observers.api import BaseObserver
+
+logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # at its end it warns of an end that was asked for
 
 # fmt: off
 AUDIO = frozenset({
