@@ -6,6 +6,7 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import engine
+from dropscribe.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,16 +28,8 @@ class Talk:
 
     def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:
         self.number += 1
-        plain = {
-            "language": "en",
-            "task": "transcribe",
-            "prompt": "",
-            "hotwords": None,
-            "threads": 0,
-            "batch": 0,
-            "max_seconds": None,
-        }
-        job = {"backends": line, "model": str(model), "download": False, **plain, **more}
+        asked = Settings(language="en", backend="faster-whisper", model=str(model))
+        job = {**engine.request(asked, download=False), "backends": line, **more}
         self.worker.send(self.number, operation, **job)
 
     def until(self, *last: str) -> list[tuple[str, dict[str, Any]]]:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from dropscribe import audio, backends, engine
+from dropscribe.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +79,9 @@ def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run
     """Load in a new worker, transcribe once; returns what it took and the transcript."""
     messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
     worker = engine.Worker(messages.put)
-    asked = {
-        "backends": [{"name": one.name, "reason": "a bench", **one.extra}],
-        "model": str(one.folder),
-        "language": language,
-        "task": "transcribe",
-        "prompt": "",
-        "hotwords": None,
-        "threads": threads,
-        "batch": 0,
-        "max_seconds": None,
-        "download": False,
-    }
+    chosen = Settings(language=language, backend="faster-whisper", model=str(one.folder), threads=threads)
+    asked = engine.request(chosen, download=False)
+    asked["backends"] = [{"name": one.name, "reason": "a bench", **one.extra}]
     try:
         worker.send(1, "check", **asked)
         load_s = 0.0
