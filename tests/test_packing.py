@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import queue
 import random
+import resource
 import wave
 from pathlib import Path
 from string import ascii_lowercase
@@ -208,7 +209,7 @@ class Worker:
     def recording(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> int:
         path = self.folder / f"{len(self.paths)}.wav"
         with wave.open(str(path), "wb") as file:
-            file.setnchannels(1)
+            file.setnchannels(samples.shape[1] if samples.ndim > 1 else 1)
             file.setsampwidth(2)
             file.setframerate(SECOND)
             file.writeframes((samples * 32767).astype("<i2").tobytes())
@@ -297,6 +298,23 @@ def test_what_cannot_be_packed_is_told_apart_and_silence_is_done(worker: Worker)
     }
     assert "password" in plain(told[spoken])
     assert "conference" in plain(told[other])
+
+
+def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_path: Path, tiny_en: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))  # as launchd and a Mac's terminal have it
+    try:
+        worker = Worker(tmp_path, tiny_en)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    try:
+        rng = np.random.default_rng(2)
+        sounds = rng.normal(0, 1e-4, (packing.MOST, SECOND // 4, 2)).astype(np.float32)
+        told = worker.together([worker.recording(sound) for sound in sounds])
+    finally:
+        worker.worker.kill()
+    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= packing.MOST}
+    assert every == {("decoded", "loaded", "planned", "finished")}
 
 
 def test_a_translation_is_never_divided_by_its_times(worker: Worker) -> None:

@@ -23,6 +23,7 @@ import json
 import math
 import os
 import queue
+import resource
 import sys
 import tempfile
 import threading
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     from dropscribe.languages import Spoken
     from dropscribe.models import ModelFolder, Progress
     from dropscribe.transcript import Notice, Segment
+
+_FILES = 1024
+"""Files that may be open at once."""
 
 
 class _Channel:
@@ -574,6 +578,7 @@ def main(handed: int | None = None) -> None:
     os.dup2(2, 1)
     channel = _Channel(stream)
     _configure_logs(channel)
+    _allow_files()
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     model = _Model("", sys.executable)
     if handed is not None:
@@ -592,6 +597,17 @@ def main(handed: int | None = None) -> None:
     channel.send("ready", pid=os.getpid())
     while True:
         _run(jobs.get(), model, channel)
+
+
+def _allow_files() -> None:
+    """Have room for a whole pack: of each recording one or two files stay open. A Mac begins with 256 in all."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= _FILES:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (_FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard), hard)
+        )
 
 
 def _configure_logs(channel: _Channel) -> None:

@@ -83,7 +83,7 @@ class Launchd:
                 # WorkingDirectory: left at /. Paths are absolute, and `python -m` imports what lies in it.
                 # LimitLoadToSessionType: left at Aqua, the session with the person's disks and folder grants.
                 # AbandonProcessGroup: left false, so that no worker outlives the daemon.
-                # SoftResourceLimits: launchd's 256 open files are plenty for one recording at a time.
+                # SoftResourceLimits: launchd's 256 open files are plenty; the worker asks for more itself.
                 # EnableTransactions, EnablePressuredExit: would allow a SIGKILL in the midst of work.
                 # WatchPaths, QueueDirectories: would start it per file and keep no model loaded.
             },
