@@ -22,7 +22,7 @@ from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
-from dropscribe.backends._outcome import copied, failed, shaped, unusable
+from dropscribe.backends._outcome import copied, failed, languages, shaped, unusable
 from dropscribe.telling import Log
 
 if TYPE_CHECKING:
@@ -88,15 +88,7 @@ class FasterWhisper:
 
     def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
         """See `Backend.detect_languages`."""
-        for window in windows:
-            if not self._model.model.is_multilingual:
-                yield {"en": 1.0}
-                continue
-            try:
-                _, _, told = self._model.detect_language(audio=copied(audio, window.start, window.end))
-            except (RuntimeError, MemoryError) as error:
-                raise failed(error) from error
-            yield dict(told)
+        return languages(self._model, audio, windows)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import Segment, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,6 +29,22 @@ if TYPE_CHECKING:
 def copied(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
     """Return the samples start..end in memory of their own: a library must not get a memory map."""
     return np.array(audio[start:end], dtype=np.float32)
+
+
+def languages(model: Any, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+    """Yield what faster-whisper's `WhisperModel`, which WhisperX has too, hears in each window.
+
+    See `Backend.detect_languages`.
+    """
+    for window in windows:
+        if not model.model.is_multilingual:
+            yield {"en": 1.0}
+            continue
+        try:
+            _, _, told = model.detect_language(audio=copied(audio, window.start, window.end))
+        except (RuntimeError, MemoryError) as error:
+            raise failed(error) from error
+        yield dict(told)
 
 
 @dataclass(slots=True)

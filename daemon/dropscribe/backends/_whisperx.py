@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
-from dropscribe.backends._outcome import Raw, copied, failed, shaped, unusable
+from dropscribe.backends._outcome import Raw, copied, failed, languages, shaped, unusable
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.telling import Log
 
@@ -114,16 +114,7 @@ class WhisperX:
 
     def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
         """See `Backend.detect_languages`."""
-        model = self._pipeline.model
-        for window in windows:
-            if not model.model.is_multilingual:
-                yield {"en": 1.0}
-                continue
-            try:
-                _, _, told = model.detect_language(audio=copied(audio, window.start, window.end))
-            except (RuntimeError, MemoryError) as error:
-                raise failed(error) from error
-            yield dict(told)
+        return languages(self._pipeline.model, audio, windows)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
