@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
+from dropscribe.formats import RENDERERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Make another format of a finished transcript, from its JSON alone.")
     export.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
     export.add_argument(
-        "--to", required=True, metavar="FORMATS", help="comma-separated; see `dropscribe config show`"
+        "--to", required=True, metavar="FORMATS", help=f"comma-separated; any of {', '.join(RENDERERS)}"
     )
     export.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write there (default: beside the JSON)")
 
@@ -128,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--download", action="store_true", help="fetch the models named that are not here")
 
-    models = command("models", _models_list, "Whisper models: which there are, where they lie, fetching one.")
+    models = command("models", _models_list, "Whisper models: show, fetch, quantise, check or remove them.")
     actions = models.add_subparsers(metavar="ACTION")
     for name, function, text in (
         ("list", _models_list, "Show the known models, and of those on this machine size, origin and last use."),
@@ -152,7 +153,9 @@ def build_parser() -> argparse.ArgumentParser:
         action.add_argument("--backend", choices=backends.NAMES, help="default: the one this machine takes")
         action.add_argument("--json", action="store_true", help="print JSON")
 
-    known = command("backends", _backends_list, "The engines: which are installed, which is taken and why.")
+    known = command(
+        "backends", _backends_list, "The engines: which are there, which is taken and why; install or remove one."
+    )
     known.add_argument("--json", action="store_true", help="print JSON")
     ways = known.add_subparsers(metavar="ACTION")
     way = ways.add_parser("list", help="Show every engine.", description="Show every engine.")
@@ -194,7 +197,7 @@ def _setting_flags(parser: argparse.ArgumentParser, without: Sequence[str] = ())
     group = parser.add_argument_group("settings", "These take precedence over the settings file and the environment.")
     for name, item in settings.FIELDS.items():
         if name not in without:
-            summary = item.metadata["text"].split("\n")[0].replace("%", "%%")
+            summary = item.metadata["text"].replace("\n", " ").replace("%", "%%")
             group.add_argument(f"--{name.replace('_', '-')}", dest=f"set_{name}", metavar="VALUE", help=summary)
 
 

@@ -475,7 +475,10 @@ def default_toml() -> str:
     lines = [
         "# Every setting of Dropscribe with its default. Copy what you change to ~/.config/dropscribe/config.toml,"
     ]
-    lines += [f"# or set {PREFIX}NAME in the environment, or give --name to a command.", ""]
+    lines += [
+        f"# or set {PREFIX}NAME in the environment, or give --name to a command. There `backends.whisperx.python`"
+    ]
+    lines += [f"# is called {PREFIX}WHISPERX_PYTHON and --whisperx-python.", ""]
     for key, name in KEYS.items():
         item = FIELDS[name]
         lines += [f"# {line}" for line in item.metadata["text"].splitlines()]

@@ -1,4 +1,4 @@
-"""Where somebody speaks, and the windows that are decoded one by one.
+"""Where somebody speaks, and the windows that are decoded.
 
 Guarantees: memory does not grow with the recording beyond four bytes for each 32 ms; equal samples give equal
 spans and windows; the model is read from a file of this machine. Windows are in order, do not overlap, last at
