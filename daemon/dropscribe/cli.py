@@ -58,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.OK
 
 
+_OTHERS = tuple(name for name in RENDERERS if name != "json")
+"""The formats that are made from the JSON."""
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = argparse.ArgumentParser(
@@ -93,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     export = command("export", _export, "Make another format of a finished transcript, from its JSON alone.")
     export.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
     export.add_argument(
-        "--to", required=True, metavar="FORMATS", help=f"comma-separated; any of {', '.join(RENDERERS)}"
+        "--to", required=True, metavar="FORMATS", help=f"comma-separated; any of {', '.join(_OTHERS)}"
     )
     export.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write there (default: beside the JSON)")
 
@@ -295,12 +299,12 @@ class _Bar:
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:
-    from dropscribe import formats, outbox
+    from dropscribe import outbox
 
     chosen = _settings(arguments)
-    if arguments.format not in formats.RENDERERS:
+    if arguments.format not in RENDERERS:
         msg = f"There is no format {arguments.format}."
-        raise UsageError(msg, "Formats: " + ", ".join(formats.RENDERERS))
+        raise UsageError(msg, "Formats: " + ", ".join(RENDERERS))
     form = "json" if arguments.json else arguments.format
     bar = _Bar(sys.stderr.isatty())
     failed = 0
@@ -313,11 +317,11 @@ def _transcribe(arguments: argparse.Namespace) -> int:
             elif arguments.output is None:
                 if len(arguments.files) > 1 and form != "json":
                     print(f"== {path}")
-                sys.stdout.write(formats.RENDERERS[form](outcome))
+                sys.stdout.write(RENDERERS[form](outcome))
                 sys.stdout.flush()
             else:
                 arguments.output.mkdir(parents=True, exist_ok=True)
-                contents = {name: formats.RENDERERS[name](outcome) for name in chosen.formats}
+                contents = {name: RENDERERS[name](outcome) for name in chosen.formats}
                 base = outbox.bases(PurePath(path.name))[0]
                 for published in outbox.publish(arguments.output, base, contents, {}):
                     print(arguments.output / published.path)
@@ -327,15 +331,14 @@ def _transcribe(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dropscribe import formats, outbox
+    from dropscribe import outbox
     from dropscribe.transcript import Transcript
 
     path = arguments.transcript
     wanted = [name.strip() for name in arguments.to.split(",") if name.strip()]
     for name in wanted:
-        if name not in formats.RENDERERS or name == "json":
-            others = ", ".join(known for known in formats.RENDERERS if known != "json")
-            raise UsageError(f"There is no format {name} to export to.", f"Formats: {others}.")
+        if name not in _OTHERS:
+            raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(_OTHERS)}.")
     try:
         transcript = Transcript.from_json(path.read_bytes())
     except OSError as error:
@@ -345,7 +348,7 @@ def _export(arguments: argparse.Namespace) -> int:
         raise DropscribeError(f"{path} is no transcript of Dropscribe.", cure) from None
     folder = arguments.output or path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {name: formats.RENDERERS[name](transcript) for name in wanted}
+    contents = {name: RENDERERS[name](transcript) for name in wanted}
     for published in outbox.publish(folder, path.stem, contents, {}):
         print(folder / published.path)
     return Exit.OK
