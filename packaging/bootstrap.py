@@ -211,9 +211,11 @@ def test(python: str, venv: Path) -> int:
     inside = make_venv(python, venv)
     install(inside, ["test", *(["mlx-linux"] if mlx_on_linux() else [])], editable=True)
     first = 0
-    for check in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest"]):
+    # Two at a time: much of the tests is waiting for a daemon to see, to settle, to give up.
+    tests = ["pytest", "--numprocesses", "2", "--dist", "loadfile"]
+    for check in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], tests):
         say(f"\n== {' '.join(check)}")
-        environ = with_openblas() if check == ["pytest"] else None
+        environ = with_openblas() if check is tests else None
         code = subprocess.run([inside, "-m", *check], cwd=ROOT, env=environ, check=False).returncode
         if code:
             say(f"== {' '.join(check)} failed with exit code {code}")

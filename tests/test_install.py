@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
-PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+PYTHONS = ("3.11", "3.14")
+"""The oldest and the newest."""
 NOT_NEEDED = {"torch", "torchaudio", "torchvision", "triton", "transformers"}
 MOST_MB = {install_size.MAC: 630, install_size.LINUX: 500}
 """About a tenth more than was measured when this was written."""
