@@ -302,6 +302,29 @@ def test_what_leaves_before_it_is_done_again_stays_done(journal: Journal) -> Non
     assert states == [(State.DONE, ""), (State.GONE, "")]
 
 
+def test_another_content_that_leaves_before_it_is_done_is_not_done(journal: Journal) -> None:
+    """Though it was to be done again before it was replaced: else it would be passed over when it comes back."""
+    number = queued(journal).id
+    journal.done(claimed(journal).id, [], 3.0)
+    journal.redo([(number, "mark")], 4.0, anew=True)
+    queued(journal, sha256="bb", now=5.0)
+    journal.release(claimed(journal, 6.0).id)
+    assert journal.gone([key(TALK)], 7.0) == set()
+    assert (found(journal).state, found(journal).redo) == (State.GONE, "mark")
+    assert queued(journal, sha256="bb", now=8.0).state == State.QUEUED
+    journal.done(claimed(journal, 9.0).id, [], 10.0)
+    assert (found(journal).redo, found(journal).other) == ("", 0)
+
+
+def test_what_cannot_be_read_and_leaves_before_it_is_done_again_is_not_done(journal: Journal) -> None:
+    number = queued(journal).id
+    journal.done(claimed(journal).id, [], 3.0)
+    journal.redo([(number, "mark")], 4.0, anew=True)
+    journal.wait(key(TALK), TALK, 11, 21, "changing", "It is being changed.", 5.0)
+    assert journal.gone([key(TALK)], 6.0) == set()
+    assert found(journal).state == State.GONE
+
+
 def test_failures_can_be_asked_for_by_their_code(journal: Journal) -> None:
     for code in ("one", "two", "three"):
         recording = queued(journal, PurePath(f"{code}.wav"), sha256=code)

@@ -165,6 +165,27 @@ def test_once_it_runs_the_hooks_and_lets_the_sources_leave_before_it_ends(house:
     assert sorted(p.name for p in (tmp_path / "old").iterdir()) == ["copy.wav", "one.wav"]
 
 
+def test_outputs_of_what_left_are_kept_when_another_recording_comes_under_its_name(house: House) -> None:
+    """A recorder begins again with REC001: what was deleted is left in its outputs alone."""
+    for text in ("First.", "Second."):
+        house.drop("one.wav", text)
+        assert house.run(after="delete").done == 1
+    assert (house.outbox / "one.txt").read_text() == "Second.\n"
+    assert old(house) == [f"one DATE.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
+    (kept,) = (house.outbox / "_old").glob("*.txt")
+    assert kept.read_text() == "First.\n"
+    # One that leaves before it is done makes no difference to that.
+    house.drop("one.wav", "Third.")
+    house.queue()
+    (house.inbox / "one.wav").unlink()
+    house.run(after="delete")
+    assert house.row("one.wav").state == State.GONE
+    house.drop("one.wav", "Third.")
+    assert house.run(after="delete").done == 1
+    assert sorted(p.read_text() for p in (house.outbox / "_old").glob("*.txt")) == ["First.\n", "Second.\n"]
+    assert (house.outbox / "one.txt").read_text() == "Third.\n"
+
+
 def test_once_it_does_not_wait_for_a_hook_that_failed(house: House) -> None:
     house.drop("one.wav", "Same.")
     assert house.run(on_done=("/bin/false",), after="delete").done == 1

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,10 @@ _STEPS = (
         reason TEXT NOT NULL DEFAULT ''
     );
     """,
+    """
+    -- whether the file has another content than the one that the outputs, if there are any, were made of
+    ALTER TABLE recordings ADD COLUMN other INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """What made each later version of the schema out of the one before it."""
 
@@ -137,6 +142,7 @@ class Recording:
     settings: str = ""
     redo: str = ""
     anew: int = 0
+    other: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:
@@ -375,7 +381,11 @@ class Journal:
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(k, _text(v)) for k, v in values.items()])
 
     def queue(self, key: bytes, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
-        """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more."""
+        """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more.
+
+        What comes under the name of a recording that we moved away is a new one: the outputs of the old one are kept
+        beside its own, for nothing else may be left of it.
+        """
         path = os.fsencode(relative)
         with self._transaction() as db:
             old = db.execute("SELECT * FROM recordings WHERE key = ?", (key,)).fetchone()
@@ -392,9 +402,11 @@ class Journal:
                 " ON CONFLICT (key) DO UPDATE SET path = excluded.path, size = excluded.size,"
                 " mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, result = NULL, state = excluded.state,"
                 " code = '', reason = '', attempts = 0, done_s = 0, audio_s = NULL, started = NULL, speed = NULL,"
-                " changed = excluded.changed",
+                " changed = excluded.changed, anew = 0, other = 1",
                 (key, path, size, mtime_ns, sha256, State.QUEUED, now, now),
             )
+            if left and not old["redo"] and old["sha256"] != sha256:
+                db.execute("UPDATE recordings SET redo = ? WHERE key = ?", (mark(old["changed"]), key))
             if old is not None:  # what was to become of the old file is no matter for the new one
                 db.execute("DELETE FROM sources WHERE recording = ?", (old["id"],))
         return True
@@ -533,8 +545,8 @@ class Journal:
                 ],
             )
             db.execute(
-                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0"
-                " WHERE id = ?",
+                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0,"
+                " other = 0 WHERE id = ?",
                 (State.DONE, now, recording),
             )
 
@@ -664,14 +676,18 @@ class Journal:
     def gone(self, keys: Sequence[bytes], now: float) -> set[bytes]:
         """Note recordings that left the inbox before they were transcribed.
 
-        One that was to be transcribed again is as done as before; these are returned.
+        One that was to be transcribed again is as done as before, unless its content is, or may be, another one;
+        these are returned.
         """
         with self._transaction() as db:
-            rows = db.execute("SELECT key FROM recordings WHERE redo != '' AND state IN (?, ?)", _QUEUED).fetchall()
-            done = {row["key"] for row in rows}.intersection(keys)
+            query = (
+                "SELECT key FROM recordings WHERE redo != '' AND NOT other AND sha256 IS NOT NULL AND state IN (?, ?)"
+            )
+            done = {row["key"] for row in db.execute(query, _QUEUED)}.intersection(keys)
             db.executemany(
-                "UPDATE recordings SET state = ?, changed = ?, redo = '', anew = 0 WHERE key = ? AND state IN (?, ?)",
-                [(State.DONE if key in done else State.GONE, now, key, *_QUEUED) for key in keys],
+                "UPDATE recordings SET state = ?, changed = ?, redo = iif(?, '', redo), anew = 0"
+                " WHERE key = ? AND state IN (?, ?)",
+                [(State.DONE if key in done else State.GONE, now, key in done, key, *_QUEUED) for key in keys],
             )
         return done
 
@@ -683,6 +699,11 @@ class Journal:
                 " WHERE state = ?",
                 (State.QUEUED, State.RUNNING),
             ).rowcount
+
+
+def mark(when: float) -> str:
+    """Return the mark under which the outputs of that time (seconds since the epoch) are kept; see `outbox.keep`."""
+    return time.strftime("%Y-%m-%d %H.%M.%S", time.localtime(when))
 
 
 def _text(told: str) -> str:

@@ -47,7 +47,7 @@ from dropscribe import (
 )
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit, Fault
 from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest, is_profile
-from dropscribe.journal import Recording, State
+from dropscribe.journal import Recording, State, mark
 from dropscribe.transcript import Source, Transcript
 
 if TYPE_CHECKING:
@@ -449,7 +449,7 @@ class Supervisor:
             )
             if not same and self._look(recording) is not None:
                 wanted.append(recording)
-        marks = [(r.id, time.strftime("%Y-%m-%d %H.%M.%S", time.localtime(r.changed))) for r in wanted]
+        marks = [(r.id, mark(r.changed)) for r in wanted]
         self._journal.redo(marks, time.time(), anew=not stale)
         crash.reach("asked")
         for recording in wanted:
