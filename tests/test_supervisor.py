@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import logs, packing, settings, supervisor
+from dropscribe import afterwards, logs, packing, settings, supervisor
 from dropscribe.journal import Journal, Recording, State
 
 if TYPE_CHECKING:
@@ -184,6 +184,20 @@ def test_outputs_of_what_left_are_kept_when_another_recording_comes_under_its_na
     assert house.run(after="delete").done == 1
     assert sorted(p.read_text() for p in (house.outbox / "_old").glob("*.txt")) == ["First.\n", "Second.\n"]
     assert (house.outbox / "one.txt").read_text() == "Third.\n"
+
+
+def test_a_source_whose_every_name_in_the_archive_is_taken_waits_and_stops_nobody(
+    house: House, tmp_path: Path
+) -> None:
+    archive = tmp_path / "old"
+    archive.mkdir()
+    house.drop("one.wav", "Same.")
+    house.drop("two.wav", "Other.")
+    for place in afterwards.names(archive / "one.wav"):
+        place.touch()
+    assert house.run(after="archive", archive=archive).done == 2
+    assert [p.name for p in house.inbox.iterdir()] == ["one.wav"]
+    assert "Every name it could have is taken" in house.events("source.waits")[0]["reason"]
 
 
 def test_once_it_does_not_wait_for_a_hook_that_failed(house: House) -> None:

@@ -192,11 +192,10 @@ class Afterwards:
         """Return a place that is free now."""
         if way == "archive":
             wanted = self._settings.archive / recording.name
-            return next(place for place in names(wanted) if not os.path.lexists(place))
+            return _free(place for place in names(wanted) if not os.path.lexists(place))
         if way == "trash" and sys.platform != "darwin":
             wanted = trash(source, os.environ) / "files" / recording.name.name
-            free = (p for p in names(wanted) if not os.path.lexists(p) and not os.path.lexists(info(p)))
-            return next(free)
+            return _free(p for p in names(wanted) if not os.path.lexists(p) and not os.path.lexists(info(p)))
         return None
 
     def hear(self, journal: Journal, left: Left) -> Recording:
@@ -506,6 +505,13 @@ def names(wanted: Path) -> Iterator[Path]:
     yield wanted.with_name(f"{fitting}{wanted.suffix}")
     for number in range(2, 1000):
         yield wanted.with_name(f"{fitting} ({number}){wanted.suffix}")
+
+
+def _free(places: Iterator[Path]) -> Path:
+    """Return the first of these. Raises: FileExistsError when there is none."""
+    for place in places:
+        return place
+    raise FileExistsError(errno.EEXIST, "Every name it could have is taken")
 
 
 def trash(source: Path, environ: Mapping[str, str]) -> Path:

@@ -141,10 +141,11 @@ class Worker:
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         self._drain.join(timeout=5)
-        self._post(Message(self, "exit", 0, {"code": code, "how": _how(code), "stderr": "\n".join(self._stderr)}))
+        self._post(Message(self, "exit", 0, {"code": code, "how": how(code), "stderr": "\n".join(self._stderr)}))
 
 
-def _how(code: int) -> str:
+def how(code: int) -> str:
+    """Return how a process ended, of which subprocess tells this code. Not every signal has a name."""
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):

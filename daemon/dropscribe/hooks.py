@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import crash
+from dropscribe import crash, engine
 from dropscribe.settings import FACT, PREFIX
 
 if TYPE_CHECKING:
@@ -221,6 +221,8 @@ class _Run:
             problem = self._outcome(json.loads(self._hook.facts), output)
         except OSError as error:
             problem = f"It cannot be started: {error.strerror or error}."
+        except ValueError as error:  # a text that no argument or variable takes; nobody else would tell of its end
+            problem = f"It cannot be started: {error}."
         if not self._stop.is_set():
             self._post(Ended(self._hook, problem, output.text(), time.monotonic() - started))
 
@@ -256,8 +258,7 @@ class _Run:
         if code == 0:
             return ""
         said = output.text().strip().splitlines()
-        how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
-        return f"It ended with {how}{f': {said[-1][:200]}' if said else ''}."
+        return f"It ended with {engine.how(code)}{f': {said[-1][:200]}' if said else ''}."
 
 
 class _Tail:

@@ -9,12 +9,13 @@ import queue
 import signal
 import sys
 import threading
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import crash
+from dropscribe import crash, settings
+from dropscribe.hooks import Ended, Hooks
 from dropscribe.journal import Journal
 from faults.world import World, alive
 
@@ -142,6 +143,31 @@ def test_a_command_that_is_not_there_fails_and_nothing_else_does(world: World) -
     world.until(lambda: world.events("hook.failed"))
     assert "No such file" in world.events("hook.failed")[0]["reason"]
     assert world.broken() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there are signals without names")
+def test_a_hook_that_ends_by_a_signal_without_a_name_fails_as_any_other(world: World) -> None:
+    """An end that is not told of would keep every later hook from running."""
+    world.drop("one.wav", "One.")
+    world.drop("two.wav", "Two.")
+    world.start(DROPSCRIBE_ON_DONE='/bin/sh -c "kill -36 $$"', DROPSCRIBE_HOOK_TRIES="1")
+    world.until(lambda: len(world.events("hook.failed")) == 2)
+    assert {e["reason"] for e in world.events("hook.failed")} == {"It ended with signal 36."}
+
+
+def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_told(tmp_path: Path) -> None:
+    facts = {"relative": "one.wav", "source": "/one.wav", "files": [], "reason": "half of a pair: \ud83d"}
+    told: queue.Queue[Ended] = queue.Queue()
+    journal = Journal(tmp_path / "journal.sqlite3")
+    journal.queue(b"one.wav", PurePath("one.wav"), 1, 1, "aa", 1.0)
+    journal.done(1, [], 2.0, hooks=[("on_failed", json.dumps(facts))])
+    hooks = Hooks(settings.load({"on_failed": ["/bin/true"]}, {"HOME": str(tmp_path)}).settings, told.put, (1, 1))
+    hooks.tick(journal)
+    ended = told.get(timeout=60)
+    assert ended.problem.startswith("It cannot be started")
+    hooks.hear(journal, ended)
+    assert not hooks.running
+    journal.close()
 
 
 @pytest.mark.parametrize("point", ["committed", "hooked"])
