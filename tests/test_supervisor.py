@@ -783,6 +783,14 @@ def test_with_packing_off_each_goes_alone(house: House) -> None:
     assert packs(house) == [("a.wav", None), ("b.wav", None)]
 
 
+def test_where_speakers_are_told_apart_each_goes_alone(house: House) -> None:
+    house.drop("a.wav", "A.")
+    house.drop("b.wav", "B.")
+    house.queue()
+    assert house.run(whisperx_diarizer="/a/pipeline").done == 2
+    assert packs(house) == [("a.wav", None), ("b.wav", None)]
+
+
 @pytest.mark.parametrize("order", ["!crash", "!exit 3", "!hang"])
 def test_one_that_breaks_the_engine_takes_none_of_its_neighbours_with_it(house: House, order: str) -> None:
     house.drop("a.wav", "A.")

@@ -39,9 +39,11 @@ def talk() -> Iterator[Talk]:
     made.worker.kill()
 
 
-def transcribed(talk: Talk, model: Path, folder: Path, *line: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def transcribed(
+    talk: Talk, model: Path, folder: Path, *line: dict[str, Any], **more: Any
+) -> list[tuple[str, dict[str, Any]]]:
     where = {"path": str(HERE / "data" / "jfk.opus"), "spool": str(folder / "spool")}
-    talk.ask(model, *line, operation="transcribe", **where)
+    talk.ask(model, *line, operation="transcribe", **where, **more)
     return talk.until("finished", "failed", "exit")
 
 
@@ -70,6 +72,45 @@ def test_the_aligner_and_the_diarizer_do_their_part(talk: Talk, weights: Path, t
     assert times == sorted(times)
     speakers = {word["speaker"] for word in words} | {segment["speaker"] for segment in window["segments"]}
     assert speakers == {"SPEAKER_00"}
+
+
+def test_windows_with_and_without_speakers_are_not_joined(
+    talk: Talk, weights: Path, tiny_en: Path, tmp_path: Path
+) -> None:
+    (planned,) = of(transcribed(talk, tiny_en, tmp_path, whisperx(PYTHON)), "planned")
+    spoken = {name: planned[name] for name in ("language", "language_probability")}
+    resume = planned["plan"] | spoken | {"done": 1}
+    for line, done in ((whisperx(PYTHON), 1), (whisperx(PYTHON, diarizer=str(weights / "diarizer")), 0)):
+        found = transcribed(talk, tiny_en, tmp_path, line, resume=resume)
+        assert [facts["done"] for facts in of(found, "planned")] == [done]
+
+
+DIARIZED = """
+from pathlib import Path
+import numpy as np
+from dropscribe import audio, telling
+from dropscribe.backends import Options, Window, _whisperx
+telling.sink = lambda *_: None
+sound = audio.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
+backend = _whisperx.WhisperX(diarizer=sys.argv[3])
+backend.load(Path(sys.argv[2]))
+real, lengths = backend._diarizer, []
+backend._diarizer = lambda samples: (lengths.append(len(samples)), real(samples))[1]
+for heard in (sound, sound, sound[:100000]):
+    for windows in ([Window(0, 0, len(heard))], [Window(0, 0, len(heard) // 2)]):
+        ((_, segments),) = backend.transcribe(heard, windows, Options(language="en"))
+        assert {s.speaker for s in segments} == {"SPEAKER_00"}
+print(lengths, [len(sound), 100000])
+"""
+
+
+def test_who_speaks_is_found_out_once_a_recording(weights: Path, tiny_en: Path, tmp_path: Path) -> None:
+    """Though a window with something doubtful is heard again, in parts."""
+    arguments = [str(tiny_en), str(weights / "diarizer"), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
+    command = environments.command(PYTHON, DIARIZED, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[176000, 100000] [176000, 100000]"
 
 
 @pytest.mark.parametrize(

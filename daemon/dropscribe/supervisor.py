@@ -795,6 +795,8 @@ class Supervisor:
         """Return whether a recording may be heard with others: it seems short, and nothing was done for it yet."""
         if not chosen.pack or chosen.channels or queued.attempts or queued.code == packing.ALONE:
             return False
+        if chosen.whisperx_diarizer and chosen.backend in {"auto", "whisperx"}:
+            return False  # it would tell the speakers of all apart together, and number them through
         if not 0 < queued.size <= packing.MOST_BYTES or self._too_large(queued.size):
             return False
         key = f"{queued.sha256}:{heal.fingerprint(engine.options(chosen))}"

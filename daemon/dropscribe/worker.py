@@ -156,6 +156,7 @@ class _Model:
         self.facts = {
             "backend": name,
             "reason": reason,
+            "options": choice.get("options", {}),
             "device": loaded.device,
             "multilingual": loaded.multilingual,
             "model": folder.name,
@@ -274,7 +275,7 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
 
 def _basis(sound: Sound, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
     """Return what finished windows must have in common to be joined."""
-    facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision")}
+    facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision", "options")}
     cut = [list(sound.times(window)) for window in windows]
     return {"samples": sound.length, "speakers": list(sound.speakers), "cut": cut, **facts}
 

@@ -18,6 +18,7 @@ import math
 import os
 import re
 import sys
+import weakref
 import zlib
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -66,6 +67,8 @@ class WhisperX:
         self._pipeline: Any = None
         self._aligners: dict[str, Any] = {}
         self._diarizer: Any = None
+        self._known: tuple[weakref.ref[Any], Any] | None = None
+        """The sound that was diarized last, which need not stay for that, and who speaks when in it."""
         self._device = "cpu"
         self._batch = _BATCH
 
@@ -122,7 +125,7 @@ class WhisperX:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
         try:
             aligner = self._load_aligner(options.language or "en") if options.task == "transcribe" else None
-            turns = self._diarizer(copied(audio, 0, len(audio))) if self._diarizer and done < len(windows) else None
+            turns = self._turns(audio) if self._diarizer and done < len(windows) else None
             # A batch is made of whole windows and of the same ones wherever the work goes on.
             for first in range(done // self._batch * self._batch, len(windows), self._batch):
                 batch = windows[first : first + self._batch]
@@ -134,7 +137,7 @@ class WhisperX:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        self._pipeline = self._diarizer = None
+        self._pipeline = self._diarizer = self._known = None
         self._aligners = {}
 
     def _decode(
@@ -177,6 +180,12 @@ class WhisperX:
             raws.append(Raw(timed[0][1], timed[-1][2], joined, timed, logprob, ratio, math.nan, 0.0))
         segments = shaped(window, raws)
         return segments if turns is None else _told_apart(segments, turns)
+
+    def _turns(self, audio: NDArray[np.float32]) -> Any:
+        """Return who speaks when in the whole sound: found out once, though parts of it are heard again and again."""
+        if self._known is None or self._known[0]() is not audio:
+            self._known = (weakref.ref(audio), self._diarizer(copied(audio, 0, len(audio))))
+        return self._known[1]
 
     def _load_aligner(self, language: str) -> Any:
         """Return the aligner for a language, None when there is none. Raises EnvironmentFaultError for one set."""
