@@ -12,6 +12,7 @@ import os
 import re
 import sys
 import threading
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -751,6 +752,33 @@ def test_older_versions_are_not_taken_for_the_present_ones_when_the_journal_is_l
     ask(house, None, stale=True)
     assert house.run().done == 2
     assert (house.outbox / "one.txt").read_text() == "Said.\n"
+
+
+def test_a_recording_that_was_archived_before_it_was_opened_is_no_failure(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was asked for again while it was leaving: the worker was told where it had been."""
+    monkeypatch.setenv("FAKE_GATES", str(tmp_path))
+    path = house.drop("one.wav", "Said.")
+    house.run()
+    ask(house, ["one.wav"], stale=False)
+    monkeypatch.setenv("FAKE_READ", "go")
+    found: list[supervisor.Summary] = []
+    thread = threading.Thread(target=lambda: found.append(house.run()))
+    thread.start()
+    while len(house.events("job.claimed")) < 2:
+        time.sleep(0.02)
+    place = tmp_path / "archived.wav"
+    path.rename(place)
+    row = (house.row("one.wav").id, "archive", "moved", os.fsencode(place))
+    journal = Journal(house.settings.state / "journal.sqlite3")
+    with journal._transaction() as db:
+        db.execute("INSERT INTO sources (recording, way, state, target) VALUES (?, ?, ?, ?)", row)
+    journal.close()
+    (tmp_path / "go").touch()
+    thread.join()
+    assert found == [supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)]
+    assert (house.row("one.wav").state, house.row("one.wav").attempts) == (State.DONE, 1)
 
 
 # Several at once

@@ -1160,6 +1160,9 @@ class Supervisor:
         if found != Stat(recording.size, recording.mtime_ns):  # it failed because it was being changed, or left
             self._lost(recording, found)
             return
+        if code == "gone" and self._journal.place(recording.id) is not None:
+            self._release([recording])  # it was archived before it was opened, and is read there
+            return
         match Fault(facts["fault"]):
             case Fault.RECORDING:
                 self._quarantine(recording, code, reason)
