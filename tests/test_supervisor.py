@@ -311,6 +311,23 @@ def test_an_engine_that_always_fails_ends_in_quarantine_and_the_next_goes_on(hou
     assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "one.wav", "one.wav"]
 
 
+def test_sound_that_a_dead_worker_left_is_removed_before_the_next_one_works(house: House) -> None:
+    house.drop("one.wav", "!until 2 !crash", "Said.")
+    logs.configure(house.settings)
+    left = house.settings.state / "spool" / "1-1.f32"
+    seen = []
+
+    def look(progress: supervisor.Progress) -> None:
+        if progress.done_s == 0:  # it is planned
+            seen.append(left.exists())
+            left.touch()
+
+    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=look)
+    assert daemon.run().done == 1
+    daemon.close()
+    assert seen == [False] * 3
+
+
 def test_an_engine_that_hangs_is_replaced(house: House) -> None:
     house.drop("one.wav", "!until 1 !hang", "Fine.")
     assert house.run(stall_minutes=0.01).done == 1

@@ -675,9 +675,13 @@ class Supervisor:
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
                 self._journal.note(engine="", phase="")
-            with contextlib.suppress(OSError):  # the folder may have been removed
-                for left in self._spool.iterdir():
-                    left.unlink()
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the sound that a worker left behind which has ended."""
+        with contextlib.suppress(OSError):  # the folder may have been removed
+            for left in self._spool.iterdir():
+                left.unlink()
 
     def _weigh(self, worker: engine.Worker) -> None:
         """Replace a worker that has grown too large: between recordings it costs one load of the model."""
@@ -865,6 +869,7 @@ class Supervisor:
             return
         if message.event == "exit":
             self._worker = None
+            self._sweep()
             self._log.warning("worker.died", pid=message.worker.pid, how=facts["how"], stderr=facts["stderr"][-2000:])
             jobs = self._take_jobs()
             if jobs and not self._worker_ready:  # no recording can have done that
