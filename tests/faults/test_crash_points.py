@@ -67,7 +67,7 @@ def test_killed_twice_at_any_point_everything_is_there_once(world: World, point:
     assert set(done) == {*(f"one.wav {n}" for n in range(5)), *(f"two.mp3 {n}" for n in range(3))}
     attempts = {r.path: r.attempts for r in world.rows()}
     if pack:  # what the worker had not told of both may be done again; the pack's failure is nobody's
-        # A kill of the worker counts only against what it had alone: the first may be begun before the second is there.
+        # A kill counts against what the worker had alone: the first may be begun before the second is there.
         assert 2 <= sum(attempts.values()) <= 2 + (2 if point in IN_WORKER else 0)
         return
     again = done.total() - len(done)
