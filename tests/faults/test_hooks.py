@@ -183,7 +183,8 @@ def test_killed_between_done_and_the_hook_it_is_run_all_the_same(world: World, p
     world.until(lambda: pending(world) == 0)
     names = [note["stdin"]["name"] for note in notes.read()]
     assert set(names) == {"one.wav", "two.wav"}
-    assert len(names) == (2 if point == "committed" else 4)
+    # Before the second kill the first recording's hook may have run without being noted: then it runs again.
+    assert len(names) in ({2, 3} if point == "committed" else {4})
 
 
 def test_stopped_while_a_hook_runs_it_is_ended_and_run_again(world: World) -> None:
