@@ -465,7 +465,10 @@ def _heard_together(
     spent = [0.0] * len(memos)
     started = time.monotonic()
     for (window, segments), (first, last) in zip(
-        backend.transcribe(sound, shared, options), itertools.pairwise(edges), strict=True
+        # A shared window that trips a guard is not decoded again: its recordings are heard alone.
+        backend.transcribe(sound, shared, dataclasses.replace(options, again=False)),
+        itertools.pairwise(edges),
+        strict=True,
     ):
         seconds, started = time.monotonic() - started, time.monotonic()
         for index, own in zip(range(first, last), packing.divided(pieces[first:last], segments), strict=True):

@@ -52,6 +52,8 @@ class Options:
     """Text that comes before every window: names and terms to be spelled so."""
     hotwords: str | None = None
     """Terms the model should know, with commas between."""
+    again: bool = True
+    """Whether a window that trips a guard is decoded again. False when the caller will hear it in another way."""
 
     @property
     def before(self) -> str | None:

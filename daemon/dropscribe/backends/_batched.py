@@ -72,17 +72,19 @@ def loops(text: str) -> bool:
     return len(plain) / len(zlib.compress(plain)) > _MOST_REPEATED
 
 
-def guarded(decode: Callable[[Sequence[int], float], Sequence[Draft]], rows: int) -> list[Draft]:
-    """Decode `rows` windows with `decode(rows, temperature)`, those that trip a guard again.
+def guarded(
+    decode: Callable[[Sequence[int], float], Sequence[Draft]], rows: int, *, again: bool = True
+) -> list[Draft]:
+    """Decode `rows` windows with `decode(rows, temperature)`, those that trip a guard again unless not `again`.
 
     A window of which every draft is doubtful keeps the likeliest of those that do not loop, else the likeliest.
     """
     drafts = [[draft] for draft in decode(range(rows), 0.0)]
-    for temperature in TEMPERATURES:
-        again = [row for row in range(rows) if drafts[row][-1].doubtful]
-        if not again:
+    for temperature in TEMPERATURES if again else ():
+        doubted = [row for row in range(rows) if drafts[row][-1].doubtful]
+        if not doubted:
             break
-        for row, draft in zip(again, decode(again, temperature), strict=True):
+        for row, draft in zip(doubted, decode(doubted, temperature), strict=True):
             drafts[row].append(draft)
     return [
         tried[-1] if not tried[-1].doubtful else max(tried, key=lambda d: (not d._loops, d.avg_logprob))  # noqa: SLF001

@@ -132,6 +132,7 @@ class _Batch:
         self._model = model
         self._seed = seed
         self._windows = windows
+        self._again = options.again
         self._tokenizer = Tokenizer(
             model.hf_tokenizer, model.model.is_multilingual, task=options.task, language=options.language
         )
@@ -152,7 +153,7 @@ class _Batch:
 
     def segments(self) -> list[tuple[Window, list[Segment]]]:
         """Decode, and return each window with its segments."""
-        drafts = guarded(self._decode, len(self._windows))
+        drafts = guarded(self._decode, len(self._windows), again=self._again)
         return [
             (window, shaped(window, raw(draft, self._words(row, draft))))
             for row, (window, draft) in enumerate(zip(self._windows, drafts, strict=True))

@@ -164,7 +164,7 @@ class MLX:
                 for each in found[: len(set(rows))]
             ]
 
-        drafts = guarded(decode, len(windows))
+        drafts = guarded(decode, len(windows), again=options.again)
         spoken = [row for row, draft in enumerate(drafts) if draft.tokens and not draft.silent]
         words: dict[int, list[tuple[str, float, float, float]]] = {}
         if spoken:
