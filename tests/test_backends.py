@@ -15,7 +15,7 @@ import pytest
 
 from dropscribe import audio, backends, speech
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper
+from dropscribe.backends._faster_whisper import FasterWhisper, _shares
 from dropscribe.backends._outcome import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
@@ -120,15 +120,49 @@ def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
     windows = [Window(index, *pair) for index, pair in enumerate(itertools.pairwise(edges))]
     options = Options(language="en")
     made = []
-    for batch, done in ((4, 0), (1, 0), (3, 2), (4, 3)):
+    for batch, threads, done in ((4, 1, 0), (1, 0, 0), (2, 2, 0), (3, 2, 2), (4, 4, 0), (4, 1, 3)):
         engine = FasterWhisper()
-        engine.load(tiny_en, batch=batch)
+        engine.load(tiny_en, batch=batch, threads=threads)
         made.append(list(engine.transcribe(sound, windows, options, done=done)))
         engine.close()
     whole = made[0]
-    assert made[1:] == [whole, whole[2:], whole[3:]]
+    assert made[1:] == [whole, whole, whole[2:], whole, whole[3:]]
     assert [[segment.temperature for segment in segments][:1] for _, segments in whole][2] > [0.0]
     assert said(whole[3][1]) == KENNEDY
+
+
+@pytest.mark.parametrize(
+    ("threads", "batch", "large", "expected"),
+    [
+        (1, 0, False, (1, 1)),
+        (2, 0, False, (2, 1)),
+        (3, 0, False, (2, 1)),
+        (4, 0, False, (2, 2)),
+        (6, 0, False, (3, 2)),
+        (8, 0, False, (4, 2)),
+        (16, 0, False, (4, 4)),
+        (8, 0, True, (2, 4)),
+        (8, 1, False, (1, 8)),
+        (8, 3, False, (3, 2)),
+    ],
+)
+def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool, expected: tuple[int, int]) -> None:
+    assert _shares(threads, batch, large=large) == expected
+
+
+def test_a_recording_given_up_leaves_no_batch_behind(
+    tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
+) -> None:
+    """Whoever stops listening in the middle, and then listens to another recording, gets what is said there."""
+    engine = FasterWhisper()
+    engine.load(tiny_en, batch=2, threads=2)
+    windows = [Window(index, 0, 4 * SAMPLE_RATE) for index in range(6)]
+    first = engine.transcribe(recording, windows, Options(language="en"))
+    next(first)
+    del first
+    ((_, segments),) = engine.transcribe(kennedy, [Window(0, 0, len(kennedy))], Options(language="en"))
+    engine.close()
+    assert said(segments) == KENNEDY
 
 
 def test_a_prompt_and_translation_are_taken(engine: backends.Backend, recording: NDArray[np.float32]) -> None:

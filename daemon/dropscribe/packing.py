@@ -35,6 +35,8 @@ MOST_BYTES = 8_000_000
 """A larger file is not looked at: it would hardly be short. 30 s of stereo in 24 bits have as many."""
 MOST_SECONDS = 30.0
 """A longer recording is heard alone."""
+TURNS = 2
+"""How often a recording is heard with others before it is heard alone."""
 ALONE = "alone"
 """The journal's code of a recording that was packed once and is to be heard alone now."""
 

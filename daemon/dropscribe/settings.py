@@ -189,10 +189,15 @@ class Settings:
     batch: int = _setting(
         0,
         "Windows of up to 30 s that are decoded at once. More are faster on a GPU and take more memory. 0: as many\n"
-        "as suit the device and its memory: up to 16 on a GPU, 4 on a CPU.",
+        "as suit the device and its memory: up to 16 on a GPU, 8 on a CPU.",
         least=0,
     )
-    threads: int = _setting(0, "Processor threads for a model that runs on the CPU. 0: the library decides.", least=0)
+    threads: int = _setting(
+        0,
+        "Processor threads for a model that runs on the CPU; mlx has no such setting. 0: faster-whisper takes one\n"
+        "for each processor, up to 8, whisperx what its library takes by itself.",
+        least=0,
+    )
     on_done: tuple[str, ...] = _setting(
         (),
         "A command for each recording that is done, as a list: a program and its arguments. The paths of the\n"

@@ -450,39 +450,39 @@ def _memos(
 def _heard_together(
     backend: backends.Backend, memos: list[_Memo], options: backends.Options
 ) -> Iterator[tuple[_Memo, list[Segment], float]]:
-    """Yield each recording with its segments and the seconds they took: first from shared windows, then alone."""
-    lengths = [memo.window.end - memo.window.start for memo in memos]
+    """Yield each recording with its segments and the seconds they took.
+
+    Those that a shared window leaves in doubt share another one, with other neighbours; then they are heard alone.
+    """
+    spent = dict.fromkeys(range(len(memos)), 0.0)
     # A translation has no times that could be trusted to divide it.
-    groups = packing.grouped(lengths) if options.task == "transcribe" else [[i] for i in range(len(memos))]
-    groups = [group for group in groups if len(group) > 1]
-    order = [number for group in groups for number in group]
-    order += sorted(set(range(len(memos))) - set(order))
-    memos = [memos[number] for number in order]
-    sound, pieces = packing.laid_out([(m.sound.samples, m.window, m.sound.spans) for m in memos])
-    edges = [0, *itertools.accumulate(map(len, groups))]
-    shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
-    alone = list(range(edges[-1], len(memos)))
-    spent = [0.0] * len(memos)
+    for _ in range(packing.TURNS if options.task == "transcribe" else 0):
+        waiting = list(spent)
+        groups = packing.grouped([memos[n].window.end - memos[n].window.start for n in waiting])
+        groups = [[waiting[place] for place in group] for group in groups if len(group) > 1]
+        sound, pieces = _laid_out([memos[n] for group in groups for n in group])
+        edges = [0, *itertools.accumulate(map(len, groups))]
+        shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
+        started = time.monotonic()
+        # A shared window that trips a guard is not decoded again: its recordings are heard in another way anyway.
+        found = backend.transcribe(sound, shared, dataclasses.replace(options, again=False))
+        for group, (window, segments), (first, last) in zip(groups, found, itertools.pairwise(edges), strict=True):
+            seconds, started = time.monotonic() - started, time.monotonic()
+            own = pieces[first:last]
+            for number, piece, heard in zip(group, own, packing.divided(own, segments), strict=True):
+                spent[number] += seconds * (piece.end - piece.start) / (window.end - window.start)
+                if heard is not None:
+                    yield memos[number], heard, spent.pop(number)
+    sound, pieces = _laid_out([memos[number] for number in spent])
+    windows = [packing.covering([piece], 0) for piece in pieces]  # the seed it has alone
     started = time.monotonic()
-    for (window, segments), (first, last) in zip(
-        # A shared window that trips a guard is not decoded again: its recordings are heard alone.
-        backend.transcribe(sound, shared, dataclasses.replace(options, again=False)),
-        itertools.pairwise(edges),
-        strict=True,
-    ):
+    for number, piece, (_, segments) in zip(spent, pieces, backend.transcribe(sound, windows, options), strict=True):
         seconds, started = time.monotonic() - started, time.monotonic()
-        for index, own in zip(range(first, last), packing.divided(pieces[first:last], segments), strict=True):
-            share = (pieces[index].end - pieces[index].start) / (window.end - window.start)
-            spent[index] = seconds * share
-            if own is None:
-                alone.append(index)
-            else:
-                yield memos[index], own, spent[index]
-    windows = [packing.covering(pieces[index : index + 1], 0) for index in alone]  # the seed it has alone
-    started = time.monotonic()
-    for (_, segments), index in zip(backend.transcribe(sound, windows, options), alone, strict=True):
-        seconds, started = time.monotonic() - started, time.monotonic()
-        yield memos[index], packing.returned(pieces[index], segments), spent[index] + seconds
+        yield memos[number], packing.returned(piece, segments), spent[number] + seconds
+
+
+def _laid_out(memos: list[_Memo]) -> tuple[Any, list[packing.Piece]]:
+    return packing.laid_out([(memo.sound.samples, memo.window, memo.sound.spans) for memo in memos])
 
 
 def _tell(

@@ -79,7 +79,7 @@ class Backend(Protocol):
     name: str
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
-        """Load the model in `folder` (this backend's own layout) and keep it. `threads` 0: the library decides.
+        """Load the model in `folder` (this backend's own layout) and keep it. `threads` 0: the backend decides.
 
         `batch`: windows decoded at once; 0: as many as suit the device and its memory.
         `safe`: on the CPU, whatever else there is. It is for a recording on which the engine has failed before.
