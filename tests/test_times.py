@@ -65,6 +65,25 @@ class TestListen:
         sound = times.listen(sounding([*EDGES, (7.3, 7.45)]), WHOLE, SPANS)
         assert len(sound.islands) == len(EDGES)
 
+    @pytest.mark.parametrize(
+        ("after", "heard_until", "expected"),
+        [
+            pytest.param((3.0, 3.08), 3.12, [(2.25, 2.875), (3.0, 3.08)], id="the t of sept, after a closed mouth"),
+            pytest.param((2.875, 3.06), 3.1, [(2.25, 3.06)], id="the f of neuf"),
+            pytest.param((2.875, 2.93), 3.1, [(2.25, 2.875)], id="the echo of a room"),
+            pytest.param((3.0, 3.08), 2.9, [(2.25, 2.875)], id="not heard as speech"),
+        ],
+    )
+    def test_a_soft_end_that_is_heard_as_speech_belongs_to_it(
+        self, after: tuple[float, float], heard_until: float, expected: list[tuple[float, float]]
+    ) -> None:
+        samples = sounding(EDGES)
+        first, last = (int(edge * SECOND) for edge in after)
+        samples[first:last] += np.random.default_rng(3).normal(0, 0.0036, last - first).astype(np.float32)
+        spans = [Span(s.start, int(heard_until * SECOND)) if number == 1 else s for number, s in enumerate(SPANS)]
+        found = [(i.start, i.end) for i in times.listen(samples, WHOLE, spans).islands if 2.0 < i.start < 3.5]
+        np.testing.assert_allclose(found, expected, atol=0.025)
+
     def test_no_edges_are_seen_where_the_noise_is_as_loud_as_the_speech(self) -> None:
         samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
         assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()

@@ -127,12 +127,12 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
     if room < _LEAST_ROOM:
         return Sound((), max(room, 0.0))
-    loud = over > level * 10 ** (-room / 10)
-    turns = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8)))
-    half = _HOP / 2 / SAMPLE_RATE
-    runs = [(times[a] - half, times[b - 1] + half) for a, b in zip(turns[::2], turns[1::2], strict=True)]
+    runs = _runs(over > level * 10 ** (-room / 10), times)
     pause = _PAUSE + (_DOWN - room) / 100  # in noise the softer sounds are drowned
     joined = [(a, b) for a, b in _joined(runs, pause) if b - a >= _LEAST]
+    soft = level * 10 ** (-(_DOWN + _SOFTER) / 10)
+    if soft > floor:
+        joined = _released_softly(joined, _runs(over > soft, times), _joined(inside, _BREAK))
     return Sound(_clipped(_spoken(joined, inside), window), room)
 
 
@@ -148,6 +148,34 @@ _BREAK = 0.15
 """Seconds; a shorter pause between two spans of the speech detection is none."""
 _BEYOND = 0.2
 """Seconds that a sound may reach beyond the speech that was detected: more is another sound."""
+
+
+_SOFTER = 7.0
+"""Decibels by which the last consonant of a word may be softer than other sound (`sept`, `neuf`)."""
+_TAIL = 0.1
+"""Seconds that a soft end must last where no pause parts it from the sound before: a shorter one is the room's."""
+
+
+def _runs(loud: NDArray[np.bool_], times: NDArray[np.float64]) -> list[tuple[float, float]]:
+    turns = np.flatnonzero(np.diff(np.concatenate([[False], loud, [False]]).astype(np.int8)))
+    half = _HOP / 2 / SAMPLE_RATE
+    return [
+        (float(times[a] - half), float(times[b - 1] + half)) for a, b in zip(turns[::2], turns[1::2], strict=True)
+    ]
+
+
+def _released_softly(
+    runs: Sequence[tuple[float, float]], soft: Sequence[tuple[float, float]], speech: Sequence[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return the runs of sound with the soft ends that the speech detection still hears after the last of them."""
+    found = list(runs)
+    for start, end in speech:
+        last = max((b for a, b in runs if a < end and b > start), default=end)
+        for a, b in soft:
+            low, high = max(a, last), min(b, end + _EDGE)
+            if a < end and high - low >= (_LEAST if a > last else _TAIL):
+                found.append((low, high))
+    return _joined(sorted(found), 0.02)
 
 
 def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
