@@ -202,7 +202,7 @@ def _split(
             for channel, spans in enumerate(speech_of)
         ),
         stride,
-        tuple(names[c] if c < len(names) else f"Speaker {c + 1}" for c in range(decoded.channels)),
+        tuple((names[c] if c < len(names) else "") or f"Speaker {c + 1}" for c in range(decoded.channels)),
     )
 
 

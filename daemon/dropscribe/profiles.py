@@ -106,7 +106,7 @@ class Profiles:
             found = _read(self._general.inbox / path) if path == own else self._folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
-            if not found.keys().isdisjoint(("language", "task", "model")):
+            if not found.keys().isdisjoint(("language", "languages", "task", "model")):
                 place = f"{self._general.inbox / path}: "
         chosen = dataclasses.replace(self._general, **values)
         try:
