@@ -180,6 +180,35 @@ def test_why_has_one_reason_for_any_path(shell: Shell) -> None:
     assert json.loads(shell.run("why", "--json", str(shell.inbox / "notes.txt")).stdout)["state"] == "ignored"
 
 
+def test_a_name_or_a_word_that_the_terminal_cannot_show_stops_nothing(shell: Shell) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    told = json.loads(shell.run("why", "--json", name, PYTHONIOENCODING="utf-8:strict").stdout)
+    assert (told["file"], told["state"]) == (name, "unknown")
+    (shell.folder / "talk.json").write_text(TWO.to_json())
+    done = shell.run("export", "talk.json", "--to", "txt", "-o", "\u2713", PYTHONIOENCODING="ascii:strict")
+    assert done.stdout.splitlines() == ["\\u2713/talk.txt"]
+
+
+def test_what_the_disk_refuses_is_one_line(shell: Shell) -> None:
+    (shell.folder / "talk.json").write_text(TWO.to_json())
+    (shell.folder / "file").touch()
+    refused = "dropscribe: file/out: Not a directory."
+    assert shell.run("export", "talk.json", "--to", "txt", "-o", "file/out", code=1).stderr.splitlines() == [refused]
+    state = str(shell.folder / "file")
+    assert shell.run("pause", code=1, DROPSCRIBE_STATE=state).stderr == f"dropscribe: {state}: File exists.\n"
+
+
+def test_a_journal_without_content_is_told_as_any_damaged_one(shell: Shell) -> None:
+    """As it is for a moment while the first daemon makes it, and after a disk ran full."""
+    path = shell.folder / ".local/state/dropscribe/journal.sqlite3"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for command in (["status"], ["why", "talk.wav"], ["redo", "--stale"]):
+        assert "journal" in shell.run(*command, code=1).stderr
+    shell.run("run", "--once")
+    shell.run("status", code=3)
+
+
 def test_pause_and_resume_without_a_daemon(shell: Shell) -> None:
     shell.run("pause")
     assert "paused" in shell.run("status", code=3).stdout

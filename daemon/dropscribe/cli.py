@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import secrets
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name that is no text, a word that the terminal has no letters for; as JSON escapes them, too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.function(arguments))
     except DropscribeError as error:
@@ -56,6 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `dropscribe logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
+    except (OSError, sqlite3.Error) as error:
+        if arguments.command == "run":  # that is our fault
+            raise
+        if isinstance(error, OSError):
+            _say(f"dropscribe: {error.filename}: {error.strerror}." if error.filename else f"dropscribe: {error}.")
+        else:
+            _say(f"dropscribe: The journal cannot be read: {error}.")
+            _say("            `dropscribe doctor` looks closer.")
+        return Exit.FAILED
 
 
 _OTHERS = tuple(name for name in RENDERERS if name != "json")
