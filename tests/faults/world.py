@@ -108,6 +108,12 @@ class World:
         self.spawn(*arguments, **environ)
         self.until(lambda: len(self.events("daemon.started")) > before)
 
+    def start_with_one_done(self) -> None:
+        """Start the daemon; `one.wav` is transcribed."""
+        self.start()
+        self.drop("one.wav", "One.")
+        self.settle()
+
     def signal(self, number: int) -> int:
         """Send a signal that ends the daemon; return how it ended."""
         assert self.process is not None
@@ -327,6 +333,11 @@ def _beside(path: Path, suffix: str) -> list[Path]:
     stem = path.stem.removesuffix(" (2)")
     names = [f"{stem}.{suffix}", *(f"{stem} ({n}).{suffix}" for n in range(2, 10))]
     return [path.with_name(n) for n in names if path.with_name(n).exists()]
+
+
+def four(*bases: str) -> list[str]:
+    """Return the files of whole sets."""
+    return sorted(f"{base}.{suffix}" for base in bases for suffix in SUFFIXES)
 
 
 def fails(data: bytes) -> bool:
