@@ -316,6 +316,13 @@ class World:
             transcript = Transcript.from_json(path.read_bytes())
             if transcript.text != " ".join(data.decode("utf-8", "replace").splitlines()):
                 yield f"its text is {transcript.text!r}"
+            told = transcript.engine.options["channels"]
+            names = told if isinstance(told, list) and told else ["Speaker 1", "Speaker 2"]
+            spoke = [segment.speaker for segment in transcript.segments]
+            if any(spoke) and (transcript.source.channels, spoke) != (2, (names * len(spoke))[: len(spoke)]):
+                yield f"its speakers are {spoke}"
+            if any(spoke) != data.startswith(b"Stereo"):
+                yield f"it has {transcript.source.channels} channels, its speakers are {spoke}"
             for suffix in set(SUFFIXES) - {"json"}:
                 text = formats.RENDERERS[suffix](transcript).encode("utf-8", "replace")
                 whole = [p for p in _beside(path, suffix) if p not in self.edited and p.read_bytes() == text]
