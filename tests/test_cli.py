@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe import formats
+from dropscribe import formats, logs
 from examples import TWO
 
 if TYPE_CHECKING:
@@ -187,6 +187,20 @@ def test_a_name_or_a_word_that_the_terminal_cannot_show_stops_nothing(shell: She
     (shell.folder / "talk.json").write_text(TWO.to_json())
     done = shell.run("export", "talk.json", "--to", "txt", "-o", "\u2713", PYTHONIOENCODING="ascii:strict")
     assert done.stdout.splitlines() == ["\\u2713/talk.txt"]
+
+
+def test_a_name_gives_the_terminal_no_orders(shell: Shell) -> None:
+    """Whoever may drop files names them: an escape could clear the screen, or write what was never said."""
+    shell.inbox.mkdir(parents=True)
+    (shell.inbox / "a\x1b[2J\nb.wav").write_bytes(b"x")
+    run = shell.run("run", "--once", code=1, DROPSCRIBE_MAX_GIGABYTES="1e-10")
+    status = shell.run("status", code=3)
+    assert "a\\x1b[2J\\nb.wav: failed" in run.stderr
+    assert "Failed    a\\x1b[2J\\nb.wav (" in status.stdout
+    assert "\x1b" not in run.stderr + status.stdout
+    assert json.loads(shell.run("status", "--json", code=3).stdout)["failures"][0]["file"] == "a\x1b[2J\nb.wav"
+    shown = [logs.pretty(line, colors=False) for line in shell.run("logs").stdout.splitlines()]
+    assert any("file=a\\x1b[2J\\nb.wav" in line for line in shown)
 
 
 def test_what_the_disk_refuses_is_one_line(shell: Shell) -> None:
