@@ -375,7 +375,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     from datetime import datetime
 
     from dropscribe import engine, recorded, replacements, review
-    from dropscribe.errors import Fault, JobError, RecordingFaultError
+    from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
     from dropscribe.inbox import Stat, digest
     from dropscribe.transcript import Source
 
@@ -390,6 +390,9 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                     sha256 = digest(path.resolve(), Stat(found.st_size, found.st_mtime_ns)) or ""
                 except OSError as failure:
                     yield path, RecordingFaultError("unreadable", f"It cannot be read: {failure.strerror}.")
+                    continue
+                except EnvironmentFaultError as failure:  # in iCloud: the others go on
+                    yield path, failure
                     continue
                 source = Source(path.name, str(path.absolute()), sha256, found.st_size)
                 if worker is None:
