@@ -173,6 +173,7 @@ def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides
     assert heard(tmp_path, near).speakers == ()
     assert heard(tmp_path, near, ("Host", "Guest")).speakers == ("Host", "Guest")
     assert heard(tmp_path, near, ("Host",), "always").speakers == ("Host", "Speaker 2")
+    assert heard(tmp_path, near, ("", "Guest")).speakers == ("Speaker 1", "Guest")
     assert heard(tmp_path, sides, ("Host", "Guest"), "never").speakers == ()
     one = heard(tmp_path, (mix, np.zeros_like(mix)), ("Host", "Guest"))
     assert (one.speakers, len(one.speech[1])) == (("Host", "Guest"), 0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe import formats
+from dropscribe import formats, logs
 from examples import TWO
 
 if TYPE_CHECKING:
@@ -178,6 +178,49 @@ def test_why_has_one_reason_for_any_path(shell: Shell) -> None:
         reasons, True
     )
     assert json.loads(shell.run("why", "--json", str(shell.inbox / "notes.txt")).stdout)["state"] == "ignored"
+
+
+def test_a_name_or_a_word_that_the_terminal_cannot_show_stops_nothing(shell: Shell) -> None:
+    name = os.fsdecode(b"caf\xe9.wav")
+    told = json.loads(shell.run("why", "--json", name, PYTHONIOENCODING="utf-8:strict").stdout)
+    assert (told["file"], told["state"]) == (name, "unknown")
+    (shell.folder / "talk.json").write_text(TWO.to_json())
+    done = shell.run("export", "talk.json", "--to", "txt", "-o", "\u2713", PYTHONIOENCODING="ascii:strict")
+    assert done.stdout.splitlines() == ["\\u2713/talk.txt"]
+
+
+def test_a_name_gives_the_terminal_no_orders(shell: Shell) -> None:
+    """Whoever may drop files names them: an escape could clear the screen, or write what was never said."""
+    shell.inbox.mkdir(parents=True)
+    (shell.inbox / "a\x1b[2J\nb.wav").write_bytes(b"x")
+    run = shell.run("run", "--once", code=1, DROPSCRIBE_MAX_GIGABYTES="1e-10")
+    status = shell.run("status", code=3)
+    assert "a\\x1b[2J\\nb.wav: failed" in run.stderr
+    assert "Failed    a\\x1b[2J\\nb.wav (" in status.stdout
+    assert "\x1b" not in run.stderr + status.stdout
+    assert json.loads(shell.run("status", "--json", code=3).stdout)["failures"][0]["file"] == "a\x1b[2J\nb.wav"
+    shown = [logs.pretty(line, colors=False) for line in shell.run("logs").stdout.splitlines()]
+    assert any("file=a\\x1b[2J\\nb.wav" in line for line in shown)
+
+
+def test_what_the_disk_refuses_is_one_line(shell: Shell) -> None:
+    (shell.folder / "talk.json").write_text(TWO.to_json())
+    (shell.folder / "file").touch()
+    refused = "dropscribe: file/out: Not a directory."
+    assert shell.run("export", "talk.json", "--to", "txt", "-o", "file/out", code=1).stderr.splitlines() == [refused]
+    state = str(shell.folder / "file")
+    assert shell.run("pause", code=1, DROPSCRIBE_STATE=state).stderr == f"dropscribe: {state}: File exists.\n"
+
+
+def test_a_journal_without_content_is_told_as_any_damaged_one(shell: Shell) -> None:
+    """As it is for a moment while the first daemon makes it, and after a disk ran full."""
+    path = shell.folder / ".local/state/dropscribe/journal.sqlite3"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for command in (["status"], ["why", "talk.wav"], ["redo", "--stale"]):
+        assert "journal" in shell.run(*command, code=1).stderr
+    shell.run("run", "--once")
+    shell.run("status", code=3)
 
 
 def test_pause_and_resume_without_a_daemon(shell: Shell) -> None:

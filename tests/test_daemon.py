@@ -373,9 +373,12 @@ def test_a_profile_makes_nobody_download_and_keeps_nobody_waiting(daemon: Daemon
 
 
 def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
+    daemon.environ["DROPSCRIBE_AFTER"] = "archive"
+    (daemon.inbox.parent / "Archive").mkdir()
     done = daemon.command("doctor", "--json")
     checks = {check["name"]: check["verdict"] for check in json.loads(done.stdout)}
     assert done.returncode == 0, done.stdout
+    assert checks["archive"] == "ok"
     assert checks["engine"] == "ok"
     assert {
         "inbox",

@@ -340,6 +340,12 @@ def test_an_environment_is_made_whole_or_not_at_all(shop: Shop) -> None:
     assert "is broken: it is made again" in shop.said[0]
     assert broken.exists()
 
+    assert python is not None
+    python.unlink()
+    python.symlink_to("/gone/with/an/update/python")
+    shop.install()
+    environments.probe(str(python))
+
     shop.pins.write_text(shop.pins.read_text() + "nonesuch==3\n")  # a newer list that cannot be had
     with pytest.raises(DropscribeError, match="failed with exit code 1"):
         shop.install()

@@ -251,8 +251,9 @@ def test_the_passages_to_hear_again_are_those_of_the_transcript_the_worst_first(
     assert RENDERERS["md"](dataclasses.replace(TWO, review=())).partition(AGAIN)[1] == ""
 
 
-def test_who_never_pauses_gets_paragraphs_all_the_same() -> None:
-    made = transcript([Segment(i, i * 3.0, i * 3.0 + 3.0, "This goes on and on.") for i in range(60)])
+@pytest.mark.parametrize("stop", [".", "…", "\u06d4", "\u0964"])  # the last two are those of Urdu and Hindi
+def test_who_never_pauses_gets_paragraphs_all_the_same(stop: str) -> None:
+    made = transcript([Segment(i, i * 3.0, i * 3.0 + 3.0, f"This goes on and on{stop}") for i in range(60)])
     assert [len(p) for p in RENDERERS["txt"](made).split("\n\n")] == [608, 608, 42]
 
 

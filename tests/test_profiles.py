@@ -85,6 +85,8 @@ def test_a_folder_without_recordings_can_be_asked_for(general: Settings) -> None
         ('"\\u001b[2J" = 1', ["'\\x1b[2J'"]),
         ('language = "english"', ["`english`", "ISO code"]),
         ("language = 3", ["`language` is 3", "Write text"]),
+        ("language = 0x" + "f" * 5000, ["`language` is a very long number", "Write text"]),
+        ("languages = [0x" + "f" * 5000 + "]", ["`languages` is a very long number", "ISO codes"]),
         ('languages = ["de", "xx"]', ["`languages`", "ISO codes"]),
         ('task = "sing"', ["`task` is 'sing'", "transcribe, translate"]),
         ('formats = ["docx"]', ["docx", "srt"]),
@@ -122,6 +124,8 @@ def test_no_profile_makes_a_program_run_or_decides_what_becomes_of_files(general
 def test_a_language_the_general_model_does_not_know_is_the_profiles_fault(general: Settings) -> None:
     english = settings.load({"inbox": general.inbox, "model": "base.en"}, {"HOME": "/"}).settings
     path = write(english, "a/talk.m4a.toml", 'language = "de"')
+    assert wrong(english).startswith(f"{path}: The model base.en knows English only.")
+    path.write_text('languages = ["de", "fr"]')
     assert wrong(english).startswith(f"{path}: The model base.en knows English only.")
 
 

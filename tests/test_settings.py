@@ -78,6 +78,7 @@ def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, s
     assert settings.load(environ=environ).settings.archive == Path(environ["HOME"]) / "Dropscribe/Archive"
     assert settings.load({"inbox": "/srv/in"}, environ).settings.archive == Path("/srv/Archive")
     assert settings.load({"inbox": "/srv/in", "archive": "/old"}, environ).settings.archive == Path("/old")
+    assert settings.load({"inbox": "."}, environ).settings.archive == Path.cwd().parent / "Archive"
 
 
 def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
@@ -93,6 +94,17 @@ def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]
     again = settings.load({"replacements": "drop scribe = Drop=scribe,"}, environ).settings
     assert again.replacements == loaded.replacements
     assert settings.load({"replacements": ""}, environ).settings.replacements == {}
+
+
+def test_names_of_channels_keep_their_places(environ: dict[str, str]) -> None:
+    for text, names in (("Host,,Guest", ("Host", "", "Guest")), ("Ann, Ann", ("Ann", "Ann")), ("Host,,", ("Host",))):
+        assert settings.load({"channels": text}, environ).settings.channels == names
+    assert settings.load({"channels": ""}, environ).settings.channels == ()
+
+
+def test_the_file_may_begin_as_windows_writes_it(environ: dict[str, str]) -> None:
+    write(environ, '\ufeffmodel = "tiny"\r\n')
+    assert settings.load(environ=environ).settings.model == "tiny"
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -116,11 +128,17 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ('settle_seconds = "soon"', ["settle_seconds", "soon"]),
         ("threads = 1.5", ["threads", "1.5", "whole number"]),
         ("threads = true", ["threads", "True"]),
+        ("threads = inf", ["threads", "inf", "whole number"]),
+        ("log_megabytes = inf", ["log_megabytes", "inf", "0.01 or more"]),
+        ("threads = 0x" + "f" * 5000, ["threads", "a very long number"]),
+        ("threads = 1" + "0" * 5000, ["not valid TOML"]),
+        ("glossary = " + "[" * 5000, ["not valid TOML"]),
         ("recursive = 3", ["recursive", "true or false"]),
         ('observer = "magic"', ["observer", "magic", "auto, native, polling"]),
         ('formats = ["docx"]', ["formats", "docx", "srt"]),
         ("formats = [1]", ["formats"]),
         ("inbox = 3", ["inbox", "path of a folder"]),
+        ('inbox = "~nobody-of-this-name/x"', ["~nobody-of-this-name", "whole path"]),
         ('inbox = ""', ["inbox"]),
         ('task = "sing"', ["task", "transcribe, translate"]),
         ('languages = ["de", "english"]', ["languages", "ISO codes"]),
@@ -130,13 +148,14 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ('language = "english"', ["english", "ISO code such as en"]),
         ('model = "tiny.en"\nlanguage = "de"', ["tiny.en", "English only"]),
         ('model = "base.en"\ntask = "translate"', ["base.en", "English only"]),
+        ('model = "base.en"\nlanguages = ["de", "fr"]', ["base.en", "English only"]),
         ("inbox = unquoted", ["not valid TOML", "quotes"]),
         ('after = "burn"', ["after", "burn", "keep, archive, trash, delete"]),
         ('after = "archive"\narchive = "~/Dropscribe/Inbox/old"', ["archive", "inbox", "folder of its own"]),
         ('on_done = "notify \'it"', ["on_done", "a command as a list"]),
         ("on_done = [1]", ["on_done", "a command as a list"]),
         ('on_failed = ["", "x"]', ["on_failed", "a command as a list"]),
-        ('webhook = "example.org/x"', ["webhook", "example.org/x", "https://"]),
+        ('webhook = "example.org/x"', ["webhook", "https://"]),
         ('webhook = "file:///etc/passwd"', ["webhook", "https://"]),
         ("hook_tries = 0", ["hook_tries", "1 or more"]),
     ],
@@ -147,6 +166,16 @@ def test_bad_values_are_refused_with_their_cure(environ: dict[str, str], text: s
         settings.load(environ=environ)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:secret@example.org/", "https://example.org/secret x", "https://example.org/sécret", "ftp://secret"],
+)
+def test_an_address_that_cannot_be_used_is_refused_and_not_shown(environ: dict[str, str], address: str) -> None:
+    with pytest.raises(UsageError, match="`webhook`") as caught:
+        settings.load({"webhook": address}, environ)
+    assert "cret" not in str(caught.value)
 
 
 def test_unknown_variables_are_refused(environ: dict[str, str]) -> None:

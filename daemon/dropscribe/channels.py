@@ -188,7 +188,7 @@ def _split(
         sound = apart[:, channel]
         own = speech.probabilities(sound, heartbeat=heartbeat)
         own[leaks[:, channel]] = 0.0
-        speech_of.append(speech.spans_of(own, sound, speech.Hearing(min_speech=_SHORTEST)))
+        speech_of.append(speech.spans_of(own, sound, _SHORTEST))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in speech_of]
     if not told and sum(length >= _LEAST for length in lengths) < 2:
         return None
@@ -202,7 +202,7 @@ def _split(
             for channel, spans in enumerate(speech_of)
         ),
         stride,
-        tuple(names[c] if c < len(names) else f"Speaker {c + 1}" for c in range(decoded.channels)),
+        tuple((names[c] if c < len(names) else "") or f"Speaker {c + 1}" for c in range(decoded.channels)),
     )
 
 

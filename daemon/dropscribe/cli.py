@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import io
 import json
 import os
 import secrets
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 from dropscribe.formats import RENDERERS
+from dropscribe.telling import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return Exit.USAGE
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name that is no text, a word that the terminal has no letters for; as JSON escapes them, too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.function(arguments))
     except DropscribeError as error:
@@ -56,6 +61,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `dropscribe logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
+    except (OSError, sqlite3.Error) as error:
+        if arguments.command == "run":  # that is our fault
+            raise
+        if isinstance(error, OSError):
+            _say(f"dropscribe: {error.filename}: {error.strerror}." if error.filename else f"dropscribe: {error}.")
+        else:
+            _say(f"dropscribe: The journal cannot be read: {error}.")
+            _say("            `dropscribe doctor` looks closer.")
+        return Exit.FAILED
 
 
 _OTHERS = tuple(name for name in RENDERERS if name != "json")
@@ -267,7 +281,7 @@ class _Bar:
             self._move(progress.file, progress.done_s, progress.audio_s, "s")
         if progress.outcome:
             self.close()
-            _say(f"{progress.file}: {progress.outcome}")
+            _say(f"{plain(progress.file)}: {progress.outcome}")
 
     def _move(self, name: str, done: float, total: float, unit: str) -> None:
         from tqdm import tqdm
@@ -278,7 +292,7 @@ class _Bar:
             form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self._bar = tqdm(
                 total=total,
-                desc=name[-40:],
+                desc=plain(name)[-40:],
                 unit=unit,
                 unit_scale=unit == "B",
                 bar_format=form if unit == "s" else None,
@@ -361,7 +375,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     from datetime import datetime
 
     from dropscribe import engine, recorded, replacements, review
-    from dropscribe.errors import Fault, JobError, RecordingFaultError
+    from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
     from dropscribe.inbox import Stat, digest
     from dropscribe.transcript import Source
 
@@ -376,6 +390,9 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                     sha256 = digest(path.resolve(), Stat(found.st_size, found.st_mtime_ns)) or ""
                 except OSError as failure:
                     yield path, RecordingFaultError("unreadable", f"It cannot be read: {failure.strerror}.")
+                    continue
+                except EnvironmentFaultError as failure:  # in iCloud: the others go on
+                    yield path, failure
                     continue
                 source = Source(path.name, str(path.absolute()), sha256, found.st_size)
                 if worker is None:
@@ -579,7 +596,7 @@ def _show_status(facts: dict[str, Any]) -> None:
         percent = "" if current["percent"] is None else f" {current['percent']:.0f} %"
         eta = "" if current["eta_s"] is None else f", about {_duration(current['eta_s'])} left"
         again = f", attempt {current['attempt']}" if current["attempt"] > 1 else ""
-        print(f"Now       {current['file']}: {current['phase']}{percent}{eta}{again}")
+        print(f"Now       {plain(current['file'])}: {current['phase']}{percent}{eta}{again}")
     if facts["trouble"]:
         print(f"Waiting   {facts['trouble']['reason']}")
     if facts["inbox_trouble"]:
@@ -591,9 +608,9 @@ def _show_status(facts: dict[str, Any]) -> None:
         ("Stays", facts["staying"]),
     ):
         for row in rows:
-            print(f"{title:<9} {row['file']} ({row['when']}): {row['reason']}")
+            print(f"{title:<9} {plain(row['file'])} ({row['when']}): {plain(row['reason'])}")
     for row in facts["stale"][:5]:
-        print(f"Stale     {row['file']} ({row['when']}): since then changed: {', '.join(row['changed'])}")
+        print(f"Stale     {plain(row['file'])} ({row['when']}): since then changed: {', '.join(row['changed'])}")
     if more := len(facts["stale"]):
         rest = f"; {more - 5} more are stale" if more > 5 else ""
         print(f"          `dropscribe redo --stale` makes them again{rest}")
@@ -639,7 +656,7 @@ def _why(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"file": str(arguments.file), "state": state, "reason": reason})
     else:
-        print(reason)
+        print(plain(reason))
     return Exit.OK
 
 

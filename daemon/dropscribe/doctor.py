@@ -62,6 +62,8 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield _folder("inbox", chosen.inbox, "read")
     yield _folder("outbox", chosen.outbox, "write")
     yield _folder("state", chosen.state, "write")
+    if chosen.after == "archive":
+        yield _folder("archive", chosen.archive, "write")
     yield _events(chosen)
     yield _journal(chosen.state / "journal.sqlite3")
     yield from _hooks(chosen)

@@ -84,7 +84,7 @@ def folder(settings: Settings) -> Path:
 def interpreter(settings: Settings) -> Path | None:
     """Return the interpreter that has WhisperX: the one set, else that of a whole environment of ours, else None."""
     if settings.whisperx_python:
-        return Path(os.path.abspath(Path(settings.whisperx_python).expanduser()))  # noqa: PTH100 (no link is followed)
+        return Path(os.path.abspath(os.path.expanduser(settings.whisperx_python)))  # noqa: PTH100, PTH111 (no link is followed)
     here = folder(settings)
     return _python(here) if (here / _MARK).is_file() else None
 
@@ -320,14 +320,18 @@ def _run(arguments: list[str]) -> None:
 
 def _import(place: Path) -> str:
     """Import WhisperX in the environment at `place`; returns the version of PyTorch. Raises DropscribeError."""
+    again = f"`dropscribe backends install {NAME}` again."
     for _ in range(2):
-        done = subprocess.run(
-            [str(_python(place)), "-I", "-W", "ignore", "-c", _TRY],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYANNOTE_METRICS_ENABLED": "0"},
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [str(_python(place)), "-I", "-W", "ignore", "-c", _TRY],
+                capture_output=True,
+                text=True,
+                env=os.environ | {"PYANNOTE_METRICS_ENABLED": "0"},
+                check=False,
+            )
+        except OSError as error:  # the Python that it was made of is gone
+            raise DropscribeError(f"{_python(place)} cannot be started: {error.strerror}.", again) from None
         if done.returncode == 0:
             return done.stdout.split()[-1]
         # A torchaudio built for CUDA cannot load its compiled part beside a PyTorch without. Nobody here needs that
@@ -338,6 +342,4 @@ def _import(place: Path) -> str:
         for path in compiled:
             path.unlink()
     last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    raise DropscribeError(
-        f"The environment of {NAME} does not hold together: {last}", f"`dropscribe backends install {NAME}` again."
-    )
+    raise DropscribeError(f"The environment of {NAME} does not hold together: {last}", again)

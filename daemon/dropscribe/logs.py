@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
+from dropscribe.telling import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -92,7 +94,7 @@ def pretty(line: str, *, colors: bool) -> str:
         return line.rstrip("\n")
     exception = event.pop("exception", None)
     facts = " ".join(
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in event.items()
+        f"{key}={plain(value) if isinstance(value, str) else json.dumps(value)}" for key, value in event.items()
     )
     head = f"{stamp[11:19]} {level:<7} {name:<22}"
     if colors:

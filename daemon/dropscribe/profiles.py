@@ -106,7 +106,7 @@ class Profiles:
             found = _read(self._general.inbox / path) if path == own else self._folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
-            if not found.keys().isdisjoint(("language", "task", "model")):
+            if not found.keys().isdisjoint(("language", "languages", "task", "model")):
                 place = f"{self._general.inbox / path}: "
         chosen = dataclasses.replace(self._general, **values)
         try:
@@ -203,7 +203,7 @@ def _bytes(path: Path) -> bytes | None:
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}:
             return None
-        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO}:  # a link; a socket
+        if error.errno in {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EOPNOTSUPP}:  # a link; a socket, on a Mac
             raise ProfileError(f"{path} is no regular file.", "Put the file itself there, not a link.") from None
         raise
     with contextlib.ExitStack() as stack:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import os
+import re
 import shlex
 import sys
 import tomllib
@@ -65,7 +67,7 @@ def _default_logs(environ: Mapping[str, str]) -> Path:
 def config_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Return where the settings file is or would be: `DROPSCRIBE_CONFIG`, else the XDG config folder."""
     if named := environ.get(PREFIX + "CONFIG"):
-        return Path(named).expanduser()
+        return _expanded(Path(named))
     return Path(environ.get("XDG_CONFIG_HOME") or _home(environ) / ".config") / "dropscribe/config.toml"
 
 
@@ -146,7 +148,7 @@ class Settings:
     channels: tuple[str, ...] = _setting(
         (),
         'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"]. Two names or\n'
-        "more say that recordings are made so.",
+        'more say that recordings are made so; "" leaves a channel without a name.',
     )
     split_channels: str = _setting(
         "auto",
@@ -291,7 +293,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             origin[key] = f"--{key.replace('_', '-')}"
     values.setdefault("state", _default_state(environ))
     values.setdefault("logs", _default_logs(environ))
-    values.setdefault("archive", values.get("inbox", FIELDS["inbox"].default).parent / "Archive")
+    inbox = _absolute(values.get("inbox", FIELDS["inbox"].default), environ)
+    values.setdefault("archive", inbox.parent / "Archive")
     settings = Settings(**values)
     for name in ("inbox", "outbox", "archive", "state", "logs"):
         values[name] = _absolute(getattr(settings, name), environ)
@@ -304,14 +307,15 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
 
 def _read(path: Path, *, named: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         if named:
             msg = f"The settings file {path} named by {PREFIX}CONFIG does not exist."
             raise UsageError(msg) from None
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.", 'Text stands in quotes: inbox = "~/Notes".') from None
+    except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, a pit
+        cure = 'Text stands in quotes: inbox = "~/Notes".'
+        raise UsageError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
     except OSError as error:
         raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
 
@@ -333,9 +337,7 @@ def parsed(key: str, value: Any, place: str) -> Any:
     if key not in FIELDS:
         raise UsageError(f"{place}: there is no setting `{key}`.", nearest(key, tuple(FIELDS)))
     default, meta = FIELDS[key].default, FIELDS[key].metadata
-    shown = repr(value)
-    shown = shown if len(shown) <= 200 else shown[:200] + " …"
-    wrong = UsageError(f"{place}: `{key}` is {shown}.", f"Write {_expected(key)}.")
+    wrong = UsageError(f"{place}: `{key}` is {_shown(value)}.", f"Write {_expected(key)}.")
     if meta["command"]:
         value = _command(value)
         if value is None:
@@ -348,17 +350,22 @@ def parsed(key: str, value: Any, place: str) -> Any:
     elif isinstance(default, (int, float)):
         kind = type(default)
         try:
-            number = kind(value)
-        except (TypeError, ValueError):
+            number, exact = kind(value), float(value)
+        except (TypeError, ValueError, OverflowError):
             raise wrong from None
-        if isinstance(value, bool) or number != number or number < meta["least"] or float(value) != number:  # noqa: PLR0124 (NaN)
+        if isinstance(value, bool) or not math.isfinite(exact) or number < meta["least"] or exact != number:
             raise wrong
         value = number
     elif isinstance(default, tuple):
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
             raise wrong
-        names = tuple(dict.fromkeys(" ".join(p.split()) for p in parts if p.strip()))
+        names = tuple(" ".join(p.split()) for p in parts)
+        if key == "channels":  # each name has its place, and one person may have two
+            while names and not names[-1]:
+                names = names[:-1]
+        else:
+            names = tuple(dict.fromkeys(filter(None, names)))
         allowed = LANGUAGES if key == "languages" else meta["choices"]
         if allowed and any(name not in allowed for name in names):
             raise wrong
@@ -376,6 +383,14 @@ def parsed(key: str, value: Any, place: str) -> Any:
             raise wrong
         value = value.strip()
     return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes out no number of thousands of digits
+        return "a very long number"
+    return text if len(text) <= 200 else text[:200] + " …"
 
 
 def _command(value: Any) -> tuple[str, ...] | None:
@@ -431,7 +446,14 @@ def _expected(key: str) -> str:
 def _absolute(path: Path, environ: Mapping[str, str]) -> Path:
     if path.parts[:1] == ("~",):
         path = _home(environ).joinpath(*path.parts[1:])
-    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    return Path(os.path.abspath(_expanded(path)))  # noqa: PTH100 (resolve() would follow links)
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise UsageError(f"{path}: {path.parts[0]} is nobody on this machine.", "Write the whole path.") from None
 
 
 def check_language(settings: Settings) -> None:
@@ -440,7 +462,8 @@ def check_language(settings: Settings) -> None:
     if language != "auto" and language not in LANGUAGES:
         msg = f"Whisper knows no language `{language}`."
         raise UsageError(msg, "Write an ISO code such as en, de or ja, or auto.")
-    if english and (language not in {"auto", "en"} or settings.task == "translate"):
+    others = language not in {"auto", "en"} or (settings.languages and "en" not in settings.languages)
+    if english and (others or settings.task == "translate"):
         msg = f"The model {settings.model} knows English only."
         raise UsageError(msg, f"Take the model {settings.model.removesuffix('.en')} for other languages.")
 
@@ -449,13 +472,20 @@ def _check_webhook(settings: Settings) -> None:
     try:
         address = urlsplit(settings.webhook)
         fine = not settings.webhook or (
-            address.scheme in {"https", "http"} and address.hostname and address.port != 0
+            address.scheme in {"https", "http"}
+            and address.hostname
+            and address.port != 0
+            and address.username is None
+            and re.fullmatch("[!-~]+", settings.webhook)
         )
     except ValueError:
         fine = False
-    if not fine:
-        msg = f"`webhook` is {settings.webhook!r}."
-        raise UsageError(msg, "Write the address of a server: https://example.org/dropscribe.")
+    if not fine:  # it may hold a secret, which no message shows
+        raise UsageError(
+            "`webhook` is no address that can be used.",
+            "Write https://example.org/dropscribe, without a name and password before the server's, "
+            "spaces as %20, other letters percent-encoded too.",
+        )
 
 
 def _check_folders(settings: Settings) -> None:

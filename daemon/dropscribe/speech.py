@@ -35,6 +35,20 @@ FRAME = 512
 MAX_WINDOW = 30 * SAMPLE_RATE
 """Samples that Whisper hears at once."""
 
+THRESHOLD = 0.5
+"""Speech begins with a frame of at least this probability.
+
+This and the next two are the defaults of Silero VAD's own `get_speech_timestamps`. It drops less than 250 ms of
+speech, which may be a "yes", and pads by 30 ms; here spans are the edges of the sound, and windows take what they
+need around them.
+"""
+NEG_THRESHOLD = 0.35
+"""Speech may end with a frame below this probability."""
+MIN_SILENCE = 0.1
+"""Seconds below `NEG_THRESHOLD` that end a span."""
+MAX_SPAN = 29.0
+"""Seconds; a longer span is cut where speech is least likely, in its later part."""
+
 _CONTEXT = 64  # samples of the frame before that the model sees with each frame
 _BLOCK = 2048  # frames for each run of the model: 65 s, about 5 MB
 
@@ -47,29 +61,6 @@ class Span:
     """First sample."""
     end: int
     """One past the last sample."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hearing:
-    """How probabilities become spans.
-
-    Thresholds and `min_silence` are the defaults of Silero VAD's own `get_speech_timestamps` (threshold 0.5,
-    neg_threshold = threshold - 0.15, min_silence_duration_ms 100). It drops less than 250 ms of speech, which may be
-    a "yes", and pads by 30 ms; here spans are the edges of the sound, and windows take what they need around them.
-    """
-
-    threshold: float = 0.5
-    """Speech begins with a frame of at least this probability."""
-    neg_threshold: float = 0.35
-    """Speech may end with a frame below this probability."""
-    min_silence: float = 0.1
-    """Seconds below `neg_threshold` that end a span."""
-    min_speech: float = 0.0
-    """Seconds; a span no longer than this is dropped."""
-    pad: float = 0.0
-    """Seconds added on both sides; spans that would meet share the pause between them."""
-    max_span: float = 29.0
-    """Seconds; a longer span is cut where speech is least likely, in its later part."""
 
 
 @functools.cache
@@ -128,48 +119,42 @@ def probabilities(
     return found
 
 
-def spans(
-    audio: NDArray[np.float32],
-    hearing: Hearing | None = None,
-    *,
-    heartbeat: Callable[[float], None] | None = None,
-) -> list[Span]:
+def spans(audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None) -> list[Span]:
     """Return the stretches of speech in `audio`, in order; empty when nobody speaks.
 
     Arguments and errors are those of `probabilities`.
     """
-    return spans_of(probabilities(audio, heartbeat=heartbeat), audio, hearing or Hearing())
+    return spans_of(probabilities(audio, heartbeat=heartbeat), audio)
 
 
-def spans_of(heard: NDArray[np.float32], audio: NDArray[np.float32], hearing: Hearing) -> list[Span]:
-    """Return the spans that the probabilities `heard`, shape (frames,), make of `audio`.
+def spans_of(heard: NDArray[np.float32], audio: NDArray[np.float32], least: float = 0.0) -> list[Span]:
+    """Return the spans that the probabilities `heard`, shape (frames,), make of `audio`; none of `least` s or less.
 
     The hysteresis is that of Silero VAD's `get_speech_timestamps`.
     """
-    found: list[list[int]] = []  # in frames, open end
+    found: list[tuple[int, int]] = []  # in frames, open end
     start = end = -1
-    quiet = hearing.min_silence * SAMPLE_RATE
+    quiet = MIN_SILENCE * SAMPLE_RATE
     for frame, probability in enumerate(heard.tolist()):
-        if probability >= hearing.threshold:
+        if probability >= THRESHOLD:
             end = -1
             if start < 0:
                 start = frame
-        elif probability < hearing.neg_threshold and start >= 0:
+        elif probability < NEG_THRESHOLD and start >= 0:
             if end < 0:
                 end = frame
             if (frame - end) * FRAME >= quiet:
-                found.append([start, end])
+                found.append((start, end))
                 start = end = -1
     if start >= 0:
-        found.append([start, len(heard)])
-    longest = int(hearing.max_span * SAMPLE_RATE / FRAME) if math.isfinite(hearing.max_span) else len(heard) + 1
-    edges = [
-        [piece[0] * FRAME, min(piece[1] * FRAME, len(audio))]
-        for span in found
-        if min(span[1] * FRAME, len(audio)) - span[0] * FRAME > hearing.min_speech * SAMPLE_RATE
-        for piece in _pieces(heard, audio, span[0], span[1], longest)
+        found.append((start, len(heard)))
+    longest = int(MAX_SPAN * SAMPLE_RATE / FRAME)
+    return [
+        Span(first * FRAME, min(last * FRAME, len(audio)))
+        for start, end in found
+        if min(end * FRAME, len(audio)) - start * FRAME > least * SAMPLE_RATE
+        for first, last in _pieces(heard, audio, start, end, longest)
     ]
-    return _padded(edges, len(audio), int(hearing.pad * SAMPLE_RATE))
 
 
 def _pieces(
@@ -189,18 +174,6 @@ def _pieces(
         first = cut
     pieces.append((first, last))
     return pieces
-
-
-def _padded(edges: list[list[int]], length: int, pad: int) -> list[Span]:
-    for before, after in itertools.pairwise(edges):
-        pause = after[0] - before[1]
-        add = pad if pause >= 2 * pad else pause // 2
-        before[1] += add
-        after[0] -= add
-    if edges:
-        edges[0][0] = max(0, edges[0][0] - pad)
-        edges[-1][1] = min(length, edges[-1][1] + pad)
-    return [Span(start, end) for start, end in edges]
 
 
 @dataclass(frozen=True, slots=True)

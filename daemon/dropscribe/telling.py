@@ -6,11 +6,17 @@ its own `sink` in, which sends it to the parent, the only writer of the log.
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+def plain(text: str) -> str:
+    """Return a text for a terminal, without what that would obey: names of files come from anywhere."""
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
 
 
 def _structlog(level: str, name: str, facts: dict[str, Any]) -> None:

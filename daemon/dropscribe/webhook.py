@@ -6,6 +6,7 @@ code 0 only for an answer of 2xx; the address, which may hold a secret, is in no
 
 from __future__ import annotations
 
+import http.client
 import os
 import sys
 import urllib.error
@@ -38,8 +39,9 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def main() -> int:
     """Send standard input."""
     headers = {"Content-Type": "application/json", "User-Agent": f"dropscribe/{__version__}"}
-    request = urllib.request.Request(os.environ[ADDRESS], sys.stdin.buffer.read(), headers, method="POST")  # noqa: S310
+    body = sys.stdin.buffer.read()
     try:
+        request = urllib.request.Request(os.environ[ADDRESS], body, headers, method="POST")  # noqa: S310
         with urllib.request.build_opener(_NoRedirect).open(request) as answer:
             code = answer.status
     except urllib.error.HTTPError as error:
@@ -47,6 +49,9 @@ def main() -> int:
         error.close()
     except OSError as error:
         sys.stderr.write(f"no connection: {getattr(error, 'reason', error)}\n")
+        return 1
+    except (http.client.HTTPException, ValueError) as error:  # whose text may hold the address
+        sys.stderr.write(f"no answer as a web server gives it ({type(error).__name__})\n")
         return 1
     if 200 <= code < 300:
         return 0

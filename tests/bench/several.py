@@ -85,9 +85,9 @@ def on_channels(folder: Path) -> None:
         for channel in (0, 1):
             own = frames(speech.spans(sides[channel]), len(levels))
             heard = speech.probabilities(apart[:, channel])
-            before = frames(speech.spans_of(heard, apart[:, channel], speech.Hearing()), len(levels))
+            before = frames(speech.spans_of(heard, apart[:, channel]), len(levels))
             heard[leaks[:, channel]] = 0.0
-            after = frames(speech.spans_of(heard, apart[:, channel], speech.Hearing(min_speech=0.1)), len(levels))
+            after = frames(speech.spans_of(heard, apart[:, channel], 0.1), len(levels))
             near = np.convolve(own, np.ones(7), "same") > 0
             total["before"] += int((before & ~near).sum())
             total["after"] += int((after & ~near).sum())

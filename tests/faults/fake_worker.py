@@ -3,7 +3,8 @@
 It speaks the worker's protocol as a real process. What it does is written in the recording: each line of the file is
 one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit 3`, `!fail FAULT CODE`, `!babble`,
 `!apart` (of several: to be done alone), `!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER`
-(obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS).
+(obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS). A recording
+that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it.
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
@@ -98,13 +99,17 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
     except FileNotFoundError:
         send(job, "failed", fault="recording", code="gone", message="It is not there any more.", cure="")
         return
+    stereo = bool(lines) and lines[0].startswith("Stereo")
+    if stereo and "resume" not in request:
+        send(job, "apart", code="speakers-on-channels")
+        return
     crash.reach("decoded")
     send(
         job,
         "decoded",
         audio_s=float(len(lines)),
         decode_s=0.001,
-        channels=1,
+        channels=1 + stereo,
         codec="fake",
         recorded_at=None,
         warnings=[],
@@ -130,7 +135,9 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
             return
         note_work(path, index, lines)
         crash.reach("segment")
-        text = {"id": 0, "start": float(index), "end": index + 1.0, "text": line, "words": []}
+        text: dict[str, Any] = {"id": 0, "start": float(index), "end": index + 1.0, "text": line, "words": []}
+        if stereo:
+            text["speaker"] = (request["channels"] or ["Speaker 1", "Speaker 2"])[index % 2]
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
     send(job, "finished")
 

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT / "daemon"))
 sys.path.insert(0, str(ROOT / "tests"))
 
 from dropscribe.journal import State  # noqa: E402 (found by the lines above)
-from faults.life import KINDS, NAMES, PROFILES, Life  # noqa: E402
+from faults.life import KINDS, NAMES, PROFILES, WAYS, Life  # noqa: E402
 
 RARE = dict.fromkeys(["pause", "fill_disk", "take_inbox", "take_outbox", "lose_journal", "kill", "stop"], 0.5)
 """Operations that stop all work are drawn less often than those that make some."""
@@ -33,7 +33,7 @@ def act(life: Life, chance: random.Random) -> str:
     """Let one thing happen; return its name."""
     may = life.may()
     name = chance.choices(list(may), [3.0 if n == "create" else RARE.get(n, 1.0) for n in may])[0]
-    files = life.files()
+    files = life.files() or NAMES  # what was there may have left since
     match name:
         case "create":
             may[name](chance.choice(NAMES), chance.choice(KINDS))
@@ -81,7 +81,7 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.randrange(1 << 32) if given.seed is None else given.seed
     folder = Path(tempfile.mkdtemp(prefix="dropscribe-soak-", dir=given.folder))
-    life = Life(folder / "world")
+    life = Life(folder / "world", random.Random(seed).choice(WAYS), hooks=True)
     done: collections.Counter[str] = collections.Counter()
     begun = time.monotonic()
     broken = ""

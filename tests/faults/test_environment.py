@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropscribe.journal import State
-from faults.world import PATIENCE, SUFFIXES, World, fill, mount
+from faults.world import PATIENCE, SUFFIXES, World, fill, four, mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +33,14 @@ def small(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def full_state(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 1 MB for the state folder."""
-    folder = tmp_path / "small"
+def full_state(world: World) -> Iterator[Path]:
+    """A disk of 1 MB on which the world's state is to lie."""
+    folder = world.folder / "small"
     folder.mkdir()
     if not mount(folder, 1 << 20):
         pytest.skip("this process may not mount a disk")
+    world.state = folder / "state"
+    world.environ["DROPSCRIBE_STATE"] = str(world.state)
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
@@ -50,10 +52,6 @@ def waiting(world: World) -> list[str]:
 
 def went_on(world: World) -> list[str]:
     return [e["code"] for e in world.events("daemon.goes_on")]
-
-
-def four(*bases: str) -> list[str]:
-    return sorted(f"{base}.{suffix}" for base in bases for suffix in SUFFIXES)
 
 
 # The outbox
@@ -118,9 +116,7 @@ def test_replaced_while_half_of_its_files_are_out_it_leaves_one_set(small: World
 
 
 def test_an_outbox_that_is_taken_away_and_brought_back(world: World) -> None:
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     away = world.outbox.with_name("away")
     world.outbox.rename(away)
     world.drop("two.wav", "Two.")
@@ -145,9 +141,7 @@ def test_it_is_back_and_work_goes_on_at_once_however_long_the_wait_was_to_be(wor
 
 
 def test_killed_and_started_while_folders_are_away_it_makes_no_others_in_their_place(world: World) -> None:
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     world.signal(signal.SIGKILL)
     for folder in (world.inbox, world.outbox):
         folder.rename(folder.with_name(f"{folder.name} away"))
@@ -170,9 +164,7 @@ def test_a_volume_that_is_gone_is_not_taken_for_its_mount_point(tmp_path: Path) 
     if not mount(world.outbox, 1 << 20):
         pytest.skip("this process may not mount a disk")
     try:
-        world.start()
-        world.drop("one.wav", "One.")
-        world.settle()
+        world.start_with_one_done()
         kept = {p.name: p.read_bytes() for p in world.outbox.iterdir()}
         subprocess.run(["umount", str(world.outbox)], check=True)
         world.drop("two.wav", "Two.")
@@ -244,11 +236,7 @@ def test_a_path_too_long_for_the_outbox_stops_nobody_else(world: World) -> None:
 
 
 def test_a_full_disk_of_the_journal_is_waited_out(world: World, full_state: Path) -> None:
-    world.state = full_state / "state"
-    world.environ["DROPSCRIBE_STATE"] = str(world.state)
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     fill(full_state)
     for number in range(5):
         world.drop(f"{number}.wav", f"{number}. {LONG}")
@@ -261,9 +249,7 @@ def test_a_full_disk_of_the_journal_is_waited_out(world: World, full_state: Path
 
 
 def test_a_full_disk_of_the_journal_in_the_middle_of_a_recording(world: World, full_state: Path) -> None:
-    world.state = full_state / "state"
-    world.environ |= {"DROPSCRIBE_STATE": str(world.state), "FAKE_PACE": str(world.state / "journal.sqlite3")}
-    world.start()
+    world.start(FAKE_PACE=str(world.state / "journal.sqlite3"))
     world.drop("one.wav", "One.", "!gate full", "Three.", "Four.")
     world.until(lambda: world.rows() and world.rows()[0].done_s == 1.0)
     fill(full_state)
@@ -277,11 +263,7 @@ def test_a_full_disk_of_the_journal_in_the_middle_of_a_recording(world: World, f
 
 
 def test_started_with_the_disk_of_the_journal_full_it_waits(world: World, full_state: Path) -> None:
-    world.state = full_state / "state"
-    world.environ["DROPSCRIBE_STATE"] = str(world.state)
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     world.signal(signal.SIGKILL)
     fill(full_state)
     world.drop("two.wav", "Two.")
@@ -293,20 +275,17 @@ def test_started_with_the_disk_of_the_journal_full_it_waits(world: World, full_s
 
 
 def test_a_state_folder_without_room_for_a_new_journal_is_said_in_two_lines(world: World, full_state: Path) -> None:
-    world.environ["DROPSCRIBE_STATE"] = str(full_state / "state")
-    (full_state / "state").mkdir()
+    world.state.mkdir()
     fill(full_state)
     assert world.spawn().wait() == 1
     said = (world.folder / "stderr").read_text()
     assert "Traceback" not in said
-    assert str(full_state / "state") in said
+    assert str(world.state) in said
 
 
 def test_a_state_folder_that_is_removed_ends_it_and_the_next_start_knows_what_is_done(world: World) -> None:
     """A service manager starts it again, as after a crash."""
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     shutil.rmtree(world.state)
     world.drop("two.wav", "Two.")
     assert world.process is not None

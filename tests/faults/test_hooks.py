@@ -231,6 +231,9 @@ class Server:
                     outer.release.wait()
                 elif order == "drop":
                     self.close_connection = True
+                elif order == "babble":
+                    self.wfile.write(b"SSH-2.0\r\n\r\n")
+                    self.close_connection = True
                 elif isinstance(order, int):
                     self.send_response(order)
                     self.send_header("Location", "/elsewhere")
@@ -257,16 +260,16 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server("drop", "hang", 500, 302, 200)
+    made = Server("drop", "hang", 500, 302, "babble", 200)
     yield made
     made.close()
 
 
 def test_a_webhook_is_sent_until_the_server_takes_it(world: World, server: Server) -> None:
     world.drop("one.wav", "Secret words.")
-    world.start(DROPSCRIBE_WEBHOOK=server.address, DROPSCRIBE_HOOK_SECONDS="2")
+    world.start(DROPSCRIBE_WEBHOOK=server.address, DROPSCRIBE_HOOK_SECONDS="2", DROPSCRIBE_HOOK_TRIES="6")
     world.until(lambda: world.events("hook.done"))
-    got = [server.got.get(timeout=1) for _ in range(5)]
+    got = [server.got.get(timeout=1) for _ in range(6)]
     assert server.got.empty()
     assert {kind for kind, _ in got} == {"application/json"}
     assert len({body["id"] for _, body in got}) == 1
@@ -277,5 +280,7 @@ def test_a_webhook_is_sent_until_the_server_takes_it(world: World, server: Serve
     assert "took longer than 2 s" in reasons[1]
     assert "answered 500" in reasons[2]
     assert "answered 302" in reasons[3]
+    assert "no answer as a web server gives it (BadStatusLine)" in reasons[4]
+    assert "Traceback" not in world.log()
     assert "secret" not in world.log()
     world.until(lambda: pending(world) == 0)

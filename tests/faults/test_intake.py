@@ -14,14 +14,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropscribe.journal import State
-from faults.world import SUFFIXES, World, mount
+from faults.world import SUFFIXES, World, four, mount
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def four(*bases: str) -> list[str]:
-    return sorted(f"{base}.{suffix}" for base in bases for suffix in SUFFIXES)
 
 
 # What is no file
@@ -290,9 +286,7 @@ def test_it_fails_because_it_is_being_replaced_and_gets_no_record(world: World) 
 
 
 def test_an_inbox_removed_and_made_again(world: World) -> None:
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     shutil.rmtree(world.inbox)
     world.until(lambda: world.events("inbox.missing"))
     assert world.command("status").returncode == 4
@@ -326,9 +320,7 @@ def test_an_inbox_renamed_with_a_full_queue_and_brought_back(world: World) -> No
 
 
 def test_an_inbox_renamed_and_another_made_in_its_place(world: World) -> None:
-    world.start()
-    world.drop("one.wav", "One.")
-    world.settle()
+    world.start_with_one_done()
     away = world.inbox.with_name("away")
     world.inbox.rename(away)
     world.inbox.mkdir()
@@ -346,9 +338,7 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(tmp_path: Path) -> None:
     if not mount(world.inbox, 1 << 20):
         pytest.skip("this process may not mount a disk")
     try:
-        world.start()
-        world.drop("one.wav", "One.")
-        world.settle()
+        world.start_with_one_done()
         subprocess.run(["umount", str(world.inbox)], check=True)
         world.until(lambda: len(world.events("inbox.watched")) == 2)
         mount(world.inbox, 1 << 20)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from faults.life import KINDS, NAMES, PROFILES, Life
+from faults.life import KINDS, NAMES, PROFILES, WAYS, Life
 from faults.world import FAST
 
 names, kinds = st.sampled_from(NAMES), st.sampled_from(KINDS)
@@ -24,10 +24,10 @@ which = st.integers(0, 99)
 class Daemon(RuleBasedStateMachine):
     """The rules are the methods of `Life`; the invariant is asked for when all has been mended and is quiet."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    @initialize(after=st.sampled_from(WAYS), hooks=st.booleans())
+    def begin(self, after: str, *, hooks: bool) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dropscribe-", dir=FAST))
-        self.life = Life(self.folder / "world")
+        self.life = Life(self.folder / "world", after, hooks=hooks)
         self.life.live()
 
     def teardown(self) -> None:
@@ -38,7 +38,7 @@ class Daemon(RuleBasedStateMachine):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def pick(self, number: int) -> str:
-        files = self.life.files()
+        files = self.life.files() or NAMES  # what was there may have left since
         return files[number % len(files)]
 
     @precondition(lambda self: self.life.inbox_there)
@@ -92,6 +92,11 @@ class Daemon(RuleBasedStateMachine):
     @rule(text=st.sampled_from(PROFILES))
     def write_profile(self, text: str) -> None:
         self.life.write_profile(text)
+
+    @precondition(lambda self: self.life.after != "keep")
+    @rule()
+    def leave_or_keep(self) -> None:
+        self.life.leave_or_keep()
 
     @rule(stale=st.booleans())
     def redo(self, *, stale: bool) -> None:

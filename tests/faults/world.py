@@ -108,6 +108,12 @@ class World:
         self.spawn(*arguments, **environ)
         self.until(lambda: len(self.events("daemon.started")) > before)
 
+    def start_with_one_done(self) -> None:
+        """Start the daemon; `one.wav` is transcribed."""
+        self.start()
+        self.drop("one.wav", "One.")
+        self.settle()
+
     def signal(self, number: int) -> int:
         """Send a signal that ends the daemon; return how it ended."""
         assert self.process is not None
@@ -310,6 +316,13 @@ class World:
             transcript = Transcript.from_json(path.read_bytes())
             if transcript.text != " ".join(data.decode("utf-8", "replace").splitlines()):
                 yield f"its text is {transcript.text!r}"
+            told = transcript.engine.options["channels"]
+            names = told if isinstance(told, list) and told else ["Speaker 1", "Speaker 2"]
+            spoke = [segment.speaker for segment in transcript.segments]
+            if any(spoke) and (transcript.source.channels, spoke) != (2, (names * len(spoke))[: len(spoke)]):
+                yield f"its speakers are {spoke}"
+            if any(spoke) != data.startswith(b"Stereo"):
+                yield f"it has {transcript.source.channels} channels, its speakers are {spoke}"
             for suffix in set(SUFFIXES) - {"json"}:
                 text = formats.RENDERERS[suffix](transcript).encode("utf-8", "replace")
                 whole = [p for p in _beside(path, suffix) if p not in self.edited and p.read_bytes() == text]
@@ -327,6 +340,11 @@ def _beside(path: Path, suffix: str) -> list[Path]:
     stem = path.stem.removesuffix(" (2)")
     names = [f"{stem}.{suffix}", *(f"{stem} ({n}).{suffix}" for n in range(2, 10))]
     return [path.with_name(n) for n in names if path.with_name(n).exists()]
+
+
+def four(*bases: str) -> list[str]:
+    """Return the files of whole sets."""
+    return sorted(f"{base}.{suffix}" for base in bases for suffix in SUFFIXES)
 
 
 def fails(data: bytes) -> bool:

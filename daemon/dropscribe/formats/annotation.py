@@ -11,7 +11,7 @@ Institute for Psycholinguistics.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -136,7 +136,7 @@ _MIME = {
 def _header(transcript: Transcript, annotations: int) -> str:
     source = transcript.source
     relative = "./" + quote(source.name.encode("utf-8", "replace"), safe="")
-    path = PurePath(source.path)
+    path = Path(source.path)
     # ELAN looks beside the document when the first address leads nowhere.
     address = path.as_uri() if path.is_absolute() else relative
     mime = _MIME.get(PurePath(source.name).suffix[1:].lower(), "audio/*")

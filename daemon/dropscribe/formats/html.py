@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dropscribe.formats.spoken import Marks, tidy, unspaced, utterances
-from dropscribe.formats.text import PARAGRAPH_PAUSE
+from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
+from dropscribe.formats.writing import SENTENCE
 from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
@@ -39,15 +40,12 @@ if TYPE_CHECKING:
     from dropscribe.formats.spoken import Token
     from dropscribe.transcript import Passage, Transcript
 
-LONG = 600
-"""Characters after which a paragraph ends with the next sentence."""
 TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
 FOLDERS = ("Inbox", "Archive")
 """Names, as set by default, of the folders beside the outbox in which the recording may lie."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-_SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
             not found
             or (said.speaker, said.language) != (found[-1].speaker, found[-1].language)
             or said.start - end >= PARAGRAPH_PAUSE
-            or length >= (LONG if last.endswith(_SENTENCE) else TOO_LONG)
+            or length >= (LONG if last[-1:] in SENTENCE else TOO_LONG)
         )
         if new:
             found.append(_Paragraph(said.speaker, said.language, []))

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe.formats.spoken import milliseconds, stamp, utterances
-from dropscribe.formats.writing import belongs, breakable, ideographic, seam, signs, width
+from dropscribe.formats.writing import SENTENCE, belongs, breakable, ideographic, seam, signs, width
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,7 +218,6 @@ def _chopped(atom: _Atom, line: int) -> Iterator[_Atom]:
 
 # The cuts.
 
-_SENTENCE = frozenset(".?!…。！？．؟۔।॥։።")
 _PHRASE = frozenset(",;:–—،؛、，；：·")
 _AROUND = "\"'”’»›)]}」』）】〉》"
 _JOINING = {
@@ -271,7 +270,7 @@ class _Cutter:
             self._reach.append(self._reach[-1] + atom.spaced + atom.width)
         self._rest = [self._boundary(i) for i in range(len(self._atoms))]
         # Sentences that end before atom i.
-        ends = (a.text.rstrip(_AROUND)[-1:] in _SENTENCE for a in self._atoms)
+        ends = (a.text.rstrip(_AROUND)[-1:] in SENTENCE for a in self._atoms)
         self._sentences = [0, *itertools.accumulate(ends)]
 
     def cut(self) -> list[_Draft]:
@@ -317,7 +316,7 @@ class _Cutter:
         text = self._atoms[i].text
         bare = text.rstrip(_AROUND)
         mark = bare[-1:] or text[-1]
-        if mark in _SENTENCE or i + 1 == len(self._atoms):
+        if mark in SENTENCE or i + 1 == len(self._atoms):
             return 0.0
         following = self._atoms[i + 1]
         if mark in _PHRASE:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from dropscribe.formats.spoken import Marks, clock, dated, day, join, tidy, utterances
+from dropscribe.formats.writing import SENTENCE
 from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ PARAGRAPH_PAUSE = 2.0
 """Seconds of silence that begin a new paragraph."""
 LONG = 600
 """Characters after which a paragraph ends with the next sentence: some people never pause."""
-
-_SENTENCE = (".", "?", "!", "…", "。", "\uff1f", "\uff01", "\u061f", "\u0964")
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>&~$|!]")
 """What means something in the middle of a line of Markdown (or of its usual extensions)."""
@@ -108,7 +107,7 @@ def _paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
     text, start, end = "", 0.0, 0.0
     who: tuple[str | None, str | None] = (None, None)
     for said in utterances(transcript):
-        full = len(text) >= LONG and text.endswith(_SENTENCE)
+        full = len(text) >= LONG and text[-1:] in SENTENCE
         if text and not full and said.start - end < PARAGRAPH_PAUSE and (said.speaker, said.language) == who:
             text = join(text, said.text)
         else:

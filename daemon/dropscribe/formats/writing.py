@@ -37,6 +37,8 @@ def width(text: str) -> int:
     return sum((1 + (unicodedata.east_asian_width(c) in "WF")) for c in text if unicodedata.category(c) not in marks)
 
 
+SENTENCE = frozenset(".?!…。！？．؟۔।॥։።")
+"""Marks that end a sentence."""
 _CLOSING = frozenset("?!:;,.%»›…")
 """With what is closing by category: marks that belong to the word before them even after a space, as in French."""
 _BOUND = frozenset("ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶーｰ々〻ゝゞヽヾ・〜ะาำๅๆฯะາຳໆ、。，．：；？！")

@@ -200,7 +200,10 @@ _PATH = {
 }
 # The rest of XDG_* (session, seat, runtime folder) belongs to one login and would be wrong in the next.
 _FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-_PATHS = tuple(f"DROPSCRIBE_{name}" for name in ("CONFIG", "INBOX", "OUTBOX", "ARCHIVE", "STATE", "LOGS", "MODELS"))
+_PATHS = tuple(
+    f"DROPSCRIBE_{name}"
+    for name in ("CONFIG", "INBOX", "OUTBOX", "ARCHIVE", "STATE", "LOGS", "MODELS", "WHISPERX_PYTHON")
+)
 
 
 def spec_here(environ: Mapping[str, str], executable: str, *, logs: Path, platform: Platform | None = None) -> Spec:

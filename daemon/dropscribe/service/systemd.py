@@ -59,7 +59,9 @@ UMask=0077
 # Recordings come from anywhere: what a damaged one might do to a decoder must not gain rights.
 # Nothing that hides or freezes folders (ProtectSystem, ProtectHome, PrivateTmp): inbox and outbox may be
 # anywhere, and a person's systemd needs user namespaces for them, which some systems forbid.
-# No MemoryDenyWriteExecute: numba compiles at run time. No Nice, no CPUQuota: a transcript is waited for.
+# No MemoryDenyWriteExecute: CTranslate2 computes with machine code that oneDNN makes at run time and cannot
+# transcribe under it; nor can numba be imported, which comes with mlx-whisper. (Tried with PR_SET_MDWE.)
+# No Nice, no CPUQuota: a transcript is waited for.
 NoNewPrivileges=yes
 LockPersonality=yes
 RestrictRealtime=yes
