@@ -25,6 +25,7 @@ from dropscribe.journal import Journal, Recording, State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dropscribe.delivery import Progress
     from dropscribe.settings import Settings
 
 FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
@@ -317,7 +318,7 @@ def test_sound_that_a_dead_worker_left_is_removed_before_the_next_one_works(hous
     left = house.settings.state / "spool" / "1-1.f32"
     seen = []
 
-    def look(progress: supervisor.Progress) -> None:
+    def look(progress: Progress) -> None:
         if progress.done_s == 0:  # it is planned
             seen.append(left.exists())
             left.touch()
@@ -440,7 +441,7 @@ def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> 
     house.drop("one.wav", "One.", "!until 1 !hang", "Three.")
     logs.configure(house.settings)
 
-    def stop(progress: supervisor.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 
@@ -613,7 +614,7 @@ def test_a_running_daemon_sees_that_a_profile_was_corrected(house: House) -> Non
     house.drop("one.wav", "Fine.")
     logs.configure(house.settings)
 
-    def correct(progress: supervisor.Progress) -> None:
+    def correct(progress: Progress) -> None:
         if progress.outcome.startswith("failed"):
             path.write_text('language = "fi"\n')
         elif progress.outcome:
@@ -645,7 +646,7 @@ def test_the_profile_that_holds_is_the_one_at_the_time_of_the_claim(house: House
     away = house.outbox.with_name("away")
     logs.configure(house.settings)
 
-    def vanish(progress: supervisor.Progress) -> None:
+    def vanish(progress: Progress) -> None:
         if not progress.outcome and progress.done_s == 1.0:
             house.outbox.rename(away)
 
@@ -898,7 +899,7 @@ def test_begun_work_is_gone_on_with_and_not_packed(house: House) -> None:
     house.drop("a.wav", "One.", "!until 1 !hang", "Three.")
     logs.configure(house.settings)
 
-    def stop(progress: supervisor.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 

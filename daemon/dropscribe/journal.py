@@ -155,6 +155,11 @@ class Recording:
         """Path relative to the inbox as the file system spells it."""
         return PurePath(os.fsdecode(self.path))
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a line of the log says of it."""
+        return {"job_id": self.id, "file": outbox.readable(self.name)}
+
 
 @dataclass(frozen=True, slots=True)
 class Hook:
@@ -351,6 +356,17 @@ class Journal:
         rows = self._db.execute("SELECT * FROM sources WHERE way = 'archive' AND state = 'moved'")
         found = [Leaving(**dict(row)) for row in rows]
         return {leaving.recording: leaving.place for leaving in found if leaving.place is not None}
+
+    def leaves(self, key: bytes) -> bool:
+        """Return whether the source of this key is on its way: nothing new may take its place here."""
+        recording = self.find(key)
+        leaving = None if recording is None else self.leaving(recording.id)
+        return leaving is not None and leaving.state == "begun"
+
+    def away(self, key: bytes) -> bool:
+        """Return whether a recording is not in the inbox because we archived it, or let it leave at this moment."""
+        recording = self.find(key)
+        return recording is not None and (self.place(recording.id) is not None or self.leaves(key))
 
     def due(self, limit: int = -1) -> list[Leaving]:
         """Return the sources that may leave now: those that were about to first; never before a recording's hooks."""
