@@ -25,7 +25,7 @@ from dropscribe.journal import State
 from dropscribe.outbox import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from dropscribe.journal import Journal, Recording
@@ -79,6 +79,7 @@ class Intake:
             key: (Stat(size, mtime_ns), state) for key, size, mtime_ns, state in journal.stats()
         }
         """What the journal says of each file: ten thousand are compared at every scan."""
+        self._missing = journal.missing()
         self._digests: queue.SimpleQueue[tuple[str, Stat] | None] = queue.SimpleQueue()
         self._digesting: set[str] = set()
         self._next_scan = 0.0
@@ -129,9 +130,10 @@ class Intake:
                 self._known[key] = (found, State.QUEUED)
 
     def _take_hints(self) -> None:
-        paths, scan = self._watcher.take()
+        paths, left, scan = self._watcher.take()
         if scan:
             self._next_scan = 0.0
+        self._miss(map(self.key, left))
         if any(is_profile(PurePath(relative).name) for relative in paths):
             self._look_at_profiles()
         now = time.monotonic()
@@ -172,6 +174,7 @@ class Intake:
         ]
         if gone:
             self._leave(gone)
+        self._miss(self._known.keys() - seen)
         self._look_at_profiles()
 
     def _look_at_profiles(self) -> None:
@@ -278,6 +281,7 @@ class Intake:
                 self._settler.observe(relative, again, time.monotonic())
             return None
         new = self._journal.queue(key, PurePath(relative), found.size, found.mtime_ns, message.sha256, now)
+        self._missing.discard(key)
         if new:
             crash.reach("queued")
             self._known[key] = (found, State.QUEUED)
@@ -319,6 +323,20 @@ class Intake:
         for key in keys:
             self._known[key] = (self._known[key][0], State.DONE if key in done else State.GONE)
             self._log.info("inbox.gone", file=readable(os.fsdecode(key)))
+
+    def _miss(self, keys: Iterable[bytes]) -> None:
+        """Note recordings whose files a person took away: what comes under their names is another recording."""
+        missed = [
+            key
+            for key in keys
+            if key not in self._missing
+            and key in self._known
+            and self._known[key][1] in {State.DONE, State.FAILED}
+            and not self._journal.away(key)
+        ]
+        if missed:
+            self._journal.miss(missed)
+            self._missing.update(missed)
 
     def forget_moved(self, recording: Recording) -> None:
         """Once its work is over: what comes under the name of a recording that we moved away is a new one."""

@@ -238,6 +238,7 @@ def restored(noted: str, general: Settings) -> Settings:
     """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
     noted_values = json.loads(noted or "{}").items()
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
+    values |= {k: settings.FIELDS[k].default for k in engine.WHISPERX_OPTIONS if not values.get(k, "-")}
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:
