@@ -22,6 +22,7 @@ import pytest
 from dropscribe import audio
 from dropscribe.review import review
 from dropscribe.transcript import Transcript
+from talk import FASTER, Talk, of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -234,6 +235,27 @@ def long_recording(folder: Path, parts: int, channels: int = 1) -> Path:
         file.setframerate(16000)
         file.writeframes((np.concatenate(pieces) * 32767).astype("<i2").tobytes())
     return path
+
+
+def test_windows_of_another_version_are_not_joined_with_ours(tiny_en: Path, tmp_path: Path) -> None:
+    """An update in the middle of a long recording: a transcript names one version, and is of one."""
+    talk = Talk()
+    where = {"path": str(DATA / "jfk.opus"), "spool": str(tmp_path / "spool")}
+
+    def planned(**more: Any) -> dict[str, Any]:
+        talk.ask(tiny_en, FASTER, operation="transcribe", **where, **more)
+        (found,) = of(talk.until("finished", "failed", "exit"), "planned")
+        return found
+
+    first = planned()
+    spoken = {name: first[name] for name in ("language", "language_probability")}
+    resume = first["plan"] | spoken | {"done": 1}
+    assert planned(resume=resume)["done"] == 1
+    for name in ("dropscribe", "ctranslate2"):
+        assert name in first["plan"]["versions"]
+        other = resume | {"versions": first["plan"]["versions"] | {name: "0"}}
+        assert planned(resume=other)["done"] == 0
+    talk.worker.kill()
 
 
 @pytest.mark.parametrize(("backend", "channels"), [("faster-whisper", 1), ("mlx", 1), ("faster-whisper", 2)])

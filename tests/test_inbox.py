@@ -123,7 +123,7 @@ def wait_for(woken: queue.SimpleQueue[None], watcher: Watcher, wanted: str) -> b
     """Take hints until the wanted path (or the call for a scan, for an empty string) comes."""
     while True:
         woken.get(timeout=20)
-        paths, scan = watcher.take()
+        paths, _, scan = watcher.take()
         if wanted in paths or (scan and not wanted):
             return True
 
@@ -146,6 +146,22 @@ def test_events_name_what_was_dropped(inbox: Inbox, tmp_path: Path) -> None:
     watcher.close()
 
 
+def test_events_name_what_left_though_another_file_has_its_name_by_now(inbox: Inbox) -> None:
+    drop(inbox, "one.wav")
+    drop(inbox, "two.wav")
+    woken: queue.SimpleQueue[None] = queue.SimpleQueue()
+    watcher = Watcher(inbox, "native", lambda: woken.put(None))
+    watcher.ensure()
+    (inbox.root / "one.wav").unlink()
+    (inbox.root / "two.wav").rename(inbox.root / "one.wav")
+    gone: set[str] = set()
+    while gone != {"one.wav", "two.wav"}:
+        woken.get(timeout=20)
+        _, left, _ = watcher.take()
+        gone |= left
+    watcher.close()
+
+
 def test_a_folder_made_again_is_watched_again(inbox: Inbox) -> None:
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     watcher = Watcher(inbox, "native", lambda: woken.put(None))
@@ -163,7 +179,7 @@ def test_a_folder_made_again_is_watched_again(inbox: Inbox) -> None:
 def test_polling_needs_no_observer(inbox: Inbox) -> None:
     watcher = Watcher(inbox, "polling", lambda: None)
     assert not watcher.ensure()
-    assert watcher.take() == (set(), False)
+    assert watcher.take() == (set(), set(), False)
     watcher.close()
 
 

@@ -325,6 +325,69 @@ def test_what_cannot_be_read_and_leaves_before_it_is_done_again_is_not_done(jour
     assert found(journal).state == State.GONE
 
 
+@pytest.mark.parametrize(("missed", "redo"), [(True, "1970-01-01"), (False, "")])
+def test_other_content_after_the_file_was_taken_away_is_another_recording(
+    journal: Journal, missed: bool, redo: str
+) -> None:
+    """One that was changed where it lies is the same one still."""
+    number = queued(journal).id
+    journal.done(claimed(journal).id, [Published("a/talk.txt", "d")], 86400.0 / 2)
+    if missed:
+        journal.miss([key(TALK)])
+    assert journal.missing() == ({key(TALK)} if missed else set())
+    assert queued(journal, sha256="bb", now=90000.0).redo[:10] == redo
+    assert (journal.missing(), journal.outputs(number)) == (set(), {"a/talk.txt": "d"})
+
+
+def test_a_file_that_was_taken_away_and_came_back_is_known(journal: Journal) -> None:
+    queued(journal)
+    journal.done(claimed(journal).id, [], 3.0)
+    journal.miss([key(TALK)])
+    assert not journal.queue(key(TALK), TALK, 10, 99, "aa", 4.0)
+    assert (found(journal).state, found(journal).redo, journal.missing()) == (State.DONE, "", set())
+
+
+def test_what_was_changed_and_then_taken_away_is_another_recording_when_it_comes_back(journal: Journal) -> None:
+    """The outputs that are there are of the first content."""
+    queued(journal)
+    journal.done(claimed(journal).id, [Published("a/talk.txt", "d")], 3.0)
+    queued(journal, sha256="bb", now=4.0)
+    journal.gone([key(TALK)], 5.0)
+    assert queued(journal, sha256="bb", now=6.0).redo
+
+
+def begun(journal: Journal, name: PurePath, sha256: str) -> Recording:
+    """Return a recording with a finished window, back in the queue."""
+    queued(journal, name, sha256, now=float(len(journal.counts())))
+    recording = claimed(journal)
+    journal.checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
+    journal.release(recording.id)
+    return found(journal, name)
+
+
+@pytest.mark.parametrize("way", ["at once", "while it changes", "after it left"])
+def test_windows_of_a_content_that_is_no_more_are_dropped(journal: Journal, way: str) -> None:
+    recording = begun(journal, TALK, "aa")
+    if way == "while it changes":
+        journal.wait(key(TALK), TALK, 11, 21, "changing", "It is being changed.", 5.0)
+    elif way == "after it left":
+        journal.gone([key(TALK)], 5.0)
+    assert recording.result == "aa:settings"
+    assert journal.checkpoints("aa:settings") == [{"plan": 1}]
+    queued(journal, sha256="bb", now=6.0)
+    assert journal.checkpoints("aa:settings") == []
+
+
+def test_windows_that_can_be_of_use_are_kept(journal: Journal) -> None:
+    begun(journal, TALK, "aa")
+    assert journal.queue(key(PurePath("copy.wav")), PurePath("copy.wav"), 10, 20, "aa", 3.0)
+    queued(journal, sha256="bb", now=4.0)
+    assert journal.checkpoints("aa:settings") == [{"plan": 1}]  # the copy goes on from there
+    journal.wait(b"copy.wav", PurePath("copy.wav"), 10, 21, "changing", "It is being changed.", 5.0)
+    assert journal.queue(b"copy.wav", PurePath("copy.wav"), 10, 22, "aa", 6.0)
+    assert journal.checkpoints("aa:settings") == [{"plan": 1}]  # it was not changed after all
+
+
 def test_failures_can_be_asked_for_by_their_code(journal: Journal) -> None:
     for code in ("one", "two", "three"):
         recording = queued(journal, PurePath(f"{code}.wav"), sha256=code)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import os
 import socket
+import sys
 import tempfile
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -256,3 +258,18 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
     ]
     write(general, "a/dropscribe.toml", "nonsense")
     assert Profiles(general).changed(PurePath("a/talk.m4a"), noted) == []
+
+
+def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings) -> None:
+    there = dataclasses.replace(general, backend="whisperx", whisperx_python=sys.executable)
+    told = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
+    noted = json.dumps(profiles.used(there))
+    assert Profiles(there).changed(PurePath("talk.m4a"), noted) == []
+    assert Profiles(told).changed(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
+    both = json.dumps(profiles.used(told))
+    assert Profiles(there).changed(PurePath("talk.m4a"), both) == ["whisperx_aligner", "whisperx_diarizer"]
+    assert profiles.restored(both, there) == told
+    assert profiles.restored(noted, told) == there
+    other = dataclasses.replace(told, backend="faster-whisper")
+    assert Profiles(other).changed(PurePath("talk.m4a"), both)[0] == "backend"
+    assert not profiles.used(other)["whisperx_aligner"]

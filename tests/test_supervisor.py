@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import sys
 import threading
 import time
@@ -25,6 +26,7 @@ from dropscribe.journal import Journal, Recording, State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from dropscribe.delivery import Progress
     from dropscribe.settings import Settings
 
 FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
@@ -187,6 +189,72 @@ def test_outputs_of_what_left_are_kept_when_another_recording_comes_under_its_na
     assert (house.outbox / "one.txt").read_text() == "Third.\n"
 
 
+def test_outputs_of_what_a_person_took_away_are_kept_when_another_recording_comes_under_its_name(
+    house: House,
+) -> None:
+    path = house.drop("one.wav", "First.")
+    house.run()
+    path.unlink()
+    house.run()
+    # The same one put back is known, and changed where it lies it is still the same one.
+    house.drop("one.wav", "First.")
+    assert house.run().done == 0
+    path.write_text("First, and longer.")
+    assert house.run().done == 1
+    assert not (house.outbox / "_old").exists()
+    path.unlink()
+    house.run()
+    house.drop("one.wav", "Second.")
+    assert house.run().done == 1
+    assert (house.outbox / "one.txt").read_text() == "Second.\n"
+    assert old(house) == [f"one DATE.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
+    (kept,) = (house.outbox / "_old").glob("*.txt")
+    assert kept.read_text() == "First, and longer.\n"
+
+
+def test_it_is_seen_that_a_file_was_replaced_by_another_at_once(house: House) -> None:
+    path = house.drop("one.wav", "First.")
+    logs.configure(house.settings)
+    count = 0
+
+    def replace(progress: Progress) -> None:
+        nonlocal count
+        if progress.outcome:
+            count += 1
+            path.unlink()
+            house.drop("one.wav", "Second.")
+        if count == 2:
+            daemon.stop("the test")
+
+    # A scan comes once an hour: only the events can tell.
+    chosen = dataclasses.replace(house.settings, scan_seconds=3600.0, observer="native")
+    daemon = supervisor.Supervisor(chosen, command=FAKE, progress=replace)
+    assert daemon.run().done == 2
+    daemon.close()
+    (kept,) = (house.outbox / "_old").glob("*.txt")
+    assert (kept.read_text(), (house.outbox / "one.txt").read_text()) == ("First.\n", "Second.\n")
+
+
+def test_windows_of_a_recording_that_was_replaced_are_dropped(
+    house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_GATES", str(tmp_path))
+    path = house.drop("one.wav", "One.", "!gate never", "Three.")
+    logs.configure(house.settings)
+
+    def replace(progress: Progress) -> None:
+        if progress.done_s == 1 and not progress.outcome and "!gate" in path.read_text():
+            path.write_text("Another.")
+
+    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=replace)
+    assert daemon.run().done == 1
+    daemon.close()
+    assert [e["file"] for e in house.events("job.superseded")] == ["one.wav"]
+    with sqlite3.connect(house.settings.state / "journal.sqlite3") as db:
+        assert db.execute("SELECT count(*) FROM checkpoints").fetchone() == (0,)
+    db.close()
+
+
 def test_a_source_whose_every_name_in_the_archive_is_taken_waits_and_stops_nobody(
     house: House, tmp_path: Path
 ) -> None:
@@ -228,6 +296,34 @@ def test_other_settings_make_another_result(house: House) -> None:
     house.drop("two.wav", "Same.")
     house.run(language="de")
     assert len(house.events("job.claimed")) == 2
+
+
+def test_what_whisperx_was_told_makes_another_result_where_it_is_the_engine(house: House) -> None:
+    there = {"backend": "whisperx", "whisperx_python": sys.executable}
+    house.drop("one.wav", "Same.")
+    house.run(**there)
+    house.drop("two.wav", "Same.")
+    house.run(**there, whisperx_aligner="/an/aligner")
+    house.drop("three.wav", "Same.")
+    house.run(**there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
+    assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "three.wav"]
+    told = [made(house, name)["engine"]["options"] for name in ("one", "two", "three")]
+    assert [(o["whisperx_aligner"], o["whisperx_diarizer"]) for o in told] == [
+        ("", ""),
+        ("/an/aligner", ""),
+        ("/an/aligner", "/a/diarizer"),
+    ]
+    house.drop("four.wav", "Same.")
+    house.run(**there, whisperx_aligner="/an/aligner")
+    assert [e["file"] for e in house.events("job.known")] == ["four.wav"]
+
+
+def test_what_whisperx_was_told_is_nothing_to_another_engine(house: House) -> None:
+    house.drop("one.wav", "Same.")
+    house.run(backend="faster-whisper")
+    house.drop("two.wav", "Same.")
+    house.run(backend="faster-whisper", whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
+    assert [e["file"] for e in house.events("job.known")] == ["two.wav"]
 
 
 def test_a_changed_recording_is_transcribed_again_into_its_own_files(house: House) -> None:
@@ -317,7 +413,7 @@ def test_sound_that_a_dead_worker_left_is_removed_before_the_next_one_works(hous
     left = house.settings.state / "spool" / "1-1.f32"
     seen = []
 
-    def look(progress: supervisor.Progress) -> None:
+    def look(progress: Progress) -> None:
         if progress.done_s == 0:  # it is planned
             seen.append(left.exists())
             left.touch()
@@ -440,7 +536,7 @@ def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> 
     house.drop("one.wav", "One.", "!until 1 !hang", "Three.")
     logs.configure(house.settings)
 
-    def stop(progress: supervisor.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 
@@ -613,7 +709,7 @@ def test_a_running_daemon_sees_that_a_profile_was_corrected(house: House) -> Non
     house.drop("one.wav", "Fine.")
     logs.configure(house.settings)
 
-    def correct(progress: supervisor.Progress) -> None:
+    def correct(progress: Progress) -> None:
         if progress.outcome.startswith("failed"):
             path.write_text('language = "fi"\n')
         elif progress.outcome:
@@ -645,7 +741,7 @@ def test_the_profile_that_holds_is_the_one_at_the_time_of_the_claim(house: House
     away = house.outbox.with_name("away")
     logs.configure(house.settings)
 
-    def vanish(progress: supervisor.Progress) -> None:
+    def vanish(progress: Progress) -> None:
         if not progress.outcome and progress.done_s == 1.0:
             house.outbox.rename(away)
 
@@ -898,7 +994,7 @@ def test_begun_work_is_gone_on_with_and_not_packed(house: House) -> None:
     house.drop("a.wav", "One.", "!until 1 !hang", "Three.")
     logs.configure(house.settings)
 
-    def stop(progress: supervisor.Progress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 

@@ -38,7 +38,6 @@ from dropscribe.inbox import Stat, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import PurePath
 
     from dropscribe.inbox import Inbox
     from dropscribe.journal import Journal, Leaving, Recording
@@ -118,12 +117,6 @@ class Afterwards:
         """Whether one could begin."""
         return not self._at_work and self._next <= time.monotonic()
 
-    def holds(self, journal: Journal, key: bytes) -> bool:
-        """Return whether the source of this key is on its way: nothing new may take its place in the journal."""
-        recording = journal.find(key)
-        leaving = None if recording is None else journal.leaving(recording.id)
-        return leaving is not None and leaving.state == "begun"
-
     def tick(self, journal: Journal, unsettled: Callable[[Recording], bool]) -> None:
         """Let the next source leave that may; `unsettled` tells whether one is being written or looked at."""
         if not self.due:
@@ -175,7 +168,7 @@ class Afterwards:
 
         Where a volume was mounted, its bare mount point is no archive.
         """
-        archive, name = self._settings.archive, _readable(self._settings.archive)
+        archive, name = self._settings.archive, outbox.readable(self._settings.archive)
         volume, used = journal.meta("archive_volume") == name, journal.meta("archive") == name
         if archive.is_mount():
             if not volume:
@@ -206,12 +199,12 @@ class Afterwards:
         leaving = journal.leaving(order.recording)
         if leaving is None or leaving.state != "begun":
             return recording
-        told = {"job_id": order.recording, "file": _readable(recording.name), "after": order.way}
+        told = recording.told | {"after": order.way}
         match left.outcome:
             case "moved":
                 self._waits.pop(order.recording, None)
                 journal.leave(order.recording, "moved", order.target)
-                place = None if order.target is None else _readable(order.target)
+                place = None if order.target is None else outbox.readable(order.target)
                 self._log.info("source.moved", **told, place=place)
             case "kept":
                 self._waits.pop(order.recording, None)
@@ -267,7 +260,7 @@ def carry_out(order: Order) -> Left:
     except DropscribeError as wrong:
         return Left(order, "later", str(wrong))
     except OSError as error:
-        where = f" ({_readable(error.filename)})" if isinstance(error.filename, str | Path) else ""
+        where = f" ({outbox.readable(error.filename)})" if isinstance(error.filename, str | Path) else ""
         return Left(order, "later", f"{error.strerror or error}{where}.")
     return Left(order, "moved")
 
@@ -333,7 +326,7 @@ def _check_outputs(order: Order) -> None:
             if order.resumed:
                 _discard(order)
             wrong = "is not as it was written" if found else "is not there"
-            raise _KeptError(f"Its output {_readable(path)} {wrong}.")
+            raise _KeptError(f"Its output {outbox.readable(path)} {wrong}.")
 
 
 def _let_go(order: Order, source: BinaryIO) -> None:
@@ -455,7 +448,7 @@ def _put_back(path: Path, source: Path) -> None:
     try:
         os.close(os.open(source, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
-        raise _KeptError(f"A new file has its name; the old one is {_readable(path)}.") from None
+        raise _KeptError(f"A new file has its name; the old one is {outbox.readable(path)}.") from None
     path.replace(source)
 
 
@@ -550,7 +543,3 @@ def _top(bin_: Path) -> Path:
 def info(place: Path) -> Path:
     """Return where the trash keeps what it knows of a file."""
     return place.parent.parent / "info" / f"{place.name}.trashinfo"
-
-
-def _readable(path: PurePath | str) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")

@@ -276,7 +276,7 @@ class _Bar:
         self._bar: Any = None
 
     def show(self, progress: Any) -> None:
-        """Take in a `supervisor.Progress`."""
+        """Take in a `delivery.Progress`."""
         if self._terminal and not progress.outcome:
             self._move(progress.file, progress.done_s, progress.audio_s, "s")
         if progress.outcome:
@@ -416,7 +416,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         _say(f"dropscribe: {message.facts['backend']} is passed over: {message.facts['reason']}")
                     elif message.event == "window":
                         windows.append(message.facts)
-                        from dropscribe.supervisor import Progress
+                        from dropscribe.delivery import Progress
 
                         bar.show(Progress(path.name, message.facts["end_s"], facts["audio_s"]))
                     elif message.event == "failed":
@@ -888,7 +888,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     from dropscribe import bench, supervisor
-    from dropscribe.supervisor import Progress
+    from dropscribe.delivery import Progress
 
     chosen = settings.load().settings
     if arguments.file is None:

@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import backends, environments, transcript, turns
 from dropscribe.errors import EnvironmentFaultError
+from dropscribe.settings import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from dropscribe.settings import Settings
 
+WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
+"""Those of `RESULT_OPTIONS` that only WhisperX knows."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -39,13 +42,21 @@ RESULT_OPTIONS = (
     "glossary",
     "channels",
     "split_channels",
+    *WHISPERX_OPTIONS,
 )
 """The settings that change what the engine says. Replacements and formats come after it."""
 
 
 def options(settings: Settings) -> dict[str, transcript.Option]:
-    """Return the values of `RESULT_OPTIONS` as JSON has them."""
+    """Return the values of `RESULT_OPTIONS` as JSON has them.
+
+    Those of WhisperX are empty at their defaults, and where the setting `backend` comes to another engine.
+    """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
+    changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
+    if not changed or [choice.name for choice in backends.choose_here(settings)][:1] != [environments.NAME]:
+        changed = []
+    values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 

@@ -28,6 +28,7 @@ from watchdog.events import (
     DirMovedEvent,
     FileClosedEvent,
     FileCreatedEvent,
+    FileDeletedEvent,
     FileModifiedEvent,
     FileMovedEvent,
     FileSystemEvent,
@@ -238,30 +239,37 @@ class _Hints(FileSystemEventHandler):
         self._wake = wake
         self._lock = threading.Lock()
         self._paths: set[str] = set()
+        self._left: set[str] = set()
         self._scan = False
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        path = os.fsdecode(event.dest_path or event.src_path)
         with self._lock:
-            idle = not self._paths and not self._scan
+            idle = not self._paths and not self._left and not self._scan
+            if isinstance(event, FileDeletedEvent | FileMovedEvent):
+                self._name(self._left, event.src_path)
             if isinstance(event, DirCreatedEvent | DirMovedEvent):
                 self._scan = True
-            elif not isinstance(event, FileCreatedEvent | FileModifiedEvent | FileMovedEvent | FileClosedEvent):
+            elif isinstance(event, FileCreatedEvent | FileModifiedEvent | FileMovedEvent | FileClosedEvent):
+                self._name(self._paths, event.dest_path or event.src_path)
+            elif not isinstance(event, FileDeletedEvent):
                 return
-            elif not path.startswith(self._root):
-                self._scan = True
-            elif len(self._paths) < _MOST_HINTS:
-                self._paths.add(path.removeprefix(self._root))
-            else:
-                self._scan = True
         if idle:
             self._wake()
 
-    def take(self) -> tuple[set[str], bool]:
+    def _name(self, paths: set[str], named: bytes | str) -> None:
+        """Note a path among others; where it lies elsewhere, or they are too many, a scan is to tell."""
+        path = os.fsdecode(named)
+        if path.startswith(self._root) and len(paths) < _MOST_HINTS:
+            paths.add(path.removeprefix(self._root))
+        else:
+            self._scan = True
+
+    def take(self) -> tuple[set[str], set[str], bool]:
         with self._lock:
             paths, self._paths = self._paths, set()
+            left, self._left = self._left, set()
             scan, self._scan = self._scan, False
-        return paths, scan
+        return paths, left, scan
 
 
 class Watcher:
@@ -317,8 +325,11 @@ class Watcher:
         self._observer, self._identity = observer, identity
         return True
 
-    def take(self) -> tuple[set[str], bool]:
-        """Return the relative paths that events named since the last call, and whether a scan is needed."""
+    def take(self) -> tuple[set[str], set[str], bool]:
+        """Return what events told since the last call: what there is, what left, and whether a scan is needed.
+
+        The first two are relative paths. One may be in both: it left, and another file came under its name.
+        """
         return self._hints.take()
 
     def close(self) -> None:

@@ -91,6 +91,10 @@ _STEPS = (
     -- whether the file has another content than the one that the outputs, if there are any, were made of
     ALTER TABLE recordings ADD COLUMN other INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- whether a person took the file away: what comes under its name is another recording
+    ALTER TABLE recordings ADD COLUMN missing INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """What made each later version of the schema out of the one before it."""
 
@@ -143,6 +147,7 @@ class Recording:
     redo: str = ""
     anew: int = 0
     other: int = 0
+    missing: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:
@@ -154,6 +159,11 @@ class Recording:
     def name(self) -> PurePath:
         """Path relative to the inbox as the file system spells it."""
         return PurePath(os.fsdecode(self.path))
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a line of the log says of it."""
+        return {"job_id": self.id, "file": outbox.readable(self.name)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +304,10 @@ class Journal:
         for row in self._db.execute(query):
             yield row["key"], row["size"], row["mtime_ns"], State(row["state"])
 
+    def missing(self) -> set[bytes]:
+        """Return the keys of the recordings whose files a person took away."""
+        return {row["key"] for row in self._db.execute("SELECT key FROM recordings WHERE missing")}
+
     def next(self) -> Recording | None:
         """Return the first of the queue, which `claim` would take."""
         return next(iter(self.all(State.QUEUED, limit=1)), None)
@@ -352,6 +366,17 @@ class Journal:
         found = [Leaving(**dict(row)) for row in rows]
         return {leaving.recording: leaving.place for leaving in found if leaving.place is not None}
 
+    def leaves(self, key: bytes) -> bool:
+        """Return whether the source of this key is on its way: nothing new may take its place here."""
+        recording = self.find(key)
+        leaving = None if recording is None else self.leaving(recording.id)
+        return leaving is not None and leaving.state == "begun"
+
+    def away(self, key: bytes) -> bool:
+        """Return whether a recording is not in the inbox because we archived it, or let it leave at this moment."""
+        recording = self.find(key)
+        return recording is not None and (self.place(recording.id) is not None or self.leaves(key))
+
     def due(self, limit: int = -1) -> list[Leaving]:
         """Return the sources that may leave now: those that were about to first; never before a recording's hooks."""
         rows = self._db.execute(
@@ -383,8 +408,9 @@ class Journal:
     def queue(self, key: bytes, relative: PurePath, size: int, mtime_ns: int, sha256: str, now: float) -> bool:
         """Take in a settled file. Returns False for a known one that only has a new date: that is noted, no more.
 
-        What comes under the name of a recording that we moved away is a new one: the outputs of the old one are kept
-        beside its own, for nothing else may be left of it.
+        What comes under the name of a recording that left is a new one, whether we moved it away or a person did: the
+        outputs of the old one are kept beside its own, for nothing else may be left of it. Finished windows of the
+        old content are dropped when no other recording has it.
         """
         path = os.fsencode(relative)
         with self._transaction() as db:
@@ -392,7 +418,7 @@ class Journal:
             left = old is not None and self._left(old["id"])
             if old is not None and old["sha256"] == sha256 and old["state"] != State.GONE and not left:
                 db.execute(
-                    "UPDATE recordings SET path = ?, size = ?, mtime_ns = ? WHERE key = ?",
+                    "UPDATE recordings SET path = ?, size = ?, mtime_ns = ?, missing = 0 WHERE key = ?",
                     (path, size, mtime_ns, key),
                 )
                 return False
@@ -402,13 +428,22 @@ class Journal:
                 " ON CONFLICT (key) DO UPDATE SET path = excluded.path, size = excluded.size,"
                 " mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, result = NULL, state = excluded.state,"
                 " code = '', reason = '', attempts = 0, done_s = 0, audio_s = NULL, started = NULL, speed = NULL,"
-                " changed = excluded.changed, anew = 0, other = 1",
+                " changed = excluded.changed, anew = 0, other = 1, missing = 0",
                 (key, path, size, mtime_ns, sha256, State.QUEUED, now, now),
             )
-            if left and not old["redo"] and old["sha256"] != sha256:
+            if old is None:
+                return True
+            another = old["sha256"] != sha256 or old["other"]  # than the outputs, if there are any, were made of
+            if (left or old["missing"]) and another and not old["redo"]:
                 db.execute("UPDATE recordings SET redo = ? WHERE key = ?", (mark(old["changed"]), key))
-            if old is not None:  # what was to become of the old file is no matter for the new one
-                db.execute("DELETE FROM sources WHERE recording = ?", (old["id"],))
+            # What was to become of the old file is no matter for the new one.
+            db.execute("DELETE FROM sources WHERE recording = ?", (old["id"],))
+            for digest in {old["sha256"], (old["result"] or "").partition(":")[0]} - {None, "", sha256}:
+                db.execute(
+                    "DELETE FROM checkpoints WHERE result >= ? || ':' AND result < ? || ';'"  # of any settings
+                    " AND NOT EXISTS (SELECT 1 FROM recordings WHERE sha256 = ?)",
+                    (digest, digest, digest),
+                )
         return True
 
     def _left(self, recording: int) -> bool:
@@ -685,11 +720,16 @@ class Journal:
             )
             done = {row["key"] for row in db.execute(query, _QUEUED)}.intersection(keys)
             db.executemany(
-                "UPDATE recordings SET state = ?, changed = ?, redo = iif(?, '', redo), anew = 0"
+                "UPDATE recordings SET state = ?, changed = ?, redo = iif(?, '', redo), anew = 0, missing = 1"
                 " WHERE key = ? AND state IN (?, ?)",
                 [(State.DONE if key in done else State.GONE, now, key in done, key, *_QUEUED) for key in keys],
             )
         return done
+
+    def miss(self, keys: Sequence[bytes]) -> None:
+        """Note recordings that are done or failed and whose files a person took away."""
+        with self._transaction() as db:
+            db.executemany("UPDATE recordings SET missing = 1 WHERE key = ?", [(key,) for key in keys])
 
     def recover(self) -> int:
         """Queue again, uncounted, what is marked as running though nobody works on it; returns how many."""

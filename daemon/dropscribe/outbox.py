@@ -51,6 +51,11 @@ class Published:
     """The file of a person's that holds the name it should have had, relative to the outbox."""
 
 
+def readable(name: str | PurePath) -> str:
+    """Return a file's name as text that any encoder takes: names need not be UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
 def fold(path: str | PurePath) -> str:
     """Return the form under which two paths are the same file on a case-insensitive, normalising disk."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())

@@ -51,6 +51,9 @@ MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
 """Code of the failure of a recording whose profile is wrong."""
+FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable"})
+"""Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
+CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 
 
 class ProfileError(UsageError):
@@ -235,6 +238,7 @@ def restored(noted: str, general: Settings) -> Settings:
     """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
     noted_values = json.loads(noted or "{}").items()
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
+    values |= {k: settings.FIELDS[k].default for k in engine.WHISPERX_OPTIONS if not values.get(k, "-")}
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:

@@ -275,7 +275,7 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
 
 def _basis(sound: Sound, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
     """Return what finished windows must have in common to be joined."""
-    facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision", "options")}
+    facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision", "options", "versions")}
     cut = [list(sound.times(window)) for window in windows]
     return {"samples": sound.length, "speakers": list(sound.speakers), "cut": cut, **facts}
 

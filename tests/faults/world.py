@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from dropscribe import formats, outbox
+from dropscribe.jobs import ATTEMPTS
 from dropscribe.journal import Journal, Recording, State
-from dropscribe.supervisor import ATTEMPTS
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -1,0 +1,135 @@
+"""What is worked on next: recordings are taken from the queue, and put back or given up when that does not hold.
+
+Guarantees: first come, first served; nothing is transcribed that is no longer the file that was digested, that the
+settings forbid, or whose result is known already; the settings in force for a recording are those of this moment.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from dropscribe import crash, engine, heal, packing, profiles
+from dropscribe.inbox import Stat
+from dropscribe.intake import UNREAD
+from dropscribe.journal import State
+from dropscribe.outbox import readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dropscribe.delivery import Delivery
+    from dropscribe.intake import Intake
+    from dropscribe.journal import Journal, Recording
+    from dropscribe.settings import Settings
+
+
+class Claims:
+    """The queue of one daemon. Every method is called by the thread that owns the journal."""
+
+    def __init__(self, settings: Settings, journal: Journal, intake: Intake, delivery: Delivery) -> None:
+        """What left goes back to `intake`; what is known, or fails before any work, goes on to `delivery`."""
+        self._settings = settings
+        self._journal = journal
+        self._intake = intake
+        self._delivery = delivery
+        self._log = structlog.get_logger()
+
+    def take(self, first: Recording) -> list[tuple[Recording, Settings]]:
+        """Take the first of the queue; if it is short, also those right behind it that may share its windows.
+
+        Only what waits already, and nobody is overtaken: one that is large or has other settings ends the pack. Each
+        comes with the settings in force for it; there may be none, when no work of the engine is needed or possible.
+        """
+        chosen = self._settings_of(first)
+        if chosen is None:
+            return []
+        packs = self._packs(first, chosen)
+        taken = self._claim_one(chosen)
+        pack = [] if taken is None else [(taken, chosen)]
+        known = profiles.Profiles(self._settings)
+        while pack and packs and len(pack) < packing.MOST:
+            found = self._journal.next()
+            # A copy of one of them waits for its result.
+            if found is None or any(found.sha256 == recording.sha256 for recording, _ in pack):
+                break
+            try:
+                own = known.of(found.name).settings
+            except profiles.ProfileError:
+                break
+            if engine.options(own) != engine.options(chosen) or not self._packs(found, own):
+                break
+            if (taken := self._claim_one(own)) is None:
+                break  # it may be first in the queue again: the inbox left, or it is just being archived
+            pack.append((taken, own))
+        return pack
+
+    def _packs(self, queued: Recording, chosen: Settings) -> bool:
+        """Return whether a recording may be heard with others: it seems short, and nothing was done for it yet."""
+        if not chosen.pack or chosen.channels or queued.attempts or queued.code == packing.ALONE:
+            return False
+        if chosen.whisperx_diarizer and chosen.backend in {"auto", "whisperx"}:
+            return False  # it would tell the speakers of all apart together, and number them through
+        if not 0 < queued.size <= packing.MOST_BYTES or self._intake.too_large(queued.size):
+            return False
+        key = f"{queued.sha256}:{heal.fingerprint(engine.options(chosen))}"
+        return self._journal.result(key) is None and not self._journal.checkpoints(key)
+
+    def _claim_one(self, chosen: Settings) -> Recording | None:
+        """Take the first of the queue; None when it needs no work of the engine."""
+        fingerprint, used = heal.fingerprint(engine.options(chosen)), json.dumps(profiles.used(chosen))
+        recording = self._journal.claim(fingerprint, time.time(), used)
+        assert recording is not None  # noqa: S101 (nobody else takes from the queue)
+        assert recording.result is not None  # noqa: S101 (claim sets it)
+        crash.reach("claimed")
+        claimed = Stat(recording.size, recording.mtime_ns)
+        self._intake.note(recording, State.RUNNING)
+        found = self._intake.look(recording)
+        if found != claimed or (recording.sha256 == UNREAD and not self._intake.too_large(recording.size)):
+            self.lost(recording, found)
+            return None
+        if self._intake.too_large(recording.size):
+            reason = f"It has {recording.size / 1e9:.1f} GB, more than the setting `max_gigabytes` allows."
+            self._delivery.quarantine(recording, "too-large", f"{reason} Set it higher, then retry.")
+            return None
+        if self._journal.result(recording.result) is not None:
+            self._log.info("job.known", **recording.told)
+            self._journal.reuse_result(recording.id, time.time())
+            self._intake.note(recording, State.PUBLISHING)
+            self._delivery.publish(self._journal.get(recording.id))
+            return None
+        return recording
+
+    def _settings_of(self, recording: Recording) -> Settings | None:
+        """Return the settings in force for a recording; None when nobody can tell.
+
+        A profile that is wrong is its failure then.
+        """
+        if self._intake.look(recording) is None:  # it left, and maybe the whole inbox did
+            return self._settings
+        if not os.path.isdir(self._settings.inbox):  # noqa: PTH112 -- it is archived, but its profiles are away
+            self._intake.scan_soon()
+            return None
+        try:
+            return profiles.Profiles(self._settings).of(recording.name).settings
+        except profiles.ProfileError as error:
+            self._delivery.quarantine(recording, profiles.WRONG, f"{error} {profiles.CORRECT_IT}")
+            return None
+
+    def put_back(self, recordings: Iterable[Recording], code: str = "", reason: str = "") -> None:
+        """Put claimed recordings back where they were in the queue; the attempt does not count."""
+        for recording in recordings:
+            self._journal.release(recording.id, code, reason)
+            self._intake.note(recording, State.QUEUED)
+
+    def lost(self, recording: Recording, found: Stat | None) -> None:
+        """A claimed recording is not the file any more that was digested: `found`, which `Intake.look` gave, is."""
+        if (place := self._journal.place(recording.id)) is None:
+            self._intake.lost(recording, found)
+            return
+        reason = f"Its file was archived as {readable(place)} and is not there any more, or was changed."
+        self._delivery.quarantine(recording, "archive-missing", f"{reason} Bring it back, then retry.")
