@@ -82,9 +82,10 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_is_whole_or_absent_wherever_it_is_killed(tmp_path: Path, point: str, text: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "talk.txt").write_text("old")
-    program = "import sys, pathlib; from dropscribe import outbox; outbox.write(pathlib.Path(sys.argv[1]), b'new')"
+    program = "import sys, pathlib; from dropscribe import outbox; "
+    program += "outbox.write(pathlib.Path(sys.argv[1]), 'talk.txt', b'new')"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "out" / "talk.txt")],
+        [sys.executable, "-c", program, str(tmp_path / "out")],
         env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), crash.VARIABLE: f"{point} 1 {tmp_path}"},
         check=False,
     )
@@ -105,7 +106,7 @@ def test_what_a_kill_left_is_swept(tmp_path: Path) -> None:
 def test_a_rename_that_fails_leaves_nothing_half(tmp_path: Path) -> None:
     (tmp_path / "talk.txt").mkdir()
     with pytest.raises(IsADirectoryError):
-        outbox.write(tmp_path / "talk.txt", b"new")
+        outbox.write(tmp_path, "talk.txt", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["talk.txt"]
 
 
@@ -139,3 +140,15 @@ def test_only_files_as_we_wrote_them_are_removed(tmp_path: Path) -> None:
     (tmp_path / "talk.json").unlink()
     outbox.remove(tmp_path, ours)
     assert files(tmp_path) == {"talk.srt": "mine\n"}
+
+
+def test_an_outbox_that_was_taken_away_is_not_made_anew(tmp_path: Path) -> None:
+    """As when its volume goes between two files of a set: the rest must not land in a folder in its place."""
+    gone = tmp_path / "gone"
+    for base in ("talk", "a/b/talk"):
+        with pytest.raises(FileNotFoundError):
+            outbox.publish(gone, base, {"txt": "Words.", "json": "{}"}, {})
+    assert list(tmp_path.iterdir()) == []
+    gone.mkdir()
+    outbox.publish(gone, "a/b/talk", {"txt": "Words."}, {})
+    assert (gone / "a/b/talk.txt").read_text() == "Words."

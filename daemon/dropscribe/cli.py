@@ -786,7 +786,7 @@ def _retry(arguments: argparse.Namespace) -> int:
         wanted = [None]
     for entry in wanted:
         name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state / supervisor.REQUESTS / name, json.dumps({"retry": entry}).encode())
+        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps({"retry": entry}).encode())
     count = len(failed) if arguments.all else len(wanted)
     later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
     _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
@@ -822,7 +822,7 @@ def _redo(arguments: argparse.Namespace) -> int:
     if count:
         request = {"redo": names if arguments.files else None, "stale": arguments.stale}
         name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state / supervisor.REQUESTS / name, json.dumps(request).encode())
+        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps(request).encode())
     later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
     _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later if count else ''}")
     if away and not arguments.files:
@@ -834,7 +834,8 @@ def _pause(_arguments: argparse.Namespace) -> int:
     from dropscribe import outbox, supervisor
 
     chosen = settings.load().settings
-    outbox.write(chosen.state / supervisor.PAUSED, b"")
+    chosen.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    outbox.write(chosen.state, supervisor.PAUSED, b"")
     _say("Paused. Nothing is transcribed until `dropscribe resume`.")
     return Exit.OK
 

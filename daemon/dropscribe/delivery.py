@@ -145,12 +145,12 @@ class Delivery:
         try:
             self.check_outbox()
             try:
-                outbox.write(self._settings.outbox / name, data)
+                outbox.write(self._settings.outbox, name, data)
             except OSError as error:
                 if not _refuses_name(error):
                     raise
                 name = outbox.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
-                outbox.write(self._settings.outbox / name, data)
+                outbox.write(self._settings.outbox, name, data)
         except OSError as error:
             self._journal.release(recording.id, code, reason)
             raise _outbox_fault(self._settings.outbox, error) from None

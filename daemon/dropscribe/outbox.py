@@ -101,7 +101,7 @@ def publish(
         name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
         digest = hashlib.sha256(text).hexdigest()
         free = _free_name(outbox, base, suffix, digest, known)
-        write(outbox / free, text)
+        write(outbox, free, text)
         done.append(Published(free, digest, name if free != name else None))
     return done
 
@@ -127,7 +127,7 @@ def keep(outbox: Path, base: str, known: Mapping[str, str], mark: str) -> list[s
         data = _unchanged(outbox / path, digest) if path.startswith(base) else None
         if data is not None:
             number, _, suffix = path.removeprefix(base).partition(".")
-            write(outbox / _free_name(outbox, f"{old}{number}", suffix, digest, {}), data)
+            write(outbox, _free_name(outbox, f"{old}{number}", suffix, digest, {}), data)
             kept.append(path)
     return kept
 
@@ -167,9 +167,15 @@ def _free_name(outbox: Path, base: str, suffix: str, digest: str, known: Mapping
     raise FileExistsError(msg)
 
 
-def write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all: temporary name, sync, rename, sync the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write(outbox: Path, name: PurePath | str, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all: temporary name, sync, rename, sync the folder.
+
+    Raises: OSError. An outbox that was taken away meanwhile is not made anew: the files would lie where its volume is
+    mounted again.
+    """
+    path = outbox / name
+    for folder in list(PurePath(name).parents)[-2::-1]:
+        (outbox / folder).mkdir(exist_ok=True)
     temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
