@@ -11,7 +11,7 @@ DATA is of `gpu.py prepare`; SPEECH as there. `run` takes MLX and CTranslate2 fo
 own, which loads it (twice: the second time its files are in the system's cache), then transcribes every set; rounds
 alternate the folders. It needs NumPy and the engine: MLX and mlx-whisper, or faster-whisper for CTranslate2.
 Memory is the process's highest (`ru_maxrss`) and, with MLX, the highest that MLX held on its device; `memory` tells
-in MB what a process holds when loaded and at most until then, then at most in one batch of `windows` (VmRSS, VmHWM).
+in MB what a process holds when loaded and at most until then, then at most over some `windows` (VmRSS, VmHWM).
 Load time is from the first import of the engine to a model that answers; `import_s` of it is the libraries'.
 """
 
@@ -35,6 +35,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "daemon")]
 from bench import gpu  # noqa: E402 (it lies beside this file)
 
 SIZES = {"fp16": None, "8bit": 8, "4bit": 4}
+MOST = 16
+"""Windows that an engine decodes at once at most: MLX."""
 
 
 def make(folder: Path, sources: list[str]) -> None:
@@ -281,18 +283,18 @@ def status_mb(what: str) -> float:
 
 
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
-    """Load one model with one engine, transcribe one batch of windows, print one JSON: MB."""
+    """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, speech, telling
 
     telling.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
-    engine: Any = backends.create(name)
+    engine = backends.create(name)
     loaded = engine.load(model)
-    found = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
+    found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
     windows = speech.windows(samples, spans)
-    windows = [w for w in windows[: engine._batch] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
+    windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
     list(engine.transcribe(samples, windows, backends.Options(language=language)))
     found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}
     print(json.dumps({"runs on": loaded.device, **found}))
@@ -301,7 +303,8 @@ def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> No
 def memory(data: Path, base: Path, whisperx: str | None, which: str, seconds: float) -> None:
     """Run `memory_worker` for every engine with base and with the shape of large-v3-turbo; print a table.
 
-    A batch is as large as in the daemon: what an engine holds grows with it, and not with the recording.
+    Batches are as large as in the daemon. What an engine holds grows with them, and not with the recording: no engine
+    takes more than `MOST` windows at once.
     """
     from dropscribe import convert
 
