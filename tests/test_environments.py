@@ -305,7 +305,8 @@ class Shop:
 
     def install(self) -> Path:
         self.said.clear()
-        return environments.install(self.settings, self.said.append, pins=self.pins)
+        # This Python also where it is too new for WhisperX: the small wheels run on any.
+        return environments.install(self.settings, self.said.append, sys.executable, pins=self.pins)
 
 
 @pytest.fixture

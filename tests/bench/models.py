@@ -3,19 +3,23 @@
 usage: models.py make FOLDER NAME=CT2_OR_MLX_FOLDER ...    float16, 8- and 4-bit MLX folders of each (needs MLX)
        models.py run DATA OUT FOLDER ... [--sets en fr ...] [--rounds N] [--seconds N]     OUT/models.json
        models.py shape OUT                                  large-v3-turbo's shape, random weights: OUT/shapes.json
+       models.py turbo FOLDER BASE        FOLDER/ct2, FOLDER/mlx: the same, made to say one text (needs CTranslate2)
+       models.py memory DATA BASE [--whisperx PYTHON] [--sets en] [--seconds N]       a table (Linux)
        models.py score OUT SPEECH                           tables (needs jiwer, whisper-normalizer)
 
 DATA is of `gpu.py prepare`; SPEECH as there. `run` takes MLX and CTranslate2 folders alike, each in a process of its
 own, which loads it (twice: the second time its files are in the system's cache), then transcribes every set; rounds
 alternate the folders. It needs NumPy and the engine: MLX and mlx-whisper, or faster-whisper for CTranslate2.
-Memory is the process's highest (`ru_maxrss`) and, with MLX, the highest that MLX held on its device. Load time is
-from the first import of the engine to a model that answers; `import_s` of it is the libraries'.
+Memory is the process's highest (`ru_maxrss`) and, with MLX, the highest that MLX held on its device; `memory` tells
+in MB what a process holds when loaded and at most until then, then at most over some `windows` (VmRSS, VmHWM).
+Load time is from the first import of the engine to a model that answers; `import_s` of it is the libraries'.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -31,6 +35,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "daemon")]
 from bench import gpu  # noqa: E402 (it lies beside this file)
 
 SIZES = {"fp16": None, "8bit": 8, "4bit": 4}
+MOST = 16
+"""Windows that an engine decodes at once at most: MLX."""
 
 
 def make(folder: Path, sources: list[str]) -> None:
@@ -199,6 +205,130 @@ def random_model(folder: Path, size: str) -> None:
             quantise(whole, folder, bits)
 
 
+def turbo(folder: Path, base: Path) -> None:
+    """Write FOLDER/ct2 and FOLDER/mlx: a model of large-v3-turbo's shape that hears one text in every window.
+
+    Weights are random, normal with a deviation of 0.02. But each position of the decoder is a thousandfold of the
+    embedding of the token that is to come there, so that the model says the sample's text, is sure of it, and ends:
+    a window is then decoded once, to a common length, as with true weights. `base` is Whisper base in CTranslate2's
+    layout: names of weights and tokens are taken from there, shapes by its sizes.
+    """
+    import numpy as np
+    from ctranslate2.specs import model_spec, whisper_spec
+    from tokenizers import Tokenizer
+
+    from dropscribe import convert
+
+    target = folder / "ct2"
+    target.mkdir(parents=True)
+    tokens = json.loads((base / "tokenizer.json").read_text())
+    at = next(one["id"] for one in tokens["added_tokens"] if one["content"] == "<|translate|>")
+    after = [one for one in tokens["added_tokens"] if one["id"] >= at]
+    for one in after:
+        one["id"] += 1
+    tokens["added_tokens"].insert(-len(after), {**after[0], "id": at, "content": "<|yue|>"})  # v3's one more language
+    for special in tokens["post_processor"]["special_tokens"].values():
+        special["ids"] = [token + (token >= at) for token in special["ids"]]
+    (target / "tokenizer.json").write_text(json.dumps(tokens))
+    (target / "preprocessor_config.json").write_text(json.dumps({"feature_size": gpu.TURBO["n_mels"]}))
+    tokenizer = Tokenizer.from_file(str(target / "tokenizer.json"))
+    text = re.findall(r"^  ([^(].*)", (HERE.parents[1] / "daemon/dropscribe/sample.txt").read_text(), re.MULTILINE)
+    said = [tokenizer.token_to_id(f"<|{name}|>") for name in ("en", "transcribe", "notimestamps")]
+    said += tokenizer.encode(" " + " ".join(text), add_special_tokens=False).ids
+    said += [tokenizer.token_to_id("<|endoftext|>")] * (gpu.TURBO["n_text_ctx"] - len(said))
+
+    known = convert.read_variables(base / "model.bin")
+    state = gpu.TURBO["n_text_state"]
+    sizes: dict[int, int] = {512 * many: state * many for many in (1, 2, 3, 4)} | {
+        80: gpu.TURBO["n_mels"],
+        51865: gpu.TURBO["n_vocab"],
+    }
+    random = np.random.default_rng(0)
+    spec = whisper_spec.WhisperSpec(
+        *(gpu.TURBO[f"n_{of}_{n}"] for of in ("audio", "text") for n in ("layer", "head"))
+    )
+
+    def fill(layer: Any, name: str, _: Any) -> None:
+        like = known.get(re.sub(r"/layer_\d+/", "/layer_0/", name))
+        if like is None or not like.ndim:  # not used by Whisper; a number that the specification knows
+            return
+        shape = [sizes.get(size, int(size)) for size in like.shape]
+        scale = name.endswith("/gamma")
+        weights = np.ones(shape) if scale else random.standard_normal(shape, np.float32) * np.float32(0.02)
+        setattr(layer, name.rpartition("/")[2], weights.astype(np.float16))
+
+    model_spec.visit_spec(spec, fill)
+    embeddings = spec.decoder.embeddings.weight
+    spec.decoder.projection.weight = embeddings
+    spec.decoder.position_encodings.encodings = 1000 * embeddings[said]
+    words = (base / "vocabulary.txt").read_text().split("\n")[:at]
+    names = [tokenizer.id_to_token(token) for token in range(at, tokenizer.get_vocab_size())]
+    names += [f"<|{0.02 * i:.2f}|>" for i in range(gpu.TURBO["n_vocab"] - len(words) - len(names))]
+    spec.register_vocabulary(words + names)
+    settings = json.loads((base / "config.json").read_text())
+    for name in ("suppress_ids", "suppress_ids_begin"):
+        setattr(spec.config, name, [token + (token >= at) for token in settings[name]])
+    spec.config.lang_ids = [*settings["lang_ids"], at]
+    spec.config.alignment_heads = [[2, 4], [2, 11], [3, 3], [3, 6], [3, 11], [3, 14]]  # the real model's
+    spec.validate()
+    spec.optimize(quantization="float16")
+    spec.save(str(target))
+    convert.convert(target, folder / "mlx")
+
+
+def status_mb(what: str) -> float:
+    """Return VmRSS, the MB that this process holds, or VmHWM, the most that it held. Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) * 1024 / 1e6
+
+
+def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
+    """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
+    from dropscribe import backends, speech, telling
+
+    telling.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
+    engine = backends.create(name)
+    loaded = engine.load(model)
+    found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
+    device_peak_mb()
+    samples, spans, language = gpu.read(recording)
+    windows = speech.windows(samples, spans)
+    windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
+    list(engine.transcribe(samples, windows, backends.Options(language=language)))
+    found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}
+    print(json.dumps({"runs on": loaded.device, **found}))
+
+
+def memory(data: Path, base: Path, whisperx: str | None, which: str, seconds: float) -> None:
+    """Run `memory_worker` for every engine with base and with the shape of large-v3-turbo; print a table.
+
+    Batches are as large as in the daemon. What an engine holds grows with them, and not with the recording: no engine
+    takes more than `MOST` windows at once.
+    """
+    from dropscribe import convert
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        turbo(folder / "turbo", base)
+        convert.convert(base, folder / "base")
+        engines = [("faster-whisper", sys.executable), *([("whisperx", whisperx)] if whisperx else [])]
+        both = (("base", base, folder / "base"), ("turbo", folder / "turbo/ct2", folder / "turbo/mlx"))
+        columns = ("loaded", "loading", "windows", "transcribing", "device")
+        print("| model | engine | runs on |", " | ".join(columns), "|")
+        print("|---" * 8 + "|")
+        for size, ctranslate2, mlx in both:
+            for name, python in (*engines, ("mlx", sys.executable)):
+                model = mlx if name == "mlx" else ctranslate2
+                command = [python, __file__, "one-memory", name, str(model), str(data / f"{which}.npz")]
+                done = subprocess.run(
+                    [*command, "--seconds", str(seconds)], stdout=subprocess.PIPE, text=True, check=True
+                )
+                row = json.loads(done.stdout.splitlines()[-1])
+                cells = [f"{row[column]:,.0f}" for column in columns]
+                print(f"| {size} | {name} | {row['runs on']} |", " | ".join(cells), "|", flush=True)
+
+
 def shape(out: Path) -> None:
     """Run `shape_worker` for every size, each in a process of its own."""
     out.mkdir(parents=True, exist_ok=True)
@@ -257,11 +387,15 @@ def wer(row: dict[str, Any], speech: Path, seconds: float) -> float:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("make", "run", "shape", "score", "worker", "one-shape", "random"))
+    parser.add_argument(
+        "action",
+        choices=("make", "run", "shape", "turbo", "memory", "score", "worker", "one-shape", "one-memory", "random"),
+    )
     parser.add_argument("given", nargs="+")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--sets", nargs="+", default=list(gpu.SETS))
     parser.add_argument("--seconds", type=float, default=0.0, help="only the first of each recording")
+    parser.add_argument("--whisperx", help="interpreter that has WhisperX")
     told = parser.parse_args()
     first, *rest = told.given
     match told.action:
@@ -272,10 +406,16 @@ def main() -> None:
             run(Path(first), out, folders, told.sets, rounds=told.rounds, seconds=told.seconds)
         case "shape":
             shape(Path(first))
+        case "turbo":
+            turbo(Path(first), Path(rest[0]))
         case "score":
             score(Path(first), Path(rest[0]))
         case "worker":
             worker(Path(first), Path(rest[0]), told.sets, told.seconds)
+        case "memory":
+            memory(Path(first), Path(rest[0]), told.whisperx, told.sets[0], told.seconds)
+        case "one-memory":
+            memory_worker(first, Path(rest[0]), Path(rest[1]), told.seconds)
         case "one-shape":
             shape_worker(first)
         case _:
