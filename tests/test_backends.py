@@ -15,7 +15,7 @@ import pytest
 
 from dropscribe import audio, backends, speech
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper, _shares
+from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares
 from dropscribe.backends._outcome import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
@@ -148,6 +148,21 @@ def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
 )
 def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool, expected: tuple[int, int]) -> None:
     assert _shares(threads, batch, large=large) == expected
+
+
+@pytest.mark.parametrize(
+    ("windows", "batch", "workers", "expected"),
+    [
+        (0, 2, 2, [0]),
+        (1, 2, 2, [0, 1]),
+        (3, 2, 2, [0, 2, 3]),
+        (9, 2, 2, [0, 2, 4, 6, 8, 9]),
+        (10, 2, 2, [0, 2, 4, 6, 8, 9, 10]),
+        (24, 16, 1, [0, 16, 24]),
+    ],
+)
+def test_the_last_batches_are_shared_out(windows: int, batch: int, workers: int, expected: list[int]) -> None:
+    assert _edges(windows, batch, workers) == expected
 
 
 def test_a_recording_given_up_leaves_no_batch_behind(

@@ -13,6 +13,7 @@ threads hardly make faster (`_shares`).
 
 from __future__ import annotations
 
+import bisect
 import collections
 import functools
 import itertools
@@ -113,14 +114,14 @@ class FasterWhisper:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        parts = (
-            windows[first : first + self._batch]
-            for first in range(done - done % self._batch, len(windows), self._batch)
-        )
+        edges = _edges(len(windows), self._batch, self._workers)
+        whole = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done) - 1 :]
+        parts = (windows[first:last] for first, last in whole)
+        skip = done - whole[0][0] if whole else 0
         ahead: collections.deque[Future[_Batch]] = collections.deque()
-        skip = done % self._batch
         try:
-            ahead.extend(self._begun(audio, parts, options, self._workers))
+            # Twice as many as there are threads for them: none waits while an earlier one takes long.
+            ahead.extend(self._begun(audio, parts, options, 2 * self._workers))
             while ahead:
                 try:
                     batch = ahead[0].result()
@@ -297,6 +298,14 @@ def _shares(threads: int, batch: int, *, large: bool) -> tuple[int, int]:
     most = min(_MOST_LARGE_WORKERS if large else _MOST_WORKERS, batch or _MOST_WORKERS)
     workers = min(most, cores, max(2, cores // 2))
     return workers, cores // workers
+
+
+def _edges(windows: int, batch: int, workers: int) -> list[int]:
+    """Return where batches begin and end: what is left for the last round is shared out, so that none works alone."""
+    rest = windows % (batch * workers)
+    share, more = divmod(rest, workers)
+    sizes = [batch] * ((windows - rest) // batch) + [share + 1] * more + [share] * (workers - more if share else 0)
+    return [0, *itertools.accumulate(sizes)]
 
 
 def _cores() -> int:
