@@ -3,7 +3,7 @@
 usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech (needs PyAV)
        gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]     on the GPU: OUT/run.json
        gpu.py shape OUT                    on the GPU: large-v3-turbo's shape with random weights: OUT/shape.json
-       gpu.py score OUT SPEECH             on any machine: a table (needs jiwer, whisper-normalizer)
+       gpu.py score OUT SPEECH             on any machine: a table (needs jiwer, whisper-normalizer; tests/ on PYTHONPATH)
 
 SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine needs MLX,
 mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every engine gets samples and the
@@ -211,11 +211,15 @@ def shape(out: Path) -> None:
 
 def score(out: Path, folder: Path) -> None:
     """Print a table of what `run` wrote."""
+    from bench.accuracy import numbers_alike
+
     found = json.loads((out / "run.json").read_text())
     print(f"{found['model']}, {found['model_mb']:.0f} MB, loaded in {found['load_s']:.2f} s, batch {found['batch']}")
     print(f"{found['device']}\n")
-    print("| set | engine | x real time | WER | onset ms (median/p95) | offset ms | outside | peak MB |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| set | engine | x real time | WER | numbers alike | onset ms (median/p95) | offset ms | outside | peak MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for row in found["rows"]:
         if row["way"] == "mlx-whisper":
             print(f"| {row['set']} | {row['way']} | {row['audio_s'] / statistics.median(row['seconds']):.0f} |")
@@ -225,9 +229,11 @@ def score(out: Path, folder: Path) -> None:
             file.flush()
             command = [sys.executable, str(folder / "score.py"), str(folder / f"{row['set']}.json"), file.name]
             s = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        alike = numbers_alike(json.loads((folder / f"{row['set']}.json").read_text()), row)
+        rates = [f"{100 * rate:.1f} %" if rate is not None else "" for rate in (s["wer"], alike)]
         print(
             f"| {row['set']} | {row['way']} | {row['audio_s'] / statistics.median(row['seconds']):.0f} "
-            f"| {100 * s['wer']:.1f} % | {s['onset_ms']}/{s['onset_p95']} | {s['offset_ms']}/{s['offset_p95']} "
+            f"| {rates[0]} | {rates[1]} | {s['onset_ms']}/{s['onset_p95']} | {s['offset_ms']}/{s['offset_p95']} "
             f"| {s['outside']} | {row['peak_mb']:.0f} |"
         )
 
