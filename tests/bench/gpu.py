@@ -3,7 +3,7 @@
 usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech (needs PyAV)
        gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]     on the GPU: OUT/run.json
        gpu.py shape OUT                    on the GPU: large-v3-turbo's shape with random weights: OUT/shape.json
-       gpu.py score OUT SPEECH             on any machine: a table (needs jiwer, whisper-normalizer; tests/ on PYTHONPATH)
+       gpu.py score OUT SPEECH             on any machine: a table (jiwer, whisper-normalizer, `tests` in PYTHONPATH)
 
 SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine needs MLX,
 mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every engine gets samples and the
