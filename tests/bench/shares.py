@@ -3,7 +3,7 @@
 usage: shares.py DATA MODEL [--set en] [--windows 16] WORKERSxTHREADSxWINDOWS ...      such as 1x4x4 2x2x2
 
 DATA is of `gpu.py prepare`, MODEL a CTranslate2 folder; `tests` and `daemon` in PYTHONPATH. Every way encodes and
-decodes the same windows (beam search, no word times), two rounds in turn; the better counts. `taskset` bounds the cores.
+decodes the same windows (beam search, no word times), two rounds in turn; the better counts. `taskset` bounds cores.
 """
 
 from __future__ import annotations
