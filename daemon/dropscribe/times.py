@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _HOP = 80  # samples between two frames: 5 ms
 _FRAME = 320  # samples of a frame: 20 ms
 _FFT = 512
-_BLOCK = 1024  # frames that are transformed at once: about 4 MB
+_BLOCK = 128  # frames that are transformed at once: larger arrays are mapped anew each time, where threads wait for each other
 _AROUND = 2 * SAMPLE_RATE
 """Samples on both sides of a window in which the noise is listened to as well."""
 
@@ -48,6 +48,8 @@ class Island:
     start: float
     """Seconds from the start of the recording."""
     end: float
+    before: float = 0.0
+    """Seconds that the same sound goes on before `start`, where the speech detection does not hear speech in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
 
 _CLOSED = 0.05
 """Share of the time that the mouth is closed in speech without pauses, at least."""
-_USUAL, _UNUSUAL = 0.9, 0.98
+_USUAL, _UNUSUAL = 0.85, 0.98
 """Shares of the frames without speech: the loudest of the first are noise, those of the second may be a breath or a
 door, and count for no more than `_MARGIN` over the others."""
 _MARGIN = 6.0
@@ -178,10 +180,10 @@ def _released_softly(
     return _joined(sorted(found), 0.02)
 
 
-def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> list[Island]:
     """Return what of the runs of sound belongs to speech; a run that fills a pause of the speech is parted there."""
     speech = _joined(spans, _BREAK)
-    found = []
+    found: list[Island] = []
     begins = [a for a, _ in runs]
     ends = [b for _, b in runs]
     for number, (a, b) in enumerate(speech):
@@ -189,25 +191,32 @@ def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, fl
         high = min(b + _BEYOND, speech[number + 1][0]) if number + 1 < len(speech) else b + _BEYOND
         own = runs[bisect.bisect_left(ends, a - _TOUCH) : bisect.bisect_right(begins, b + _TOUCH)]
         # A run that reaches over the next pause ends where the speech was heard to end.
-        parts = [(a if s < low else s, b if e > high else e) for s, e in own if s < b + _TOUCH and e > a - _TOUCH]
-        parts = [(s, e) for s, e in parts if e - s >= _LEAST] or [(a, b)]
-        found += parts
+        parts = [
+            Island(a if s < low else s, b if e > high else e, min(a - s, _REACH) if s < low else 0.0)
+            for s, e in own
+            if s < b + _TOUCH and e > a - _TOUCH
+        ]
+        found += [part for part in parts if part.end - part.start >= _LEAST] or [Island(a, b)]
     return _ordered(found)
 
 
-def _ordered(runs: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    found: list[tuple[float, float]] = []
-    for start, end in sorted(runs):
-        begin = max(start, found[-1][1]) if found else start
-        if end > begin:
-            found.append((begin, end))
+def _ordered(islands: Iterable[Island]) -> list[Island]:
+    found: list[Island] = []
+    edge = 0.0
+    for island in sorted(islands, key=lambda island: (island.start, island.end)):
+        start = max(island.start, edge)
+        if island.end > start:
+            found.append(Island(start, island.end, min(island.before, start - edge)))
+            edge = island.end
     return found
 
 
-def _clipped(runs: Iterable[tuple[float, float]], window: Window) -> tuple[Island, ...]:
+def _clipped(islands: Iterable[Island], window: Window) -> tuple[Island, ...]:
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-    cut = ((max(start, low), min(end, high)) for start, end in runs)
-    return tuple(Island(float(start), float(end)) for start, end in cut if end > start)
+    cut = ((max(i.start, low), min(i.end, high), i.before) for i in islands)
+    return tuple(
+        Island(float(start), float(end), float(min(before, start - low))) for start, end, before in cut if end > start
+    )
 
 
 def _near(window: Window, spans: Sequence[Span], around: int) -> list[tuple[float, float]]:
@@ -245,8 +254,8 @@ _WORD = 0.3
 _MISFIT = 1.0
 """What words cost that are e times too many or too few for their islands, beyond `_ELASTIC`."""
 _ELASTIC = 0.3
-_JOINT = 0.3
-"""What a pause inside a group costs, and 2 a second more: a word may contain one (`eight`), sentences should not."""
+_JOINT = 3.0
+"""What a pause of a second inside a group costs: a word may contain a short one (`eight`, `immettere`)."""
 _INNER = 0.25
 """Seconds; no group of islands bridges a longer pause."""
 _RELEASE = 0.15
@@ -295,7 +304,8 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
         if home is None:
             places = settled[first:last]
         else:
-            low, high = sound.islands[home[0]].start, sound.islands[_released(sound.islands, home[1], homes)].end
+            low = _begun(sound.islands[home[0]], words[first])
+            high = sound.islands[_released(sound.islands, home[1], homes)].end
             places = _placed(words[first:last], usual[first:last], low, high, reach)
         for number, (start, end) in enumerate(places, first):
             begin = max(start, edge)
@@ -309,6 +319,16 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
         own = tuple(itertools.islice(rest, len(segment.words)))
         found.append(dataclasses.replace(segment, start=own[0].start, end=own[-1].end, words=own) if own else segment)
     return found
+
+
+def _begun(island: Island, word: Word) -> float:
+    """Return where the words of an island begin, of which this is the first.
+
+    If the engine heard all of it before the speech that was detected, in the same sound, the detection was late.
+    """
+    if word.end > island.start:
+        return island.start
+    return min(max(island.start - island.before, word.start), island.start)
 
 
 def _released(islands: Sequence[Island], last: int, homes: set[int]) -> int:
@@ -338,6 +358,9 @@ def _homes(
     n, m = len(words), len(islands)
     starts = np.array([word.start for word in words])
     ends = np.array([word.end for word in words])
+    # A pause before a word is often taken for a part of it, one after it where a mark stands for that.
+    joins = np.array([word.word[-1:].isalnum() for word in words])
+    starts = np.maximum(starts, np.where(joins, ends - _LOOSE * usual, starts))
     lengths = np.maximum(ends - starts, 0.02)
     total = np.concatenate([[0.0], np.cumsum(usual)])
     # least[k, i]: the lowest cost of the first i words and the first k islands.
@@ -355,7 +378,7 @@ def _homes(
                 pause = islands[j].start - islands[j - 1].end
                 if pause >= _INNER:
                     break
-                joints += _JOINT + 2.0 * pause
+                joints += _JOINT * pause
             low, high = islands[j - 1].start, islands[k - 1].end
             length += islands[j - 1].end - islands[j - 1].start
             over = np.minimum(ends, high) - np.maximum(starts, low)
