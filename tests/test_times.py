@@ -84,6 +84,13 @@ class TestListen:
         found = [(i.start, i.end) for i in times.listen(samples, WHOLE, spans).islands if 2.0 < i.start < 3.5]
         np.testing.assert_allclose(found, expected, atol=0.025)
 
+    def test_speech_that_the_detection_heard_late_is_not_taken_for_noise(self) -> None:
+        late = [Span(s.start + int((0.6 if number == 3 else 0.0) * SECOND), s.end) for number, s in enumerate(SPANS)]
+        sound = times.listen(sounding(EDGES), WHOLE, late)
+        assert sound.room == times.listen(sounding(EDGES), WHOLE, SPANS).room
+        assert sound.islands[-1].start == pytest.approx(5.77, abs=0.01)
+        assert sound.islands[-1].start - sound.islands[-1].before == pytest.approx(5.2, abs=0.02)
+
     def test_no_edges_are_seen_where_the_noise_is_as_loud_as_the_speech(self) -> None:
         samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
         assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
@@ -130,6 +137,44 @@ class TestLaid:
         given_ = [segment((" so", 5.1, 5.4), (" they", 5.4, 5.8), (" said", 6.0, 6.3), (" to us", 6.3, 6.8))]
         (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
         assert [(w.start, w.end) for w in settled.words] == [(5.2, 5.4), (5.4, 5.8), (6.0, 6.3), (6.3, 6.9)]
+
+    def test_a_pause_that_was_taken_for_the_beginning_of_a_word_does_not_move_it_before(self) -> None:
+        given_ = [segment((" resultados", 2.4, 3.0), (" para", 3.0, 4.8), (" salir", 4.8, 5.35))]
+        (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
+        assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.54), (4.62, 4.8), (4.8, 5.35)]
+
+    def test_one_that_a_mark_stands_for_belongs_to_the_word_before(self) -> None:
+        given_ = [segment((" resultados", 2.4, 3.0), (" para...", 3.0, 4.8), (" salir", 4.8, 5.35))]
+        (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
+        assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.0), (3.0, 3.54), (4.62, 5.35)]
+
+    def test_a_closed_mouth_inside_a_word_parts_no_words(self) -> None:
+        given_ = [segment((" per", 0.5, 0.69), (" immettere", 0.69, 1.248), (" un", 1.248, 1.45), (" numero", 1.45, 1.8))]
+        (settled,) = times.laid(given_, Sound((Island(0.5, 0.99), Island(1.1, 1.8)), 25.0))
+        assert [w.end for w in settled.words] == [0.69, 1.248, 1.45, 1.8]
+
+    @pytest.mark.parametrize(("room", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])
+    def test_the_lag_of_an_engine_is_seen_in_short_pauses_unless_there_is_noise(
+        self, room: float, taken_off: float
+    ) -> None:
+        words, found = [], []
+        for number in range(8):  # two words of half a second and a pause of 0.2 s; the engine is late by 0.1 s
+            at = 1.2 * number
+            found.append(Island(at, at + 1.0))
+            words += [(" hello", at, at + 0.6), (" there", at + 0.6, at + 1.2)]
+        (settled,) = times.laid([segment(*words)], Sound(tuple(found), room))
+        inner = [w.start - 1.2 * number - 0.5 for number, w in enumerate(settled.words[1::2])]
+        np.testing.assert_allclose(inner, 0.1 - taken_off, atol=0.002)
+
+    @pytest.mark.parametrize(
+        ("end", "expected"), [pytest.param(5.1, 4.8, id="all of it"), pytest.param(5.3, 5.2, id="not all of it")]
+    )
+    def test_where_the_engine_heard_a_word_before_the_detection_the_sound_decides(
+        self, end: float, expected: float
+    ) -> None:
+        given_ = [segment((" Si", 4.1, end), (" usted", end, 6.9))]
+        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, before=0.4),), 25.0))
+        assert settled.words[0].start == pytest.approx(expected)
 
     def test_words_without_time_get_some(self) -> None:
         given_ = [segment((" the", 5.2, 5.4), (" con", 5.4, 6.9), ("ference", 6.9, 6.9))]

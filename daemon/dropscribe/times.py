@@ -124,7 +124,10 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
         quiet = total <= least
     over = np.maximum(powers - _OVER * np.median(powers[quiet], axis=0), 0.0).sum(axis=1)
     level = float(over[_covered(times, inside, 0.0)].mean())
-    usual, unusual = np.quantile(over[quiet], [_USUAL, _UNUSUAL])
+    loud = _runs(over > level * 10 ** (-_AS_LOUD / 10), times)
+    speech = [(a, b) for a, b in loud if any(start - _EDGE < b and a < end + _EDGE for start, end in near)]
+    silent = quiet & ~_covered(times, speech, _EDGE)
+    usual, unusual = np.quantile(over[silent if silent.any() else quiet], [_USUAL, _UNUSUAL])
     floor = min(float(unusual), float(usual) * 10 ** (_MARGIN / 10))
     room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
     if room < _LEAST_ROOM:
@@ -138,9 +141,11 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     return Sound(_clipped(_spoken(joined, inside), window), room)
 
 
+_AS_LOUD = 6.0
+"""Decibels below the level of the speech: so loud a sound that goes on from detected speech is speech, not noise."""
 _CLOSED = 0.05
 """Share of the time that the mouth is closed in speech without pauses, at least."""
-_USUAL, _UNUSUAL = 0.85, 0.98
+_USUAL, _UNUSUAL = 0.9, 0.98
 """Shares of the frames without speech: the loudest of the first are noise, those of the second may be a breath or a
 door, and count for no more than `_MARGIN` over the others."""
 _MARGIN = 6.0
