@@ -149,9 +149,10 @@ class TestLaid:
         assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.0), (3.0, 3.54), (4.62, 5.35)]
 
     def test_a_closed_mouth_inside_a_word_parts_no_words(self) -> None:
-        given_ = [segment((" per", 0.5, 0.69), (" immettere", 0.69, 1.248), (" un", 1.248, 1.45), (" numero", 1.45, 1.8))]
-        (settled,) = times.laid(given_, Sound((Island(0.5, 0.99), Island(1.1, 1.8)), 25.0))
-        assert [w.end for w in settled.words] == [0.69, 1.248, 1.45, 1.8]
+        words = (" registrazione", 2.47, 3.15), (" premere", 3.15, 3.71), (" 2", 3.71, 3.91), (" per", 3.91, 4.09)
+        words += (" immettere", 4.09, 4.65), (" un", 4.65, 4.85), (" numero", 4.85, 5.09), (" diverso.", 5.09, 5.73)
+        (settled,) = times.laid([segment(*words)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
+        assert [(w.start, w.end) for w in settled.words[3:6]] == [(3.91, 4.09), (4.09, 4.65), (4.65, 4.85)]
 
     @pytest.mark.parametrize(("room", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])
     def test_the_lag_of_an_engine_is_seen_in_short_pauses_unless_there_is_noise(
