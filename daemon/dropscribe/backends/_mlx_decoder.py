@@ -78,13 +78,16 @@ class Decoder:
         """Encode windows of samples, shape (samples,) each: shape (rows, 1500, state).
 
         A few at a time: more make the encoder no faster, but it holds the attention of all of them at once where
-        MLX has no fused kernel for it.
+        MLX has no fused kernel for it. On a GPU one row alone takes other kernels, which round otherwise: it is
+        encoded beside itself, or it would matter how many there are.
         """
         dims = self._model.dims
         at_once = max(1, _ENCODING_BYTES // (dims.n_audio_head * dims.n_audio_ctx**2 * 6))
         parts = []
         for first in range(0, len(rows), at_once):
-            parts.append(self._encode(self.spectrogram(rows[first : first + at_once])))
+            part = rows[first : first + at_once]
+            alone = len(part) == 1 and mx.default_device().type == mx.gpu
+            parts.append(self._encode(self.spectrogram([*part, *part] if alone else part))[: len(part)])
             mx.eval(parts[-1])
         return mx.concatenate(parts) if len(parts) > 1 else parts[0]
 
