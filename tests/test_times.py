@@ -149,9 +149,9 @@ class TestLaid:
         assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.0), (3.0, 3.54), (4.62, 5.35)]
 
     def test_a_closed_mouth_inside_a_word_parts_no_words(self) -> None:
-        words = (" registrazione", 2.47, 3.15), (" premere", 3.15, 3.71), (" 2", 3.71, 3.91), (" per", 3.91, 4.09)
-        words += (" immettere", 4.09, 4.65), (" un", 4.65, 4.85), (" numero", 4.85, 5.09), (" diverso.", 5.09, 5.73)
-        (settled,) = times.laid([segment(*words)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
+        before = (" registrazione", 2.47, 3.15), (" premere", 3.15, 3.71), (" 2", 3.71, 3.91), (" per", 3.91, 4.09)
+        after = (" immettere", 4.09, 4.65), (" un", 4.65, 4.85), (" numero", 4.85, 5.09), (" diverso.", 5.09, 5.73)
+        (settled,) = times.laid([segment(*before, *after)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
         assert [(w.start, w.end) for w in settled.words[3:6]] == [(3.91, 4.09), (4.09, 4.65), (4.65, 4.85)]
 
     @pytest.mark.parametrize(("room", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])

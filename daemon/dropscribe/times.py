@@ -37,8 +37,8 @@ _HOP = 80  # samples between two frames: 5 ms
 _FRAME = 320  # samples of a frame: 20 ms
 _FFT = 512
 _BLOCK = 128
-"""Frames that are transformed at once. Larger arrays are mapped from the system and given back each time, where threads
-wait for each other: with 1024, two took longer than one."""
+"""Frames that are transformed at once. Larger arrays are mapped from the system and given back each time, where
+threads wait for each other: with 1024, two took longer than one."""
 _AROUND = 2 * SAMPLE_RATE
 """Samples on both sides of a window in which the noise is listened to as well."""
 
