@@ -163,9 +163,11 @@ class TestLaid:
             at = 1.2 * number
             found.append(Island(at, at + 1.0))
             words += [(" hello", at, at + 0.6), (" there", at + 0.6, at + 1.2)]
+        words.append((" bye", 30.0, 30.5))
         (settled,) = times.laid([segment(*words)], Sound(tuple(found), room))
-        inner = [w.start - 1.2 * number - 0.5 for number, w in enumerate(settled.words[1::2])]
+        inner = [w.start - 1.2 * number - 0.5 for number, w in enumerate(settled.words[1:16:2])]
         np.testing.assert_allclose(inner, 0.1 - taken_off, atol=0.002)
+        assert (settled.words[-1].start, settled.words[-1].end) == (30.0, 30.5)  # far from any sound: as it was
 
     @pytest.mark.parametrize(
         ("end", "expected"), [pytest.param(5.1, 4.8, id="all of it"), pytest.param(5.3, 5.2, id="not all of it")]

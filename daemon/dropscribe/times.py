@@ -310,11 +310,11 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     length = sum(island.end - island.start for island in sound.islands)
     pace = min(max(length / max(1.0, float(weights.sum())), 0.04), 0.12)  # seconds a letter
     usual = weights * pace
+    settled: list[tuple[float, float]] = [(word.start, word.end) for word in words]
     groups = _homes(words, usual, sound.islands)
     if sound.room >= _CLEAR and (lag := _lag(words, groups, sound.islands)):
         words = [dataclasses.replace(w, start=max(0.0, w.start - lag), end=max(0.0, w.end - lag)) for w in words]
         groups = _homes(words, usual, sound.islands)
-    settled: list[tuple[float, float]] = [(word.start, word.end) for word in words]
     edge = 0.0
     reach = _REACH * (sound.room / _DOWN) ** 2
     homes = {home[0] for *_, home in groups if home is not None}
