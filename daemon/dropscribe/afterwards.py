@@ -154,7 +154,7 @@ class Afterwards:
             recording=recording.id,
             way=leaving.way,
             source=source,
-            found=Stat(recording.size, recording.mtime_ns),
+            found=Stat.of(recording),
             sha256=recording.sha256 or "",
             target=target,
             resumed=leaving.state == "begun" or leaving.place is not None,

@@ -86,7 +86,7 @@ class Claims:
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)
         crash.reach("claimed")
-        claimed = Stat(recording.size, recording.mtime_ns)
+        claimed = Stat.of(recording)
         self._intake.note(recording, State.RUNNING)
         found = self._intake.look(recording)
         if found != claimed or (recording.sha256 == UNREAD and not self._intake.too_large(recording.size)):

@@ -764,8 +764,17 @@ def _moved(leaving: Leaving) -> str:
     return done[leaving.way]
 
 
-def _retry(arguments: argparse.Namespace) -> int:
+def _ask(chosen: Settings, *requests: dict[str, Any]) -> str:
+    """Leave requests for the daemon; return what to say of when it acts on them, empty when it does so now."""
     from dropscribe import outbox, supervisor
+
+    for request in requests:
+        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
+        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps(request).encode())
+    return "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
+
+
+def _retry(arguments: argparse.Namespace) -> int:
     from dropscribe.hooks import WAYS
     from dropscribe.journal import State
 
@@ -784,17 +793,14 @@ def _retry(arguments: argparse.Namespace) -> int:
         wanted.append(relative)
     if arguments.all:
         wanted = [None]
-    for entry in wanted:
-        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps({"retry": entry}).encode())
+    later = _ask(chosen, *({"retry": entry} for entry in wanted))
     count = len(failed) if arguments.all else len(wanted)
-    later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
     _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
     return Exit.OK
 
 
 def _redo(arguments: argparse.Namespace) -> int:
-    from dropscribe import afterwards, outbox, supervisor
+    from dropscribe import afterwards
     from dropscribe.journal import State
 
     if not arguments.files and not arguments.stale:
@@ -819,12 +825,9 @@ def _redo(arguments: argparse.Namespace) -> int:
         if not arguments.stale or _shown(recording) in stale:
             names.append(relative)
     count = len(names) if arguments.files else len(stale)
-    if count:
-        request = {"redo": names if arguments.files else None, "stale": arguments.stale}
-        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps(request).encode())
-    later = "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
-    _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later if count else ''}")
+    request = {"redo": names if arguments.files else None, "stale": arguments.stale}
+    later = _ask(chosen, request) if count else ""
+    _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later}")
     if away and not arguments.files:
         _say(f"{away} more would be, but the recording is neither in the inbox nor in the archive.")
     return Exit.OK

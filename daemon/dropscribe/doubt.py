@@ -36,7 +36,7 @@ MOST_PIECES = 4
 """Pieces of a window that are decoded again; together they are never longer than the window."""
 
 _AHEAD = 32
-"""Windows that are listened to before the engine is done with them: two of its batches."""
+"""Windows that are listened to before the engine is done with them: a batch of a GPU."""
 _ALONE = 0.5
 """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh", which Whisper drops."""
 _BESIDE = 1.0

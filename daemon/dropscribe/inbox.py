@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import BaseObserver
 
+    from dropscribe.journal import Recording
+
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # at its end it warns of an end that was asked for
 
 # fmt: off
@@ -103,6 +105,11 @@ class Stat:
 
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, recording: Recording) -> Stat:
+        """Return what the journal says of a recording's file."""
+        return cls(recording.size, recording.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True)

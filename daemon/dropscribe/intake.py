@@ -121,7 +121,7 @@ class Intake:
 
     def note(self, recording: Recording, state: State) -> None:
         """The journal has the file of a recording, as it was claimed, in this state now."""
-        self._known[recording.key] = (Stat(recording.size, recording.mtime_ns), state)
+        self._known[recording.key] = (Stat.of(recording), state)
 
     def recovered(self) -> None:
         """What was running when all stopped is queued again."""

@@ -253,7 +253,7 @@ class Jobs:
         match message.event:
             case "decoded":
                 found = self._intake.look(job.recording)
-                if found != Stat(job.recording.size, job.recording.mtime_ns):
+                if found != Stat.of(job.recording):
                     # What was decoded may be another content: nothing made of it may be kept under this digest.
                     self._give_up(job, "its recording changed")
                     self._claims.lost(job.recording, found)
@@ -359,7 +359,7 @@ class Jobs:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.look(recording)
-        if found not in {None, Stat(recording.size, recording.mtime_ns)}:
+        if found not in {None, Stat.of(recording)}:
             self._claims.lost(recording, found)
             return
         assert recording.result is not None  # noqa: S101
@@ -393,7 +393,7 @@ class Jobs:
             # What failed once may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
         found = self._intake.look(recording)
-        if found != Stat(recording.size, recording.mtime_ns):  # it failed because it was being changed, or left
+        if found != Stat.of(recording):  # it failed because it was being changed, or left
             self._claims.lost(recording, found)
             return
         if code == "gone" and self._journal.place(recording.id) is not None:

@@ -191,7 +191,7 @@ class Settings:
     batch: int = _setting(
         0,
         "Windows of up to 30 s that are decoded at once. More are faster on a GPU and take more memory. 0: as many\n"
-        "as suit the device and its memory: up to 16 on a GPU, 8 on a CPU.",
+        "as suit the device and its memory: up to 32 on a GPU, 16 on a CPU.",
         least=0,
     )
     threads: int = _setting(

@@ -365,7 +365,7 @@ def _begun(island: Island, word: Word) -> float:
     """
     if word.end > island.start:
         return island.start
-    return min(max(island.start - island.before, word.start), island.start)
+    return max(island.start - island.before, word.start)
 
 
 def _released(islands: Sequence[Island], last: int, homes: set[int]) -> int:
