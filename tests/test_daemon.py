@@ -19,7 +19,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dropscribe import audio
+from dropscribe import audio, doctor
 from dropscribe.review import review
 from dropscribe.transcript import Transcript
 from talk import FASTER, Talk, of
@@ -212,6 +212,8 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
     daemon.stop(signal.SIGKILL)
     daemon.until(lambda: not daemon.workers())
     assert "the next start goes on" in daemon.command("why", str(daemon.inbox / "talk.flac")).stdout
+    counts = json.loads(daemon.command("status", "--json").stdout)["counts"]
+    assert (counts["queued"], counts["running"]) == (1, 0)
     daemon.start()
     daemon.transcript("talk")
     assert daemon.events("daemon.started")[-1]["interrupted"] == 1
@@ -414,6 +416,18 @@ def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
         "backend",
         "model",
     } <= set(checks)
+
+
+def test_doctor_does_not_wait_for_a_folder_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doctor._folder("inbox", tmp_path / "none", "read").verdict == "note"
+    assert doctor._folder("outbox", tmp_path, "write").verdict == "ok"
+    monkeypatch.setattr(doctor, "_PROBE", "import signal; signal.pause()")
+    monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.2)
+    found = doctor._folder("inbox", tmp_path, "read")
+    assert found.verdict == "fail"
+    assert "did not answer" in found.detail
 
 
 def test_doctor_finds_a_hook_that_cannot_be_run(daemon: Daemon) -> None:

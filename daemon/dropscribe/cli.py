@@ -482,13 +482,17 @@ def _status(arguments: argparse.Namespace) -> int:
     }
     if journal is not None:
         trouble = journal.meta("trouble")
+        counts = journal.counts()
+        if not alive:  # it was killed: the next start goes on with what it was at
+            counts[State.QUEUED] += counts[State.RUNNING]
+            counts[State.RUNNING] = 0
         facts |= {
             "pid": int(journal.meta("pid") or 0) or None if alive else None,
             "backend": journal.meta("backend"),
             "backend_reason": journal.meta("backend_reason"),
             "model": journal.meta("model") or chosen.model,
             "engine": journal.meta("engine") if alive else "",
-            "counts": {str(state): count for state, count in journal.counts().items()},
+            "counts": {str(state): count for state, count in counts.items()},
             "trouble": json.loads(trouble) if trouble and alive else None,
             "inbox_trouble": journal.meta("inbox_trouble") if alive else "",
             "waiting": [_brief(r) for r in journal.all(State.WAITING, limit=5, newest=True)],

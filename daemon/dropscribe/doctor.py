@@ -6,6 +6,7 @@ folder until somebody answers a prompt) and cannot stop the others; nothing is d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import queue
@@ -34,11 +35,14 @@ ENGINE_SECONDS = 300
 
 _PROBE = """
 import os, sys, tempfile
+if not os.path.isdir(sys.argv[1]):
+    sys.exit(3)
 os.listdir(sys.argv[1])
 if sys.argv[2] == "write":
     with tempfile.NamedTemporaryFile(dir=sys.argv[1], prefix=".dropscribe-") as file:
         file.write(b"x")
 """
+_ABSENT = 3  # what the probe exits with where no folder is
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +63,14 @@ def examine(chosen: Settings) -> Iterator[Check]:
     )
     path = settings.config_path()
     yield Check("settings", "ok", str(path) if path.exists() else f"no file ({path}): defaults and the environment")
-    yield _folder("inbox", chosen.inbox, "read")
+    inbox = _folder("inbox", chosen.inbox, "read")
+    yield inbox
     yield _folder("outbox", chosen.outbox, "write")
     yield _folder("state", chosen.state, "write")
     if chosen.after == "archive":
         yield _folder("archive", chosen.archive, "write")
-    yield _events(chosen)
+    if inbox.verdict != "fail":  # to ask for its file system may take as long as to read it
+        yield _events(chosen)
     yield _journal(chosen.state / "journal.sqlite3")
     yield from _hooks(chosen)
     yield _daemon(chosen)
@@ -74,18 +80,20 @@ def examine(chosen: Settings) -> Iterator[Check]:
 
 
 def _folder(name: str, folder: Path, mode: str) -> Check:
-    if not folder.is_dir():
-        return Check(name, "note", f"{folder} is not there yet", "`dropscribe run` makes it.")
     command = [sys.executable, "-c", _PROBE, str(folder), mode]
+    probe = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False)
+        _, said = probe.communicate(timeout=PROBE_SECONDS)
     except subprocess.TimeoutExpired:
+        probe.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            probe.communicate(timeout=1)  # what reads from a volume that is gone may not end before it comes back
         cure = "On a Mac: System Settings, Privacy & Security, Files and Folders. Else: is its volume reachable?"
         return Check(name, "fail", f"{folder} did not answer for {PROBE_SECONDS} s", cure)
-    if done.returncode:
-        return Check(
-            name, "fail", f"{folder}: {done.stderr.strip().splitlines()[-1]}", "Grant access or choose another."
-        )
+    if probe.returncode == _ABSENT:
+        return Check(name, "note", f"{folder} is not there yet", "`dropscribe run` makes it.")
+    if probe.returncode:
+        return Check(name, "fail", f"{folder}: {said.strip().splitlines()[-1]}", "Grant access or choose another.")
     free = shutil.disk_usage(folder).free / 1e9
     verdict = "note" if free < 1 else "ok"
     return Check(name, verdict, f"{folder}, {mode} works, {free:.1f} GB free ({file_system(folder) or 'unknown'})")
