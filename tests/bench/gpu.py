@@ -211,7 +211,7 @@ def shape(out: Path) -> None:
 
 def score(out: Path, folder: Path) -> None:
     """Print a table of what `run` wrote."""
-    from bench.accuracy import numbers_alike
+    from bench.accuracy import chance, numbers_alike
 
     found = json.loads((out / "run.json").read_text())
     print(f"{found['model']}, {found['model_mb']:.0f} MB, loaded in {found['load_s']:.2f} s, batch {found['batch']}")
@@ -236,6 +236,13 @@ def score(out: Path, folder: Path) -> None:
             f"| {rates[0]} | {rates[1]} | {s['onset_ms']}/{s['onset_p95']} | {s['offset_ms']}/{s['offset_p95']} "
             f"| {s['outside']} | {row['peak_mb']:.0f} |"
         )
+    made = {(row["set"], row["way"]): row for row in found["rows"]}
+    print()
+    for name in SETS:
+        ours, theirs = made.get((name, "dropscribe")), made.get((name, "mlx-whisper, words"))
+        if ours and theirs:
+            low, high = chance(json.loads((folder / f"{name}.json").read_text()), ours, theirs)
+            print(f"{name}: ours less mlx-whisper's {100 * low:+.1f} to {100 * high:+.1f} points (95 %)")
 
 
 def main() -> None:
