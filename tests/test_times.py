@@ -91,6 +91,14 @@ class TestListen:
         assert sound.islands[-1].start == pytest.approx(5.77, abs=0.01)
         assert sound.islands[-1].start - sound.islands[-1].before == pytest.approx(5.2, abs=0.02)
 
+    def test_how_much_of_an_island_the_detection_does_not_hear_is_known(self) -> None:
+        spans = [*SPANS[:3], Span(int(5.3 * SECOND), int(6.75 * SECOND))]
+        last = times.listen(sounding(EDGES), WHOLE, spans).islands[-1]
+        assert (last.start, last.end) == (pytest.approx(5.2, abs=0.02), pytest.approx(6.9, abs=0.02))
+        assert (last.early, last.late) == (pytest.approx(0.1, abs=0.02), pytest.approx(0.15, abs=0.02))
+        cut = times.listen(sounding(EDGES), Window(0, int(5.25 * SECOND), int(6.8 * SECOND)), spans).islands[-1]
+        assert (cut.early, cut.late) == (pytest.approx(0.05, abs=0.02), pytest.approx(0.05, abs=0.02))
+
     def test_no_edges_are_seen_where_the_noise_is_as_loud_as_the_speech(self) -> None:
         samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
         assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
@@ -178,6 +186,17 @@ class TestLaid:
         given_ = [segment((" Si", 4.1, end), (" usted", end, 6.9))]
         (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, before=0.4),), 25.0))
         assert settled.words[0].start == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        ("room", "heard", "expected"),
+        [(15.0, (5.4, 6.7), (5.3, 6.75)), (15.0, (5.25, 6.8), (5.2, 6.9)), (25.0, (5.4, 6.7), (5.2, 6.9))],
+    )
+    def test_in_noise_sound_beyond_what_both_heard_is_anothers(
+        self, room: float, heard: tuple[float, float], expected: tuple[float, float]
+    ) -> None:
+        given_ = [segment((" the", heard[0], 6.0), (" conference", 6.0, heard[1]))]
+        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, early=0.1, late=0.15),), room))
+        assert (settled.start, settled.end) == pytest.approx(expected)
 
     def test_words_without_time_get_some(self) -> None:
         given_ = [segment((" the", 5.2, 5.4), (" con", 5.4, 6.9), ("ference", 6.9, 6.9))]

@@ -52,6 +52,10 @@ class Island:
     end: float
     before: float = 0.0
     """Seconds that the same sound goes on before `start`, where the speech detection does not hear speech in it."""
+    early: float = 0.0
+    """Seconds after `start` in which the speech detection does not hear speech yet."""
+    late: float = 0.0
+    """Seconds before `end` in which it hears none any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,13 @@ def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, fl
         own = runs[bisect.bisect_left(ends, a - _TOUCH) : bisect.bisect_right(begins, b + _TOUCH)]
         # A run that reaches over the next pause ends where the speech was heard to end.
         parts = [
-            Island(a if s < low else s, b if e > high else e, min(a - s, _REACH) if s < low else 0.0)
+            Island(
+                a if s < low else s,
+                b if e > high else e,
+                before=min(a - s, _REACH) if s < low else 0.0,
+                early=max(0.0, a - s) if s >= low else 0.0,
+                late=max(0.0, e - b) if e <= high else 0.0,
+            )
             for s, e in own
             if s < b + _TOUCH and e > a - _TOUCH
         ]
@@ -213,17 +223,22 @@ def _ordered(islands: Iterable[Island]) -> list[Island]:
     for island in sorted(islands, key=lambda island: (island.start, island.end)):
         start = max(island.start, edge)
         if island.end > start:
-            found.append(Island(start, island.end, min(island.before, start - edge)))
+            early = max(0.0, island.early - (start - island.start))
+            found.append(Island(start, island.end, min(island.before, start - edge), early, island.late))
             edge = island.end
     return found
 
 
 def _clipped(islands: Iterable[Island], window: Window) -> tuple[Island, ...]:
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-    cut = ((max(i.start, low), min(i.end, high), i.before) for i in islands)
-    return tuple(
-        Island(float(start), float(end), float(min(before, start - low))) for start, end, before in cut if end > start
-    )
+    found = []
+    for island in islands:
+        start, end = max(island.start, low), min(island.end, high)
+        if end > start:
+            early = max(0.0, island.early - (start - island.start))
+            late = max(0.0, island.late - (island.end - end))
+            found.append(Island(*map(float, (start, end, min(island.before, start - low), early, late))))
+    return tuple(found)
 
 
 def _near(window: Window, spans: Sequence[Span], around: int) -> list[tuple[float, float]]:
@@ -322,8 +337,9 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
         if home is None:
             places = settled[first:last]
         else:
-            low = _begun(sound.islands[home[0]], words[first])
-            high = sound.islands[_released(sound.islands, home[1], homes)].end
+            noisy = sound.room < _CLEAR
+            low = _begun(sound.islands[home[0]], words[first], noisy=noisy)
+            high = _ended(sound.islands[_released(sound.islands, home[1], homes)], words[last - 1], noisy=noisy)
             places = _placed(words[first:last], usual[first:last], low, high, reach)
         for number, (start, end) in enumerate(places, first):
             begin = max(start, edge)
@@ -358,14 +374,22 @@ def _lag(
     return float(np.median(found)) * len(found) / (len(found) + _PRIOR) if found else 0.0
 
 
-def _begun(island: Island, word: Word) -> float:
+def _begun(island: Island, word: Word, *, noisy: bool) -> float:
     """Return where the words of an island begin, of which this is the first.
 
-    If the engine heard all of it before the speech that was detected, in the same sound, the detection was late.
+    If the engine heard all of it before the speech that was detected, in the same sound, the detection was late. In
+    noise, sound before what both heard is another's.
     """
+    if noisy and word.start >= island.start + island.early:
+        return island.start + island.early
     if word.end > island.start:
         return island.start
     return max(island.start - island.before, word.start)
+
+
+def _ended(island: Island, word: Word, *, noisy: bool) -> float:
+    """Return where the words of an island end, of which this is the last."""
+    return island.end - island.late if noisy and word.end <= island.end - island.late else island.end
 
 
 def _released(islands: Sequence[Island], last: int, homes: set[int]) -> int:
