@@ -165,3 +165,73 @@ def test_a_window_beside_itself_as_on_a_gpu_gives_one_text(
     monkeypatch.setattr(engine, "_gpu", True)
     ((_, beside),) = engine.transcribe(sounds[0], windows, Options(language="en"))
     assert [s.text for s in beside] == [s.text for s in alone]
+
+
+def test_texts_weighed_together_are_weighed_alone(engine: Any, heard: Any) -> None:
+    from dropscribe.backends._mlx import _figures, _rows
+
+    tokenizer, _, prefix = rules_of(engine)
+    figures = _figures(tokenizer.encoding, tokenizer.eot)
+    start = prefix[0].tolist()
+    before = [tokenizer.sot_prev, *tokenizer.encode(" Press 1 or 2."), *start]
+    texts = [tokenizer.encode(" You are one of two persons."), tokenizer.encode(" Please enter 7.")]
+    both = engine._decoder.weighed(heard, [before, start], texts, tokenizer.eot, figures)
+    for row, given in enumerate((before, start)):
+        (alone,) = engine._decoder.weighed(_rows(heard, [row], 2), [given], [texts[row]], tokenizer.eot, figures)
+        own, figure, sure = both[row]
+        assert own == pytest.approx(alone[0], abs=1e-3)
+        assert sure == pytest.approx(alone[2], abs=1e-3)
+        assert len(own) == len(texts[row]) + 1
+        assert (own < 0).all()
+        assert {tokenizer.decode([token])[0] for token in figure.tolist()} == {" "}
+    place = next(k for k, token in enumerate(texts[1]) if tokenizer.decode([token]).strip().isdigit())
+    assert both[1][2][place] >= both[1][0][place]
+
+
+def test_numbers_become_figures_as_in_the_windows_before_and_no_other_word_changes(engine: Any) -> None:
+    """A reader that likes figures behind figures stands for the model, which would want a recording of its own."""
+    from dropscribe.backends._batched import Draft
+    from dropscribe.backends._mlx import _CHAIN, _Figures
+
+    tokenizer, _, prefix = rules_of(engine)
+    numbers = {tokenizer.encode(f" {word}")[0]: f" {k}" for k, word in enumerate(("one", "two", "six", "seven"), 1)}
+    passes: list[int] = []
+
+    def weigh(rows: Any, prefixes: Any, texts: Any, figures: Any) -> Any:
+        passes.append(len(rows))
+        found = []
+        for before, text in zip(prefixes, texts, strict=True):
+            own, best, sure, seen = [], [], [], bool(set(figures) & set(before))
+            for token in [*text, tokenizer.eot]:
+                number = numbers.get(token)
+                own.append(-2.0 if number and seen else -1.0)
+                best.append(tokenizer.encode(number or " 9")[0])
+                sure.append(-0.1 if number and seen else -5.0)
+                seen = seen or token in figures
+            found.append((np.array(own), np.array(best), np.array(sure)))
+        return found
+
+    said = [
+        " Press two first.",
+        " Press 9 for sales.",
+        " Press one for help.",
+        " Hold on.",
+        " And on.",
+        " Ok.",
+        " Or two.",
+    ]
+    drafts = [Draft(tokenizer.encode(text), text, -0.3, 0.0, 0.0) for text in said]
+    room = engine._model.dims.n_text_ctx
+    figures = _Figures(tokenizer, prefix[0], np.array([], np.int32), room, weigh)
+    together = figures.take(drafts, [])
+    # The first has nothing before it; three windows on, nothing tells any more.
+    assert [draft.text for draft in together] == [*said[:2], " Press 1 for help.", *said[3:]]
+    assert len(together[2].probabilities) == len(together[2].tokens)
+    tokens: list[list[int]] = []
+    for draft in drafts:
+        tokens += [each.tokens for each in figures.take([draft], tokens)]
+    assert tokens == [draft.tokens for draft in together]
+    others: list[list[int]] = [[]] * (_CHAIN - 1)
+    assert figures.take(drafts[2:3], [*others, drafts[1].tokens])[0].text == said[2]  # a chain begins anew
+    assert figures.take(drafts[2:3], [*others, [], drafts[1].tokens])[0].text == " Press 1 for help."
+    assert max(passes) == len(said) - 1

@@ -53,7 +53,10 @@ class Options:
     hotwords: str | None = None
     """Terms the model should know, with commas between."""
     again: bool = True
-    """Whether a window that trips a guard is decoded again. False when the caller will hear it in another way."""
+    """Whether a window that trips a guard is decoded again, and numbers are spelled as in the windows before.
+
+    False when the windows hold several recordings, and the caller will hear what is doubtful in another way.
+    """
 
     @property
     def before(self) -> str | None:
@@ -101,7 +104,7 @@ class Backend(Protocol):
         """Yield each window but the first `done`, in order, with its segments: times in seconds of the recording.
 
         `audio` has shape (samples,), float32, 16 kHz; it may be a memory map: slice it, never copy it whole.
-        `options.language` is set. No text is carried from one window to the next, and what a window gives does
+        `options.language` is set. No window is decoded behind the text of another, and what a window gives does
         not depend on `done`: work can go on in the middle of a recording. So a backend that decodes several windows
         at once forms its batches from the whole of `windows`.
         Segment ids are left at 0: whoever joins the windows numbers them.

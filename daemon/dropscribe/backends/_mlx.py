@@ -1,18 +1,22 @@
 """The MLX engine: mlx-whisper's model and tokenizer on Apple Silicon, also on MLX's CPU and CUDA builds for Linux.
 
 Guarantees: opens no network connection (the library's own loader, which may download, is not called); prints
-nothing; no text is carried from window to window, and sampling is seeded by the window's place. What MLX holds
-beyond the model is given back after every recording.
+nothing; sampling is seeded by the window's place. What MLX holds beyond the model is given back after every
+recording.
 
 Windows are decoded in batches, with a beam search, without timestamp tokens: `_mlx_decoder` says how. The windows
 of a batch that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
+Nothing is decoded behind the text of another window. But how numbers are spelled would change from one to the next:
+where, behind the windows before, the model would rather write a figure than the word it wrote, the figure is taken.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
+import math
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -34,7 +38,7 @@ with warnings.catch_warnings():
     import mlx_whisper.whisper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,6 +54,13 @@ _MOST_WINDOWS = {"gpu": 32, "cpu": 16}
 """Windows at once: a GPU's steps take hardly longer for more of them."""
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
 _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit a process grew to 17 GB
+
+_BEFORE = 3
+"""Windows before a window whose texts tell how numbers are spelled."""
+_CHAIN = 16
+"""Windows after which that begins anew: so far back goes work that goes on."""
+_RATHER = math.log(0.5)  # a figure that is likelier than everything else together
+_PASS = 8  # texts weighed at once
 
 _DEVICE = mx.default_device()
 """The GPU where there is one."""
@@ -112,10 +123,12 @@ class MLX:
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
         try:
-            for first in range(done // self._batch * self._batch, len(windows), self._batch):
+            begun = done // _CHAIN * _CHAIN // self._batch * self._batch
+            said: list[list[int]] = [[]] * begun
+            for first in range(begun, len(windows), self._batch):
                 part = windows[first : first + self._batch]
                 try:
-                    raws = self._decoded(audio, part, options)
+                    raws = self._decoded(audio, part, options, said)
                     mx.synchronize()  # errors of Metal may surface late: here, not after the windows are published
                 except (RuntimeError, ValueError, MemoryError) as error:
                     raise failed(error) from error
@@ -135,7 +148,10 @@ class MLX:
             self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
         )
 
-    def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
+    def _decoded(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, said: list[list[int]]
+    ) -> list[list[Raw]]:
+        """Return what was said in `windows`; `said`, the tokens of every window before them, grows by theirs."""
         tokenizer = self._tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
         prefix = np.concatenate([_prompt(tokenizer, options.before), start])
@@ -166,6 +182,16 @@ class MLX:
             ]
 
         drafts = guarded(decode, len(windows), again=options.again)
+        if options.again:  # else the windows may be of several recordings
+
+            def weigh(rows: Sequence[int], prefixes: Any, texts: Any, figures: Sequence[int]) -> list[Any]:
+                heard = _rows(memory, rows, len(windows))
+                return self._decoder.weighed(heard, prefixes, texts, tokenizer.eot, figures)  # type: ignore[no-any-return]
+
+            drafts = _Figures(tokenizer, start, prefix[: -len(start)], self._model.dims.n_text_ctx, weigh).take(
+                drafts, said
+            )
+        said += [draft.tokens if _trusted(draft) else [] for draft in drafts]
         spoken = [row for row, draft in enumerate(drafts) if draft.tokens and not draft.silent]
         words: dict[int, list[tuple[str, float, float, float]]] = {}
         if spoken:
@@ -178,6 +204,116 @@ class MLX:
             )
             words = {row: _words(tokenizer, drafts[row], each) for row, each in zip(spoken, times, strict=True)}
         return [raw(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
+
+
+class _Figures:
+    """Writes a number in figures where the text of the windows before makes that the likelier spelling.
+
+    A window alone is spelled as its own sentences suggest: `two` here, `2` there. OpenAI's `transcribe` decodes every
+    window behind the text before, which costs the batch and lets loops spread. Here finished texts are only weighed
+    behind it, and only words become figures. What a window gives depends on its draft and on what the windows before
+    finally say, as if they came one after the other: not on how many are weighed at once.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        start: NDArray[np.int32],
+        prompt: NDArray[np.int32],
+        room: int,
+        weigh: Callable[[Sequence[int], Any, Any, Sequence[int]], list[Any]],
+    ) -> None:
+        """Take what starts a transcript, the tokens of the prompt before it, how many the model can read in all.
+
+        `weigh(rows, prefixes, texts, figures)` is `Decoder.weighed` for those rows.
+        """
+        self._tokenizer = tokenizer
+        self._start = start.tolist()
+        self._prompt = prompt.tolist()[1:]
+        self._room = room
+        self._weigh = weigh
+        self._figures = _figures(tokenizer.encoding, tokenizer.eot)
+
+    def take(self, drafts: Sequence[Draft], said: Sequence[Sequence[int]]) -> list[Draft]:
+        """Return `drafts` with the figures; `said` are the tokens of all windows before them."""
+        found = list(drafts)
+        stale = [row for row, draft in enumerate(drafts) if _trusted(draft)]
+        while stale:
+            changed = []
+            for first in range(0, len(stale), _PASS):
+                rows = stale[first : first + _PASS]
+                prefixes = {row: self._prefix(row, drafts[row], found, said) for row in rows}
+                behind = [row for row in rows if prefixes[row]]
+                again = dict(zip(behind, self._spelled(behind, drafts, prefixes), strict=True))
+                for row in rows:
+                    draft = again.get(row, drafts[row])
+                    changed += [row] if draft.tokens != found[row].tokens else []
+                    found[row] = draft
+            # A window is spelled anew, from its draft, when one before it has changed.
+            after = {row + step for row in changed for step in range(1, _BEFORE + 1)}
+            stale = [row for row in sorted(after) if row < len(drafts) and _trusted(drafts[row])]
+        return found
+
+    def _prefix(self, row: int, draft: Draft, found: Sequence[Draft], said: Sequence[Sequence[int]]) -> list[int]:
+        """Return what stands before the text of a row; nothing where no text of a window before does."""
+        place = len(said) + row
+        texts = [*said, *(each.tokens if _trusted(each) else [] for each in found[:row])]
+        before = [token for text in texts[max(place // _CHAIN * _CHAIN, place - _BEFORE) : place] for token in text]
+        room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(draft.tokens)) - len(self._prompt)
+        if not before or room <= 0:
+            return []
+        return [self._tokenizer.sot_prev, *self._prompt, *before[-room:], *self._start]
+
+    def _spelled(self, rows: Sequence[int], drafts: Sequence[Draft], prefixes: dict[int, list[int]]) -> list[Draft]:
+        """Return the drafts of `rows` with what becomes a figure behind their prefixes, all of it or nothing."""
+        texts = {row: list(drafts[row].tokens) for row in rows}
+        weights = self._weights(rows, prefixes, texts)
+        first = {row: float(weights[row][0].sum()) for row in rows}
+        live = list(rows)
+        while live:  # a figure makes the next number a figure
+            live = [row for row in live if self._replaced(texts[row], weights[row])]
+            weights.update(self._weights(live, prefixes, texts))
+        found = []
+        for row in rows:
+            draft, tokens, own = drafts[row], texts[row], weights[row][0]
+            if tokens != draft.tokens and float(own.sum()) > first[row]:
+                sure = np.exp(own[: len(tokens)]).tolist()
+                draft = dataclasses.replace(
+                    draft, tokens=tokens, text=self._tokenizer.decode(tokens), probabilities=sure
+                )
+            found.append(draft)
+        return found
+
+    def _weights(self, rows: Sequence[int], prefixes: dict[int, list[int]], texts: dict[int, list[int]]) -> Any:
+        if not rows:
+            return {}
+        given = [prefixes[row] for row in rows], [texts[row] for row in rows]
+        return dict(zip(rows, self._weigh(rows, *given, self._figures), strict=True))
+
+    def _replaced(self, tokens: list[int], weights: Any) -> bool:
+        """Put a figure in the place of each word of `tokens` that it is likelier than; return whether any was."""
+        _, figures, sure = weights
+        words, pieces = self._tokenizer.split_to_word_tokens(tokens)
+        edges = [0, *itertools.accumulate(map(len, pieces))]
+        fitting = [
+            (first, last)
+            for word, (first, last) in zip(words, itertools.pairwise(edges), strict=True)
+            if word.startswith(" ") and word.strip().isalpha() and sure[first] > _RATHER
+        ]
+        for first, last in reversed(fitting):
+            tokens[first:last] = [int(figures[first])]
+        return bool(fitting)
+
+
+@functools.cache
+def _figures(encoding: Any, end: int) -> list[int]:
+    """Return the tokens before `end` that are a number in figures, with the space before."""
+    texts = ((token, encoding.decode([token])) for token in range(end))
+    return [token for token, text in texts if text[:1] == " " and text[1:].isascii() and text[1:].isdigit()]
+
+
+def _trusted(draft: Draft) -> bool:
+    return bool(draft.tokens) and not draft.silent and not draft.doubtful
 
 
 def _fitting(row_bytes: int) -> int:

@@ -236,6 +236,43 @@ class Decoder:
         ]
         return most, scores, state, silence
 
+    def weighed(
+        self,
+        memory: list[tuple[mx.array, mx.array]],
+        prefixes: Sequence[Sequence[int]],
+        texts: Sequence[Sequence[int]],
+        end: int,
+        others: Sequence[int],
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]]:
+        """Return how likely finished texts are, in one pass.
+
+        Args:
+            memory: of `memory`.
+            prefixes: What stands before each text; any lengths.
+            texts: The tokens of each row, without special ones.
+            end: The token that ends a text.
+            others: Tokens to compare with.
+
+        Returns:
+            For each row, one value for each token and one for the end: the natural logarithm of its probability, and
+            which of `others` is the likeliest in its place with the logarithm of its probability.
+        """
+        counts = [len(prefix) + len(text) for prefix, text in zip(prefixes, texts, strict=True)]
+        table = np.full((len(texts), max(counts)), end, np.int32)
+        for line, prefix, text in zip(table, prefixes, texts, strict=True):
+            line[: len(prefix) + len(text)] = [*prefix, *text]
+        hidden, _ = self._pass(mx.array(table), memory)
+        chosen = mx.array(list(others))
+        found = []
+        for row, (prefix, text, count) in enumerate(zip(prefixes, texts, counts, strict=True)):
+            logits = self._logits(hidden[row, len(prefix) - 1 : count])
+            sums = mx.logsumexp(logits, axis=-1)
+            own = mx.take_along_axis(logits, mx.array([*text, end])[:, None], axis=-1)[:, 0] - sums
+            near = logits[:, chosen]
+            best = mx.argmax(near, axis=-1)
+            found.append((np.array(own), np.array(chosen[best]), np.array(near.max(axis=-1) - sums)))
+        return found
+
     def times(
         self,
         memory: list[tuple[mx.array, mx.array]],
