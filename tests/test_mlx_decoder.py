@@ -188,7 +188,7 @@ def test_texts_weighed_together_are_weighed_alone(engine: Any, heard: Any) -> No
     assert both[1][2][place] >= both[1][0][place]
 
 
-def test_numbers_become_figures_as_in_the_windows_before_and_no_other_word_changes(engine: Any) -> None:
+def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_changes(engine: Any) -> None:
     """A reader that likes figures behind figures stands for the model, which would want a recording of its own."""
     from dropscribe.backends._batched import Draft
     from dropscribe.backends._mlx import _CHAIN, _Figures
@@ -211,27 +211,21 @@ def test_numbers_become_figures_as_in_the_windows_before_and_no_other_word_chang
             found.append((np.array(own), np.array(best), np.array(sure)))
         return found
 
-    said = [
-        " Press two first.",
-        " Press 9 for sales.",
-        " Press one for help.",
-        " Hold on.",
-        " And on.",
-        " Ok.",
-        " Or two.",
-    ]
-    drafts = [Draft(tokenizer.encode(text), text, -0.3, 0.0, 0.0) for text in said]
-    room = engine._model.dims.n_text_ctx
-    figures = _Figures(tokenizer, prefix[0], np.array([], np.int32), room, weigh)
-    together = figures.take(drafts, [])
-    # The first has nothing before it; three windows on, nothing tells any more.
-    assert [draft.text for draft in together] == [*said[:2], " Press 1 for help.", *said[3:]]
-    assert len(together[2].probabilities) == len(together[2].tokens)
-    tokens: list[list[int]] = []
-    for draft in drafts:
-        tokens += [each.tokens for each in figures.take([draft], tokens)]
-    assert tokens == [draft.tokens for draft in together]
-    others: list[list[int]] = [[]] * (_CHAIN - 1)
-    assert figures.take(drafts[2:3], [*others, drafts[1].tokens])[0].text == said[2]  # a chain begins anew
-    assert figures.take(drafts[2:3], [*others, [], drafts[1].tokens])[0].text == " Press 1 for help."
-    assert max(passes) == len(said) - 1
+    def spelled(texts: list[str], most: int = 8, sure: float = -0.3) -> list[Draft]:
+        drafts = [Draft(tokenizer.encode(text), text, sure, 0.0, 0.0) for text in texts]
+        room = engine._model.dims.n_text_ctx
+        return _Figures(tokenizer, prefix[0], np.array([], np.int32), room, weigh, most).take(drafts)
+
+    first = [" Press two first.", " Hold on.", " Press 9 for sales.", " Press one for help.", " Or two."]
+    said = [*first, *[" Ok."] * (_CHAIN - len(first)), " Then press one."]
+    expected = [" Press 2 first.", *said[1:3], " Press 1 for help.", " Or 2.", *said[5:]]  # a chain begins anew
+    together = spelled(said)
+    assert [draft.text for draft in together] == expected
+    assert len(together[3].probabilities) == len(together[3].tokens)
+    assert max(passes) == 8
+    assert [draft.tokens for draft in spelled(said, 1)] == [draft.tokens for draft in together]
+    passes.clear()
+    without = [text for text in said if "9" not in text]
+    assert [draft.text for draft in spelled(without)] == without
+    assert [draft.text for draft in spelled(said, sure=-2.0)] == said  # doubtful texts tell nothing
+    assert not passes

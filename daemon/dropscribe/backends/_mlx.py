@@ -7,7 +7,8 @@ recording.
 Windows are decoded in batches, with a beam search, without timestamp tokens: `_mlx_decoder` says how. The windows
 of a batch that trip a guard are decoded again at rising temperatures, from the sound that is already encoded.
 Nothing is decoded behind the text of another window. But how numbers are spelled would change from one to the next:
-where, behind the windows before, the model would rather write a figure than the word it wrote, the figure is taken.
+where, behind texts around it that have figures, the model would rather write a figure than the word it wrote, the
+figure is taken.
 """
 
 from __future__ import annotations
@@ -55,10 +56,11 @@ _MOST_WINDOWS = {"gpu": 32, "cpu": 16}
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
 _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit a process grew to 17 GB
 
-_BEFORE = 3
-"""Windows before a window whose texts tell how numbers are spelled."""
 _CHAIN = 16
-"""Windows after which that begins anew: so far back goes work that goes on."""
+"""Windows that are spelled alike: they are decoded before the first of them is given out."""
+_NEAR = 3
+"""Texts with figures before a window, and as many after it, that tell how numbers are spelled."""
+_ROUNDS = 8  # of spelling a chain; two or three are enough, but nothing says that it ends
 _RATHER = math.log(0.5)  # a figure that is likelier than everything else together
 _PASS = 8  # texts weighed at once
 
@@ -122,13 +124,12 @@ class MLX:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
+        step = max(self._batch // _CHAIN, 1) * _CHAIN if options.again else self._batch
         try:
-            begun = done // _CHAIN * _CHAIN // self._batch * self._batch
-            said: list[list[int]] = [[]] * begun
-            for first in range(begun, len(windows), self._batch):
-                part = windows[first : first + self._batch]
+            for first in range(done // step * step, len(windows), step):
+                part = windows[first : first + step]
                 try:
-                    raws = self._decoded(audio, part, options, said)
+                    raws = self._decoded(audio, part, options)
                     mx.synchronize()  # errors of Metal may surface late: here, not after the windows are published
                 except (RuntimeError, ValueError, MemoryError) as error:
                     raise failed(error) from error
@@ -148,26 +149,30 @@ class MLX:
             self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
         )
 
-    def _decoded(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, said: list[list[int]]
-    ) -> list[list[Raw]]:
-        """Return what was said in `windows`; `said`, the tokens of every window before them, grows by theirs."""
+    def _decoded(self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options) -> list[list[Raw]]:
+        """Return what was said in each window. The chains of `windows` are whole; batches are parts of them."""
         tokenizer = self._tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
         prefix = np.concatenate([_prompt(tokenizer, options.before), start])
         rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copied(audio, window.start, window.end) for window in windows]
-        memory = self._decoder.memory(self._decoder.features(sounds))
+        batches = [range(low, min(low + self._batch, len(windows))) for low in range(0, len(windows), self._batch)]
+        features = mx.concatenate([self._decoder.features([sounds[row] for row in batch]) for batch in batches])
+        whole = self._decoder.memory(features) if len(batches) == 1 else None
 
-        def decode(rows: Sequence[int], temperature: float) -> list[Draft]:
+        def memory(rows: Sequence[int]) -> Any:
+            # That of a whole chain may not fit; made anew from what is encoded it costs a tenth of the encoding.
+            return _rows(whole, rows, len(windows)) if whole else self._decoder.memory(features[mx.array(list(rows))])
+
+        def decode(batch: range, heard: Any, places: Sequence[int], temperature: float) -> list[Draft]:
             # On a GPU one row alone takes other kernels, which round otherwise: it would matter who is beside it.
-            rows = [*rows, *rows] if self._gpu and len(rows) == 1 else rows
-            heard = _rows(memory, rows, len(windows))
+            rows = [*places, *places] if self._gpu and len(places) == 1 else places
             prefixes = np.tile(prefix, (len(rows), 1))
+            heard = _rows(heard, rows, len(batch))
             if temperature == 0:
                 found = self._decoder.search(heard, prefixes, rules)
             else:
-                seeds = [10 * windows[row].index + round(5 * temperature) for row in rows]
+                seeds = [10 * windows[batch[row]].index + round(5 * temperature) for row in rows]
                 found = self._decoder.sample(heard, prefixes, rules, temperature, seeds)
             return [
                 Draft(
@@ -178,41 +183,42 @@ class MLX:
                     temperature,
                     np.exp(each.logprobs[: len(each.tokens)]).tolist(),
                 )
-                for each in found[: len(set(rows))]
+                for each in found[: len(places)]
             ]
 
-        drafts = guarded(decode, len(windows), again=options.again)
+        drafts = []
+        for batch in batches:
+            one = functools.partial(decode, batch, memory(batch))
+            drafts += guarded(one, len(batch), again=options.again)
         if options.again:  # else the windows may be of several recordings
 
             def weigh(rows: Sequence[int], prefixes: Any, texts: Any, figures: Sequence[int]) -> list[Any]:
-                heard = _rows(memory, rows, len(windows))
-                return self._decoder.weighed(heard, prefixes, texts, tokenizer.eot, figures)  # type: ignore[no-any-return]
+                return self._decoder.weighed(memory(rows), prefixes, texts, tokenizer.eot, figures)  # type: ignore[no-any-return]
 
-            drafts = _Figures(tokenizer, start, prefix[: -len(start)], self._model.dims.n_text_ctx, weigh).take(
-                drafts, said
-            )
-        said += [draft.tokens if _trusted(draft) else [] for draft in drafts]
-        spoken = [row for row, draft in enumerate(drafts) if draft.tokens and not draft.silent]
+            most = min(_PASS, self._batch)
+            spelling = _Figures(tokenizer, start, prefix[: -len(start)], self._model.dims.n_text_ctx, weigh, most)
+            drafts = spelling.take(drafts)
+        spoken = [[row for row in batch if drafts[row].tokens and not drafts[row].silent] for batch in batches]
         words: dict[int, list[tuple[str, float, float, float]]] = {}
-        if spoken:
+        for rows in filter(None, spoken):
             times = self._decoder.times(
-                _rows(memory, spoken, len(windows)),
-                np.tile(start, (len(spoken), 1)),
-                [drafts[row].tokens for row in spoken],
+                memory(rows),
+                np.tile(start, (len(rows), 1)),
+                [drafts[row].tokens for row in rows],
                 tokenizer.eot,
-                [-(-len(sounds[row]) // HOP) for row in spoken],
+                [-(-len(sounds[row]) // HOP) for row in rows],
             )
-            words = {row: _words(tokenizer, drafts[row], each) for row, each in zip(spoken, times, strict=True)}
+            words |= {row: _words(tokenizer, drafts[row], each) for row, each in zip(rows, times, strict=True)}
         return [raw(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
 
 
 class _Figures:
-    """Writes a number in figures where the text of the windows before makes that the likelier spelling.
+    """Writes a number in figures where other texts of the recording make that the likelier spelling.
 
     A window alone is spelled as its own sentences suggest: `two` here, `2` there. OpenAI's `transcribe` decodes every
     window behind the text before, which costs the batch and lets loops spread. Here finished texts are only weighed
-    behind it, and only words become figures. What a window gives depends on its draft and on what the windows before
-    finally say, as if they came one after the other: not on how many are weighed at once.
+    behind those around them that have figures, and only words become figures. What a window gives depends on the
+    drafts of its chain, not on how many are decoded or weighed at once.
     """
 
     def __init__(
@@ -222,47 +228,55 @@ class _Figures:
         prompt: NDArray[np.int32],
         room: int,
         weigh: Callable[[Sequence[int], Any, Any, Sequence[int]], list[Any]],
+        most: int = _PASS,
     ) -> None:
         """Take what starts a transcript, the tokens of the prompt before it, how many the model can read in all.
 
-        `weigh(rows, prefixes, texts, figures)` is `Decoder.weighed` for those rows.
+        `weigh(rows, prefixes, texts, figures)` is `Decoder.weighed` for those rows, `most` of them at once.
         """
         self._tokenizer = tokenizer
         self._start = start.tolist()
         self._prompt = prompt.tolist()[1:]
         self._room = room
         self._weigh = weigh
+        self._most = most
         self._figures = _figures(tokenizer.encoding, tokenizer.eot)
+        self._tell = frozenset(self._figures)
 
-    def take(self, drafts: Sequence[Draft], said: Sequence[Sequence[int]]) -> list[Draft]:
-        """Return `drafts` with the figures; `said` are the tokens of all windows before them."""
+    def take(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """Return `drafts`, the windows of one chain after the other, with the figures."""
         found = list(drafts)
-        stale = [row for row, draft in enumerate(drafts) if _trusted(draft)]
-        while stale:
-            changed = []
-            for first in range(0, len(stale), _PASS):
-                rows = stale[first : first + _PASS]
-                prefixes = {row: self._prefix(row, drafts[row], found, said) for row in rows}
-                behind = [row for row in rows if prefixes[row]]
-                again = dict(zip(behind, self._spelled(behind, drafts, prefixes), strict=True))
-                for row in rows:
-                    draft = again.get(row, drafts[row])
-                    changed += [row] if draft.tokens != found[row].tokens else []
+        known: dict[int, list[int]] = {}
+        for _ in range(_ROUNDS):
+            prefixes = {row: self._prefix(row, found) for row, draft in enumerate(drafts) if _trusted(draft)}
+            stale = [row for row, prefix in prefixes.items() if prefix != known.get(row, [])]
+            if not stale:
+                break
+            known = prefixes
+            for row in stale:
+                found[row] = drafts[row]  # a text is spelled anew from its draft when those around it have changed
+            behind = [row for row in stale if prefixes[row]]
+            for first in range(0, len(behind), self._most):
+                rows = behind[first : first + self._most]
+                for row, draft in zip(rows, self._spelled(rows, drafts, prefixes), strict=True):
                     found[row] = draft
-            # A window is spelled anew, from its draft, when one before it has changed.
-            after = {row + step for row in changed for step in range(1, _BEFORE + 1)}
-            stale = [row for row in sorted(after) if row < len(drafts) and _trusted(drafts[row])]
         return found
 
-    def _prefix(self, row: int, draft: Draft, found: Sequence[Draft], said: Sequence[Sequence[int]]) -> list[int]:
-        """Return what stands before the text of a row; nothing where no text of a window before does."""
-        place = len(said) + row
-        texts = [*said, *(each.tokens if _trusted(each) else [] for each in found[:row])]
-        before = [token for text in texts[max(place // _CHAIN * _CHAIN, place - _BEFORE) : place] for token in text]
-        room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(draft.tokens)) - len(self._prompt)
-        if not before or room <= 0:
+    def _prefix(self, row: int, found: Sequence[Draft]) -> list[int]:
+        """Return what stands before the text of a row; nothing where no text of its chain has figures."""
+        begun = row // _CHAIN * _CHAIN
+        tells = [
+            place
+            for place, draft in enumerate(found[begun : begun + _CHAIN], begun)
+            if place != row and _trusted(draft) and not self._tell.isdisjoint(draft.tokens)
+        ]
+        after = [place for place in tells if place > row][:_NEAR]
+        before = [place for place in tells if place < row][-_NEAR:]
+        texts = [token for place in (*after, *before) for token in found[place].tokens]  # the nearest before it last
+        room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(found[row].tokens)) - len(self._prompt)
+        if not texts or room <= 0:
             return []
-        return [self._tokenizer.sot_prev, *self._prompt, *before[-room:], *self._start]
+        return [self._tokenizer.sot_prev, *self._prompt, *texts[-room:], *self._start]
 
     def _spelled(self, rows: Sequence[int], drafts: Sequence[Draft], prefixes: dict[int, list[int]]) -> list[Draft]:
         """Return the drafts of `rows` with what becomes a figure behind their prefixes, all of it or nothing."""
