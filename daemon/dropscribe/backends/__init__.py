@@ -53,7 +53,7 @@ class Options:
     hotwords: str | None = None
     """Terms the model should know, with commas between."""
     again: bool = True
-    """Whether a window that trips a guard is decoded again, and numbers are spelled as in the windows before.
+    """Whether a window that trips a guard is decoded again, and numbers are spelled as in those around it.
 
     False when the windows hold several recordings, and the caller will hear what is doubtful in another way.
     """
