@@ -424,15 +424,20 @@ def _homes(
     starts = np.maximum(starts, np.where(joins, ends - _LOOSE * usual, starts))
     lengths = np.maximum(ends - starts, 0.02)
     total = np.concatenate([[0.0], np.cumsum(usual)])
+    alone = np.arange(n + 1) * _HOMELESS
     # least[k, i]: the lowest cost of the first i words and the first k islands.
     least = np.full((m + 1, n + 1), np.inf)
-    least[0] = np.arange(n + 1) * _HOMELESS
-    choice: list[list[tuple[int, int] | None]] = [[None] * (n + 1) for _ in range(m + 1)]
+    least[0] = alone
+    # came[k, i]: the last run of that way, its first word and first island, counted from 1; island 0 is none, and
+    # -1 says that island k stays empty.
+    came = np.full((m + 1, n + 1, 2), -1)
+    came[:, :, 0] = np.arange(-1, n)
+    came[0, :, 1] = 0
     later = np.tril(np.full((n + 1, n + 1), np.inf))  # no run ends before it begins, or is empty
+    takes = np.log(np.maximum(total[None, :] - total[:, None], 1e-9))
     for k in range(1, m + 1):
         empty = _EMPTY * min(1.0, (islands[k - 1].end - islands[k - 1].start) / _WORD)
         best = least[k - 1] + empty
-        came = np.full((n + 1, 2), -1)
         joints, length = 0.0, 0.0
         for j in range(k, max(0, k - _GROUP), -1):
             if j < k:
@@ -445,34 +450,31 @@ def _homes(
             over = np.minimum(ends, high) - np.maximum(starts, low)
             cost = 1.0 - np.clip(over, 0.0, lengths) / lengths + _SLIP * np.maximum(-over, 0.0)
             moved = np.concatenate([[0.0], np.cumsum(cost)])
-            with np.errstate(divide="ignore"):
-                fit = np.abs(np.log(np.maximum(total[None, :] - total[:, None], 1e-9) / length))
-            runs = least[j - 1][:, None] - moved[:, None] + moved[None, :] + later
-            runs += _MISFIT * np.maximum(fit - _ELASTIC, 0.0) + joints
+            fit = np.abs(takes - np.log(length))
+            runs = (least[j - 1] - moved + joints)[:, None] + moved[None, :] + later
+            runs += _MISFIT * np.maximum(fit - _ELASTIC, 0.0)
             begin = runs.argmin(axis=0)
             sums = runs[begin, np.arange(n + 1)]
             better = sums < best
             best = np.where(better, sums, best)
-            came[better, 0], came[better, 1] = begin[better], j
-        for i in range(n + 1):
-            if came[i, 1] > 0:
-                choice[k][i] = (int(came[i, 0]), int(came[i, 1]))
-            if i and best[i - 1] + _HOMELESS < best[i]:
-                best[i] = best[i - 1] + _HOMELESS
-                choice[k][i] = (i - 1, 0)
+            came[k, better, 0], came[k, better, 1] = begin[better], j
+        lowest = np.minimum.accumulate(best - alone)
+        outside = np.flatnonzero(lowest < best - alone)
+        best[outside] = lowest[outside] + alone[outside]
+        came[k, outside, 0], came[k, outside, 1] = outside - 1, 0
         least[k] = best
     found: list[tuple[int, int, tuple[int, int] | None]] = []
     k, i = m, n
     while i:
-        step = choice[k][i] if k else (i - 1, 0)
-        if step is None:
+        first, island = came[k, i].tolist()
+        if island < 0:
             k -= 1
-        elif step[1] == 0:
-            found.append((step[0], i, None))
-            i = step[0]
+        elif island == 0:
+            found.append((first, i, None))
+            i = first
         else:
-            found.append((step[0], i, (step[1] - 1, k - 1)))
-            k, i = step[1] - 1, step[0]
+            found.append((first, i, (island - 1, k - 1)))
+            k, i = island - 1, first
     return found[::-1]
 
 

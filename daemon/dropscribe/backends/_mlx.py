@@ -62,7 +62,7 @@ _NEAR = 3
 """Texts with figures before a window, and as many after it, that tell how numbers are spelled."""
 _ROUNDS = 8  # of spelling a chain; two or three are enough, but nothing says that it ends
 _RATHER = math.log(0.5)  # a figure that is likelier than everything else together
-_PASS = 8  # texts weighed at once
+_PASS = 16  # texts weighed at once
 
 _DEVICE = mx.default_device()
 """The GPU where there is one."""
@@ -246,9 +246,11 @@ class _Figures:
     def take(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Return `drafts`, the windows of one chain after the other, with the figures."""
         found = list(drafts)
+        trusted = [row for row, draft in enumerate(drafts) if draft.tokens and not (draft.silent or draft.doubtful)]
         known: dict[int, list[int]] = {}
         for _ in range(_ROUNDS):
-            prefixes = {row: self._prefix(row, found) for row, draft in enumerate(drafts) if _trusted(draft)}
+            telling = [row for row in trusted if not self._tell.isdisjoint(found[row].tokens)]
+            prefixes = {row: self._prefix(row, found, telling) for row in trusted}
             stale = [row for row, prefix in prefixes.items() if prefix != known.get(row, [])]
             if not stale:
                 break
@@ -262,16 +264,11 @@ class _Figures:
                     found[row] = draft
         return found
 
-    def _prefix(self, row: int, found: Sequence[Draft]) -> list[int]:
-        """Return what stands before the text of a row; nothing where no text of its chain has figures."""
-        begun = row // _CHAIN * _CHAIN
-        tells = [
-            place
-            for place, draft in enumerate(found[begun : begun + _CHAIN], begun)
-            if place != row and _trusted(draft) and not self._tell.isdisjoint(draft.tokens)
-        ]
-        after = [place for place in tells if place > row][:_NEAR]
-        before = [place for place in tells if place < row][-_NEAR:]
+    def _prefix(self, row: int, found: Sequence[Draft], telling: Sequence[int]) -> list[int]:
+        """Return what stands before the text of a row; nothing where none of `telling` is another of its chain."""
+        chain = [place for place in telling if place // _CHAIN == row // _CHAIN]
+        after = [place for place in chain if place > row][:_NEAR]
+        before = [place for place in chain if place < row][-_NEAR:]
         texts = [token for place in (*after, *before) for token in found[place].tokens]  # the nearest before it last
         room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(found[row].tokens)) - len(self._prompt)
         if not texts or room <= 0:
@@ -307,6 +304,9 @@ class _Figures:
     def _replaced(self, tokens: list[int], weights: Any) -> bool:
         """Put a figure in the place of each word of `tokens` that it is likelier than; return whether any was."""
         _, figures, sure = weights
+        count = len(tokens)
+        if not np.any((sure[:count] > _RATHER) & (figures[:count] != tokens)):
+            return False  # mostly so; to tell the words apart takes longer than to weigh them
         words, pieces = self._tokenizer.split_to_word_tokens(tokens)
         edges = [0, *itertools.accumulate(map(len, pieces))]
         fitting = [
@@ -324,10 +324,6 @@ def _figures(encoding: Any, end: int) -> list[int]:
     """Return the tokens before `end` that are a number in figures, with the space before."""
     texts = ((token, encoding.decode([token])) for token in range(end))
     return [token for token, text in texts if text[:1] == " " and text[1:].isascii() and text[1:].isdigit()]
-
-
-def _trusted(draft: Draft) -> bool:
-    return bool(draft.tokens) and not draft.silent and not draft.doubtful
 
 
 def _fitting(row_bytes: int) -> int:

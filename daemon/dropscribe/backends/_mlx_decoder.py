@@ -36,6 +36,8 @@ _FFT = 400  # samples
 _TOKEN_SECONDS = 0.02  # one step of the encoder
 _MOST_TOKENS = 224  # half of Whisper's text context: what OpenAI's `decode` allows
 _LAG = 2  # steps that the flag which ends a batch is old when it is read
+_WIDTH = 64  # tokens; texts that are weighed are filled up to a multiple: a device takes its time with each new shape
+_WEIGHED = 256  # tokens whose scores of the whole vocabulary are looked at once
 _ATTENTION_BYTES = 256 << 20  # of one copy of the text's attention that is worked on at once
 _ENCODING_BYTES = 1 << 30  # of the encoder's attention in one layer, in half and in single precision
 
@@ -83,12 +85,15 @@ class Decoder:
         """
         dims = self._model.dims
         at_once = max(1, _ENCODING_BYTES // (dims.n_audio_head * dims.n_audio_ctx**2 * 6))
-        parts = []
+        parts: list[mx.array] = []
         for first in range(0, len(rows), at_once):
             part = rows[first : first + at_once]
             alone = len(part) == 1 and mx.default_device().type == mx.gpu
-            parts.append(self._encode(self.spectrogram([*part, *part] if alone else part))[: len(part)])
-            mx.eval(parts[-1])
+            mel = self.spectrogram([*part, *part] if alone else part)
+            mx.eval(parts[-1:])  # the device was at work on these until now
+            parts.append(self._encode(mel)[: len(part)])
+            mx.async_eval(parts[-1])  # type: ignore[no-untyped-call]
+        mx.eval(parts[-1])
         return mx.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def spectrogram(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
@@ -258,20 +263,35 @@ class Decoder:
             which of `others` is the likeliest in its place with the logarithm of its probability.
         """
         counts = [len(prefix) + len(text) for prefix, text in zip(prefixes, texts, strict=True)]
-        table = np.full((len(texts), max(counts)), end, np.int32)
+        width = min(_rounded(max(counts), _WIDTH), self._model.dims.n_text_ctx)
+        table = np.full((len(texts), width), end, np.int32)
         for line, prefix, text in zip(table, prefixes, texts, strict=True):
             line[: len(prefix) + len(text)] = [*prefix, *text]
         hidden, _ = self._pass(mx.array(table), memory)
+        # Only where a text stands, of all rows one after the other; the last is repeated to fill up a piece.
+        places = [
+            (row, place)
+            for row, (prefix, count) in enumerate(zip(prefixes, counts, strict=True))
+            for place in range(len(prefix) - 1, count)
+        ]
+        tokens = [token for text in texts for token in (*text, end)]
+        more = _rounded(len(places), _WEIGHED) - len(places)
+        at = np.array(places + places[-1:] * more).T
+        own = np.array(tokens + tokens[-1:] * more)
         chosen = mx.array(list(others))
-        found = []
-        for row, (prefix, text, count) in enumerate(zip(prefixes, texts, counts, strict=True)):
-            logits = self._logits(hidden[row, len(prefix) - 1 : count])
+        parts = []
+        for first in range(0, len(own), _WEIGHED):
+            part = slice(first, first + _WEIGHED)
+            logits = self._logits(hidden[mx.array(at[0, part]), mx.array(at[1, part])])
             sums = mx.logsumexp(logits, axis=-1)
-            own = mx.take_along_axis(logits, mx.array([*text, end])[:, None], axis=-1)[:, 0] - sums
             near = logits[:, chosen]
             best = mx.argmax(near, axis=-1)
-            found.append((np.array(own), np.array(chosen[best]), np.array(near.max(axis=-1) - sums)))
-        return found
+            ours = mx.take_along_axis(logits, mx.array(own[part])[:, None], axis=-1)[:, 0]
+            parts.append((ours - sums, chosen[best], near.max(axis=-1) - sums))
+            mx.async_eval(*parts[-1])  # type: ignore[no-untyped-call]
+        edges = np.cumsum([len(text) + 1 for text in texts])
+        split = [np.split(np.array(mx.concatenate(list(column))), edges)[:-1] for column in zip(*parts, strict=True)]
+        return list(zip(*split, strict=True))
 
     def times(
         self,
@@ -446,6 +466,10 @@ def _hann() -> NDArray[np.float32]:
     return np.hanning(_FFT + 1)[:-1].astype(np.float32)
 
 
+def _rounded(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
 def _split(x: mx.array, heads: int) -> mx.array:
     """(rows, length, state) -> (rows, heads, length, state / heads)."""
     return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
@@ -564,27 +588,29 @@ def _path(costs: NDArray[np.float32], lengths: Sequence[int], widths: Sequence[i
         widths: Frames of each row that count.
     """
     rows, tokens, frames = costs.shape
+    order = sorted(range(rows), key=lambda row: -lengths[row])  # the longest first: the others drop out behind them
     least = np.empty((tokens, rows, frames))  # cost of the way up to each token when it ends at each frame
     enters = np.empty((tokens, rows, frames))
-    for token in range(tokens):
+    for token in range(max(lengths)):
+        live = sum(length > token for length in lengths)
+        enter, ends = enters[token, :live], least[token, :live]
         if token == 0:
-            enter = np.full((rows, frames), np.inf)
+            enter[:] = np.inf
             enter[:, 0] = 0.0
         else:
-            enter = least[token - 1].copy()  # the token before ends in the same frame
-            np.minimum(enter[:, 1:], least[token - 1, :, :-1], out=enter[:, 1:])  # or in the frame before
-        total = np.cumsum(costs[:, token], axis=1, dtype=np.float64)
+            before = least[token - 1, :live]
+            enter[:, 0] = before[:, 0]  # the token before ends in the same frame, or in the one before
+            np.minimum(before[:, 1:], before[:, :-1], out=enter[:, 1:])
+        total = np.cumsum(costs[order[:live], token], axis=1, dtype=np.float64)
         enter[:, 1:] -= total[:, :-1]
-        enters[token] = enter
-        np.add(total, np.minimum.accumulate(enter, axis=1), out=least[token])
-    found = []
-    for row, (length, width) in enumerate(zip(lengths, widths, strict=True)):
-        starts = np.zeros(length)
-        last = width - 1
-        for token in range(length - 1, 0, -1):
-            start = int(np.argmin(enters[token, row, : last + 1]))
-            starts[token] = start
-            before = least[token - 1, row]
+        np.minimum.accumulate(enter, axis=1, out=ends)
+        ends += total
+    found = [np.zeros(length) for length in lengths]
+    for place, row in enumerate(order):
+        last = widths[row] - 1
+        for token in range(lengths[row] - 1, 0, -1):
+            start = int(np.argmin(enters[token, place, : last + 1]))
+            found[row][token] = start
+            before = least[token - 1, place]
             last = start - 1 if start > 0 and before[start - 1] <= before[start] else start
-        found.append(starts)
     return found
