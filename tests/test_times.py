@@ -84,6 +84,35 @@ class TestListen:
         found = [(i.start, i.end) for i in times.listen(samples, WHOLE, spans).islands if 2.0 < i.start < 3.5]
         np.testing.assert_allclose(found, expected, atol=0.025)
 
+    @pytest.mark.parametrize(
+        ("decibels", "heard_until", "expected"),
+        [
+            pytest.param(20, 3.1, 3.02, id="drowned: to where it was heard, less what the detection may be late"),
+            pytest.param(20, 2.94, 2.875, id="heard no further than the detection may be late"),
+            pytest.param(60, 3.1, 2.875, id="it would be seen"),
+        ],
+    )
+    def test_an_end_drowned_in_even_noise_is_where_speech_was_heard(
+        self, decibels: float, heard_until: float, expected: float
+    ) -> None:
+        spans = [Span(s.start, int(heard_until * SECOND)) if number == 1 else s for number, s in enumerate(SPANS)]
+        sound = times.listen(noisy(sounding(EDGES), "white", decibels), WHOLE, spans)
+        (end,) = [island.end for island in sound.islands if 2.0 < island.start < 3.5]
+        assert end == pytest.approx(expected, abs=0.025)
+
+    def test_in_noise_that_rises_and_falls_sound_far_from_detected_speech_is_no_part_of_it(self) -> None:
+        samples = sounding(EDGES)
+        clock = np.arange(len(samples)) / SECOND
+        around = np.random.default_rng(5).normal(0, 0.02, len(samples)) * (1 + np.sin(2 * np.pi * 3 * clock))
+        for first, last in ((2.05, 2.25), (2.875, 3.05)):  # another voice
+            around[int(first * SECOND) : int(last * SECOND)] *= 5
+        samples += around.astype(np.float32)
+        sound = times.listen(samples, WHOLE, SPANS)
+        (island,) = [island for island in sound.islands if 2.0 < island.start < 3.5]
+        assert 10 < sound.room < 25
+        assert island.start >= SPANS[1].start / SECOND - 0.1 - 0.001
+        assert island.end <= SPANS[1].end / SECOND + 0.05 + 0.001
+
     def test_speech_that_the_detection_heard_late_is_not_taken_for_noise(self) -> None:
         late = [Span(s.start + int((0.6 if number == 3 else 0.0) * SECOND), s.end) for number, s in enumerate(SPANS)]
         sound = times.listen(sounding(EDGES), WHOLE, late)

@@ -56,6 +56,8 @@ class Island:
     """Seconds after `start` in which the speech detection does not hear speech yet."""
     late: float = 0.0
     """Seconds before `end` in which it hears none any more."""
+    stretch: int = 0
+    """Which stretch of detected speech it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
         if total[_covered(times, inside, 0.0)].mean() < least * 10 ** (_DOWN / 10):
             return Sound((), 0.0)
         quiet = total <= least
-    over = np.maximum(powers - _OVER * np.median(powers[quiet], axis=0), 0.0).sum(axis=1)
+    noise = _OVER * np.median(powers[quiet], axis=0)
+    over = np.maximum(powers - noise, 0.0).sum(axis=1)
     level = float(over[_covered(times, inside, 0.0)].mean())
     loud = _runs(over > level * 10 ** (-_AS_LOUD / 10), times)
     speech = [(a, b) for a, b in loud if any(start - _EDGE < b and a < end + _EDGE for start, end in near)]
@@ -144,6 +147,10 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     soft = level * 10 ** (-(_DOWN + _SOFTER) / 10)
     if soft > floor:
         joined = _released_softly(joined, _runs(over > soft, times), _joined(inside, _BREAK))
+    if room < _DOWN:
+        return Sound(_clipped(_spoken(joined, inside, _EARLY, _LATE), window), room)
+    if noise.sum() > soft:
+        joined = _held(joined, _joined(inside, _BREAK))
     return Sound(_clipped(_spoken(joined, inside), window), room)
 
 
@@ -161,6 +168,10 @@ _BREAK = 0.15
 """Seconds; a shorter pause between two spans of the speech detection is none."""
 _BEYOND = 0.2
 """Seconds that a sound may reach beyond the speech that was detected: more is another sound."""
+_EARLY, _LATE = 0.1, 0.05
+"""Seconds that it may begin before and end after the speech that was detected, in noise: more is the noise."""
+_DRAWN = 0.08
+"""Seconds by which the detection may end speech too late: by less in 9 of 10 prompts (white, hum, 20 dB)."""
 
 
 _SOFTER = 7.0
@@ -191,8 +202,29 @@ def _released_softly(
     return _joined(sorted(found), 0.02)
 
 
-def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, float]]) -> list[Island]:
-    """Return what of the runs of sound belongs to speech; a run that fills a pause of the speech is parted there."""
+def _held(runs: Sequence[tuple[float, float]], speech: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the runs of sound, the last of each stretch of speech drawn out to where that was heard for certain.
+
+    A soft consonant at its end (`huit`, `neuf`) is drowned in even noise.
+    """
+    found = list(runs)
+    for start, end in speech:
+        last = max((b for a, b in runs if a < end and b > start), default=end)
+        if last < end - _DRAWN:
+            found.append((last, end - _DRAWN))
+    return _joined(sorted(found), 0.02)
+
+
+def _spoken(
+    runs: Sequence[tuple[float, float]],
+    spans: Sequence[tuple[float, float]],
+    early: float = _BEYOND,
+    late: float = _BEYOND,
+) -> list[Island]:
+    """Return what of the runs of sound belongs to speech; a run that fills a pause of the speech is parted there.
+
+    None of them begins more than `early` seconds before a stretch of the speech, or ends more than `late` after it.
+    """
     speech = _joined(spans, _BREAK)
     found: list[Island] = []
     begins = [a for a, _ in runs]
@@ -204,16 +236,17 @@ def _spoken(runs: Sequence[tuple[float, float]], spans: Sequence[tuple[float, fl
         # A run that reaches over the next pause ends where the speech was heard to end.
         parts = [
             Island(
-                a if s < low else s,
-                b if e > high else e,
+                a if s < low else max(s, a - early),
+                b if e > high else min(e, b + late),
                 before=min(a - s, _REACH) if s < low else 0.0,
-                early=max(0.0, a - s) if s >= low else 0.0,
-                late=max(0.0, e - b) if e <= high else 0.0,
+                early=min(max(0.0, a - s), early) if s >= low else 0.0,
+                late=min(max(0.0, e - b), late) if e <= high else 0.0,
+                stretch=number,
             )
             for s, e in own
             if s < b + _TOUCH and e > a - _TOUCH
         ]
-        found += [part for part in parts if part.end - part.start >= _LEAST] or [Island(a, b)]
+        found += [part for part in parts if part.end - part.start >= _LEAST] or [Island(a, b, stretch=number)]
     return _ordered(found)
 
 
@@ -224,7 +257,8 @@ def _ordered(islands: Iterable[Island]) -> list[Island]:
         start = max(island.start, edge)
         if island.end > start:
             early = max(0.0, island.early - (start - island.start))
-            found.append(Island(start, island.end, min(island.before, start - edge), early, island.late))
+            before = min(island.before, start - edge)
+            found.append(dataclasses.replace(island, start=start, before=before, early=early))
             edge = island.end
     return found
 
@@ -237,7 +271,8 @@ def _clipped(islands: Iterable[Island], window: Window) -> tuple[Island, ...]:
         if end > start:
             early = max(0.0, island.early - (start - island.start))
             late = max(0.0, island.late - (island.end - end))
-            found.append(Island(*map(float, (start, end, min(island.before, start - low), early, late))))
+            before = min(island.before, start - low)
+            found.append(Island(float(start), float(end), float(before), float(early), float(late), island.stretch))
     return tuple(found)
 
 
@@ -279,7 +314,7 @@ _ELASTIC = 0.3
 _JOINT = 3.0
 """What a pause of a second inside a group costs: a word may contain a short one (`eight`, `immettere`)."""
 _INNER = 0.25
-"""Seconds; no group of islands bridges a longer pause."""
+"""Seconds; no group of islands bridges a longer pause, or one that the speech detection hears."""
 _RELEASE = 0.15
 """Seconds; a shorter sound after such a pause, without a word of its own, is the end of the word before (`sept`)."""
 _GROUP = 4
@@ -442,7 +477,7 @@ def _homes(
         for j in range(k, max(0, k - _GROUP), -1):
             if j < k:
                 pause = islands[j].start - islands[j - 1].end
-                if pause >= _INNER:
+                if pause >= _INNER or islands[j].stretch != islands[j - 1].stretch:
                     break
                 joints += _JOINT * pause
             low, high = islands[j - 1].start, islands[k - 1].end
