@@ -313,8 +313,10 @@ _MISFIT = 1.0
 _ELASTIC = 0.3
 _JOINT = 3.0
 """What a pause of a second inside a group costs: a word may contain a short one (`eight`, `immettere`)."""
+_APART = 6.0
+"""The same where the speech detection hears the pause as well."""
 _INNER = 0.25
-"""Seconds; no group of islands bridges a longer pause, or one that the speech detection hears."""
+"""Seconds; no group of islands bridges a longer pause."""
 _RELEASE = 0.15
 """Seconds; a shorter sound after such a pause, without a word of its own, is the end of the word before (`sept`)."""
 _GROUP = 4
@@ -327,9 +329,9 @@ _CLEAR = 20.0
 """Decibels of room from which on a pause is one of the speaker, not of the noise."""
 _PRIOR = 2
 """Pauses for which no lag at all counts."""
-_REACH = 1.0
-"""Seconds that the outer edge of a word may be moved outwards to the edge of its island; in noise less, for there an
-edge may be another sound's."""
+_REACH, _REACH_IN_NOISE = 1.0, 0.6
+"""Seconds that the outer edge of a word may be moved outwards to the edge of its island; in noise less, for
+there an edge may be another sound's."""
 _LOOSE = 2.5
 """Times its usual length that a word moved from elsewhere may get."""
 _MINIMUM = 0.3
@@ -366,7 +368,7 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
         words = [dataclasses.replace(w, start=max(0.0, w.start - lag), end=max(0.0, w.end - lag)) for w in words]
         groups = _homes(words, usual, sound.islands)
     edge = 0.0
-    reach = _REACH * (sound.room / _DOWN) ** 2
+    reach = _REACH if sound.room >= _DOWN else _REACH_IN_NOISE
     homes = {home[0] for *_, home in groups if home is not None}
     for first, last, home in groups:
         if home is None:
@@ -477,9 +479,9 @@ def _homes(
         for j in range(k, max(0, k - _GROUP), -1):
             if j < k:
                 pause = islands[j].start - islands[j - 1].end
-                if pause >= _INNER or islands[j].stretch != islands[j - 1].stretch:
+                if pause >= _INNER:
                     break
-                joints += _JOINT * pause
+                joints += (_JOINT if islands[j].stretch == islands[j - 1].stretch else _APART) * pause
             low, high = islands[j - 1].start, islands[k - 1].end
             length += islands[j - 1].end - islands[j - 1].start
             over = np.minimum(ends, high) - np.maximum(starts, low)
