@@ -37,7 +37,7 @@ MOST_PIECES = 4
 
 _AHEAD = 32
 """Windows that are listened to before the engine is done with them: a batch of a GPU."""
-_ALONE = 0.5
+_ALONE = 0.4
 """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh", which Whisper drops."""
 _BESIDE = 1.0
 """Seconds without a word in a stretch of speech that has some: the times of its words are not that sure."""
