@@ -145,13 +145,14 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     pause = _PAUSE + (_DOWN - room) / 100  # in noise the softer sounds are drowned
     joined = [(a, b) for a, b in _joined(runs, pause) if b - a >= _LEAST]
     soft = level * 10 ** (-(_DOWN + _SOFTER) / 10)
+    spoken = _joined(inside, _BREAK)
     if soft > floor:
-        joined = _released_softly(joined, _runs(over > soft, times), _joined(inside, _BREAK))
+        joined = _released_softly(joined, _runs(over > soft, times), spoken)
     if room < _DOWN:
-        return Sound(_clipped(_spoken(joined, inside, _EARLY, _LATE), window), room)
+        return Sound(_clipped(_spoken(joined, spoken, _EARLY, _LATE), window), room)
     if noise.sum() > soft:
-        joined = _held(joined, _joined(inside, _BREAK))
-    return Sound(_clipped(_spoken(joined, inside), window), room)
+        joined = _held(joined, spoken)
+    return Sound(_clipped(_spoken(joined, spoken), window), room)
 
 
 _AS_LOUD = 6.0
@@ -194,7 +195,7 @@ def _released_softly(
     """Return the runs of sound with the soft ends that the speech detection still hears after the last of them."""
     found = list(runs)
     for start, end in speech:
-        last = max((b for a, b in runs if a < end and b > start), default=end)
+        last = _last(runs, start, end)
         for a, b in soft:
             low, high = max(a, last), min(b, end + _EDGE)
             if a < end and high - low >= (_LEAST if a > last else _TAIL):
@@ -209,15 +210,20 @@ def _held(runs: Sequence[tuple[float, float]], speech: Sequence[tuple[float, flo
     """
     found = list(runs)
     for start, end in speech:
-        last = max((b for a, b in runs if a < end and b > start), default=end)
+        last = _last(runs, start, end)
         if last < end - _DRAWN:
             found.append((last, end - _DRAWN))
     return _joined(sorted(found), 0.02)
 
 
+def _last(runs: Sequence[tuple[float, float]], start: float, end: float) -> float:
+    """Return where the last run of sound ends that touches a stretch of speech; the end of that where none does."""
+    return max((b for a, b in runs if a < end and b > start), default=end)
+
+
 def _spoken(
     runs: Sequence[tuple[float, float]],
-    spans: Sequence[tuple[float, float]],
+    speech: Sequence[tuple[float, float]],
     early: float = _BEYOND,
     late: float = _BEYOND,
 ) -> list[Island]:
@@ -225,7 +231,6 @@ def _spoken(
 
     None of them begins more than `early` seconds before a stretch of the speech, or ends more than `late` after it.
     """
-    speech = _joined(spans, _BREAK)
     found: list[Island] = []
     begins = [a for a, _ in runs]
     ends = [b for _, b in runs]
