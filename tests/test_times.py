@@ -90,6 +90,7 @@ class TestListen:
             pytest.param(20, 3.1, 3.02, id="drowned: to where it was heard, less what the detection may be late"),
             pytest.param(20, 2.94, 2.875, id="heard no further than the detection may be late"),
             pytest.param(60, 3.1, 2.875, id="it would be seen"),
+            pytest.param(12, 3.1, 2.964, id="the louder the noise, the later the detection may be"),
         ],
     )
     def test_an_end_drowned_in_even_noise_is_where_speech_was_heard(
