@@ -67,6 +67,23 @@ class Sound:
     islands: tuple[Island, ...]
     room: float
     """Decibels between the level of the speech and the level taken for silence: 25 when clean, less in noise."""
+    loudness: NDArray[np.float32] | None = dataclasses.field(default=None, compare=False, repr=False)
+    """Decibels over the level of the speech, `-_DOWN` at least, shape (frames,), one every 5 ms; noise taken off."""
+    first: float = 0.0
+    """Seconds from the start of the recording to the middle of the first frame."""
+
+    def softest(self, low: float, high: float, near: float) -> float:
+        """Return when between `low` and `high` it is soft, best of all at `near`; seconds of the recording."""
+        edge = min(max(near, low), high)
+        if self.loudness is None:
+            return edge
+        begin, end = (max(0, round((t - self.first) * SAMPLE_RATE / _HOP)) for t in (low, high))
+        inside = self.loudness[begin : end + 1]
+        if not len(inside):
+            return edge
+        times = self.first + (begin + np.arange(len(inside))) * (_HOP / SAMPLE_RATE)
+        found = float(times[(inside + _NEARER * np.abs(times - near)).argmin()])
+        return min(max(found, low), high)
 
 
 _DOWN = 25.0
@@ -133,6 +150,7 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     noise = _OVER * np.median(powers[quiet], axis=0)
     over = np.maximum(powers - noise, 0.0).sum(axis=1)
     level = float(over[_covered(times, inside, 0.0)].mean())
+    loudness = 10 * np.log10(np.maximum(over / max(level, 1e-30), 10 ** (-_DOWN / 10)))
     loud = _runs(over > level * 10 ** (-_AS_LOUD / 10), times)
     speech = [(a, b) for a, b in loud if any(start - _EDGE < b and a < end + _EDGE for start, end in near)]
     silent = quiet & ~_covered(times, speech, _EDGE)
@@ -149,11 +167,11 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     if soft > floor:
         joined = _released_softly(joined, _runs(over > soft, times), spoken)
     if room < _DOWN:
-        return Sound(_clipped(_spoken(joined, spoken, _EARLY, _LATE), window), room)
+        return Sound(_clipped(_spoken(joined, spoken, _EARLY, _LATE), window), room, loudness, float(times[0]))
     if noise.sum() > soft:
         ratio = 10 * np.log10(level * _OVER / float(noise.sum()))
         joined = _held(joined, spoken, _DRAWN + _DRAWN_IN_NOISE * max(0.0, 20.0 - float(ratio)))
-    return Sound(_clipped(_spoken(joined, spoken), window), room)
+    return Sound(_clipped(_spoken(joined, spoken), window), room, loudness, float(times[0]))
 
 
 _AS_LOUD = 6.0
@@ -335,6 +353,16 @@ _BRIEF = 0.4
 """Seconds; of a longer pause the engine may give any part to one of the words beside it."""
 _MOST_LAG = 0.3
 """Seconds; more is a word that was laid elsewhere."""
+_GAP = 0.01
+"""Seconds; more between two words was the time of a mark: else one begins, by the engine, where the other ends."""
+_MARKED = 0.05
+"""Seconds that a word behind a mark begins later than others, by the engine: its mark has a time of its own. Seen
+with base and tiny.en, in human speech and in a synthesiser's."""
+_BEFORE_IT, _BEHIND = 0.03, 0.04
+"""Seconds before the beginning of a word behind a mark, by the engine, at which it is looked for first, and those
+after it at which it is not looked for any more."""
+_NEARER = 60.0
+"""Decibels that it must be softer a second further from there."""
 _CLEAR = 20.0
 """Decibels of room from which on a pause is one of the speaker, not of the noise."""
 _PRIOR = 2
@@ -374,9 +402,11 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     usual = weights * pace
     settled: list[tuple[float, float]] = [(word.start, word.end) for word in words]
     groups = _homes(words, usual, sound.islands)
-    if sound.room >= _CLEAR and (lag := _lag(words, groups, sound.islands)):
-        words = [dataclasses.replace(w, start=max(0.0, w.start - lag), end=max(0.0, w.end - lag)) for w in words]
-        groups = _homes(words, usual, sound.islands)
+    if sound.room >= _CLEAR:
+        if lags := _lags(words, groups, sound.islands):
+            words = _shifted(words, *lags)
+            groups = _homes(words, usual, sound.islands)
+        words = _met(words, groups, sound)
     edge = 0.0
     reach = _REACH if sound.room >= _DOWN else _REACH_IN_NOISE
     homes = {home[0] for *_, home in groups if home is not None}
@@ -402,23 +432,58 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     return found
 
 
-def _lag(
+def _lags(
     words: Sequence[Word], groups: Sequence[tuple[int, int, tuple[int, int] | None]], islands: Sequence[Island]
-) -> float:
-    """Return by how many seconds the engine's times are late (early: below 0), as the short pauses tell.
+) -> tuple[float, float] | None:
+    """Return by how many seconds the engine's times are late (early: below 0), then for the starts behind a mark.
 
-    Each model has a lag of its own: base is 30 to 50 ms early, tiny.en 100 ms late. Where one word ends and the next
-    begins should be in the middle of the pause between them, which is seen. Few pauses tell less.
+    Each model has a lag of its own: base is 30 to 50 ms early, tiny.en 100 ms late. A word behind a mark and a short
+    pause tells it, for where it begins is seen. Without any, it should be in the middle of the pauses that one word
+    ends and the next begins, but the engine may take a pause for a part of either. Few pauses tell less.
     """
-    found = []
+    marked, plain = [], []
     for (_, last, home), (first, _, following) in itertools.pairwise(groups):
         if home is None or following is None or following[0] != home[1] + 1:
             continue
-        before, after = islands[home[1]], islands[following[0]]
-        lag = (words[last - 1].end + words[first].start - before.end - after.start) / 2
-        if after.start - before.end < _BRIEF and abs(lag) < _MOST_LAG:
-            found.append(lag)
-    return float(np.median(found)) * len(found) / (len(found) + _PRIOR) if found else 0.0
+        end, start = words[last - 1].end, words[first].start
+        before, after = islands[home[1]].end, islands[following[0]].start
+        if after - before < _BRIEF:
+            if start - end > _GAP:
+                marked.append(start - after - _MARKED)
+            else:
+                plain.append(start - (before + after) / 2)
+    found = [lag for lag in marked or plain if abs(lag) < _MOST_LAG]
+    if not found:
+        return None
+    lag, known = float(np.median(found)), len(found) / (len(found) + _PRIOR)
+    return lag * known, (lag + _MARKED) * known
+
+
+def _shifted(words: Sequence[Word], lag: float, marked: float) -> list[Word]:
+    """Return the words with their lag taken off: `marked` from the start of those behind a mark."""
+    found = []
+    for before, word in zip([words[0], *words], words, strict=False):
+        start = max(0.0, word.start - (marked if word.start - before.end > _GAP else lag))
+        found.append(dataclasses.replace(word, start=start, end=max(start, word.end - lag)))
+    return found
+
+
+def _met(
+    words: Sequence[Word], groups: Sequence[tuple[int, int, tuple[int, int] | None]], sound: Sound
+) -> list[Word]:
+    """Return the words without the gaps that marks left between them in one sound: one ends where the next begins.
+
+    Whisper gives a mark a time of its own, and mostly that is the end of the word before, drawn out at the end of a
+    sentence. The next word begins where the engine says (base) or before (tiny.en): where it is soft near by.
+    """
+    found = list(words)
+    for first, last, home in groups:
+        for i in range(first + 1, last if home is not None else first):
+            before, word = found[i - 1], found[i]
+            if word.start - before.end > _GAP:
+                edge = sound.softest(before.end, min(word.start + _BEHIND, word.end), word.start - _BEFORE_IT)
+                found[i - 1], found[i] = dataclasses.replace(before, end=edge), dataclasses.replace(word, start=edge)
+    return found
 
 
 def _begun(island: Island, word: Word, *, noisy: bool) -> float:

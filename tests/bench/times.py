@@ -4,9 +4,9 @@ usage: times.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster
                 [--noise clean white:20 ...] [--seconds N] [--keep DIR]
 
 DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`: prompts between
-pauses). The sets `said-LANGUAGE` are those texts without pauses, spoken by espeak-ng (its library must be there),
-whose word and phoneme events are the truth. `silence`, `hiss` and `tones` are 10 minutes (or N
-seconds) without a word.
+pauses). The sets `joined-LANGUAGE` are those prompts without the pauses between. The sets `said-LANGUAGE` are their
+texts without pauses, spoken by espeak-ng (its library must be there), whose word and phoneme events are the truth.
+`silence`, `hiss` and `tones` are 10 minutes (or N seconds) without a word.
 Models of English alone (`*.en`) hear English.
 
 Each recording is cut, transcribed and settled as the worker does it; `Whisper` are the times as the engine gave them,
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 VOICES = {"en": "en-us", "fr": "fr", "es": "es", "it": "it", "ru": "ru"}
 PROMPTS = ("en", "fr", "es", "it", "ru", "digits")
 EMPTY = ("silence", "hiss", "tones")
-SETS = (*PROMPTS, *(f"said-{language}" for language in VOICES), *EMPTY)
+SETS = (*PROMPTS, *(f"{way}-{language}" for way in ("joined", "said") for language in VOICES), *EMPTY)
 NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
 NUMBERS += " seventeen eighteen nineteen twenty"
 
@@ -85,6 +85,13 @@ def spoken(samples: NDArray[np.float32], truth: Truth) -> NDArray[np.float32]:
     return np.concatenate([samples[int(a * SAMPLE_RATE) : int(b * SAMPLE_RATE)] for _, a, b in truth.units])
 
 
+def joined(truth: Truth) -> Truth:
+    """Return where in `spoken` each prompt is."""
+    ends = np.cumsum([int(b * SAMPLE_RATE) - int(a * SAMPLE_RATE) for _, a, b in truth.units]) / SAMPLE_RATE
+    units = zip(truth.units, [0.0, *ends[:-1].tolist()], ends.tolist(), strict=True)
+    return Truth(truth.language, [(text, start, end) for (text, _, _), start, end in units])
+
+
 def noise(kind: str, length: int, folder: Path, name: str) -> NDArray[np.float32]:
     clock = np.arange(length) / SAMPLE_RATE
     if kind == "white":
@@ -93,7 +100,7 @@ def noise(kind: str, length: int, folder: Path, name: str) -> NDArray[np.float32
         tones = [np.sin(2 * np.pi * 50 * k * clock + k) / k for k in range(1, 13)]
         return np.asarray(np.sum(tones, axis=0), dtype=np.float32)
     total = np.zeros(length, np.float32)
-    own = name.removeprefix("said-")
+    own = name.rpartition("-")[2]
     for number, other in enumerate(o for o in PROMPTS if o not in {own, "digits"}):
         voice = spoken(*recording(folder, other))
         for turn in range(2):
@@ -197,9 +204,9 @@ def said(text: str, voice: str) -> tuple[NDArray[np.float32], list[tuple[str, fl
 def sound(name: str, how: str, options: argparse.Namespace) -> tuple[NDArray[np.float32], Truth]:
     if name in EMPTY:
         return empty(name, options.seconds or 600), Truth("en", [])
-    base = name.removeprefix("said-")
+    way, _, base = name.rpartition("-")
     samples, truth = recording(options.speech, base)
-    if base != name:
+    if way == "said":
         texts = (re.sub(r"[.…]+\s*$|^[.…\s]+", "", text) for text, _, _ in truth.units)
         text, limit = "", 15 * (options.seconds or 100)  # espeak-ng says about 15 letters a second
         for sentence in texts:
@@ -208,6 +215,8 @@ def sound(name: str, how: str, options: argparse.Namespace) -> tuple[NDArray[np.
         truth = Truth(truth.language, units)
     elif options.seconds:
         samples, truth = cut(samples, truth, options.seconds)
+    if way == "joined":
+        samples, truth = spoken(samples, truth), joined(truth)
     return mixed(samples, truth, how, options.speech, name), truth
 
 
@@ -375,7 +384,7 @@ def main() -> None:
         loaded = backend.load(Path(folder))
         kept = Kept(backend, f"{options.backend} {model} {loaded.versions}", options.keep)
         for name in options.sets:
-            if not loaded.multilingual and name.removeprefix("said-") not in {"en", "digits", *EMPTY}:
+            if not loaded.multilingual and name.rpartition("-")[2] not in {"en", "digits", *EMPTY}:
                 continue
             for how in options.noise if name not in EMPTY else ["clean"]:
                 for row in measure(kept, name, how, options):
