@@ -227,6 +227,20 @@ class TestLaid:
         (settled,) = times.laid([segment(*before, *after)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
         assert [(w.start, w.end) for w in settled.words[3:6]] == [(3.91, 4.09), (4.09, 4.65), (4.65, 4.85)]
 
+    @pytest.mark.parametrize(
+        ("soft", "expected"),
+        [pytest.param(3.53, (3.53, 3.53), id="it ends later"), pytest.param(3.35, (3.3, 3.42), id="it ends there")],
+    )
+    def test_a_closed_mouth_before_a_mark_ends_no_word_if_it_is_soft_where_the_next_begins(
+        self, soft: float, expected: tuple[float, float]
+    ) -> None:
+        given_ = [segment((" cancelletto.", 2.4, 3.35), (" La", 3.55, 3.8), (" porta", 3.8, 5.0))]
+        loudness = np.zeros(800, np.float32)
+        loudness[round((3.3 - 2.0) * 200) : round((3.42 - 2.0) * 200)] = -20.0
+        loudness[round((soft - 2.0) * 200)] = -25.0
+        (settled,) = times.laid(given_, Sound((Island(2.4, 3.3), Island(3.42, 5.0)), 25.0, loudness, 2.0))
+        assert (settled.words[0].end, settled.words[1].start) == pytest.approx(expected, abs=0.001)
+
     @pytest.mark.parametrize(("room", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])
     def test_the_lag_of_an_engine_is_seen_in_short_pauses_unless_there_is_noise(
         self, room: float, taken_off: float

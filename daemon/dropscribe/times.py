@@ -60,6 +60,10 @@ class Island:
     """Which stretch of detected speech it belongs to."""
 
 
+_Group = tuple[int, int, tuple[int, int] | None]
+"""A run of words, the first and one past the last, with the first and the last island they are in, if any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sound:
     """What a window sounds like."""
@@ -363,6 +367,8 @@ _BEFORE_IT, _BEHIND = 0.03, 0.04
 after it at which it is not looked for any more."""
 _NEARER = 60.0
 """Decibels that it must be softer a second further from there."""
+_INSIDE = 0.03
+"""Seconds from a pause on which it is in the sound beside it."""
 _CLEAR = 20.0
 """Decibels of room from which on a pause is one of the speaker, not of the noise."""
 _PRIOR = 2
@@ -406,7 +412,7 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
         if lags := _lags(words, groups, sound.islands):
             words = _shifted(words, *lags)
             groups = _homes(words, usual, sound.islands)
-        words = _met(words, groups, sound)
+        words, groups = _met(words, groups, sound)
     edge = 0.0
     reach = _REACH if sound.room >= _DOWN else _REACH_IN_NOISE
     homes = {home[0] for *_, home in groups if home is not None}
@@ -432,9 +438,7 @@ def laid(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     return found
 
 
-def _lags(
-    words: Sequence[Word], groups: Sequence[tuple[int, int, tuple[int, int] | None]], islands: Sequence[Island]
-) -> tuple[float, float] | None:
+def _lags(words: Sequence[Word], groups: Sequence[_Group], islands: Sequence[Island]) -> tuple[float, float] | None:
     """Return by how many seconds the engine's times are late (early: below 0), then for the starts behind a mark.
 
     Each model has a lag of its own: base is 30 to 50 ms early, tiny.en 100 ms late. A word behind a mark and a short
@@ -468,22 +472,41 @@ def _shifted(words: Sequence[Word], lag: float, marked: float) -> list[Word]:
     return found
 
 
-def _met(
-    words: Sequence[Word], groups: Sequence[tuple[int, int, tuple[int, int] | None]], sound: Sound
-) -> list[Word]:
-    """Return the words without the gaps that marks left between them in one sound: one ends where the next begins.
+def _met(words: Sequence[Word], groups: Sequence[_Group], sound: Sound) -> tuple[list[Word], list[_Group]]:
+    """Return words and groups without the gaps that marks left in one sound: a word ends where the next begins.
 
     Whisper gives a mark a time of its own, and mostly that is the end of the word before, drawn out at the end of a
-    sentence. The next word begins where the engine says (base) or before (tiny.en): where it is soft near by.
+    sentence. The next word begins where the engine says (base) or before (tiny.en): where it is soft near by. If that
+    is not in the short pause between two groups, the mouth was closed inside a word there: they are one.
     """
     found = list(words)
+    joined: list[_Group] = []
+
+    def border(i: int) -> float:
+        before, word = found[i - 1], found[i]
+        return sound.softest(before.end, min(word.start + _BEHIND, word.end), word.start - _BEFORE_IT)
+
+    def meet(i: int, edge: float) -> None:
+        found[i - 1] = dataclasses.replace(found[i - 1], end=edge)
+        found[i] = dataclasses.replace(found[i], start=edge)
+
     for first, last, home in groups:
-        for i in range(first + 1, last if home is not None else first):
-            before, word = found[i - 1], found[i]
-            if word.start - before.end > _GAP:
-                edge = sound.softest(before.end, min(word.start + _BEHIND, word.end), word.start - _BEFORE_IT)
-                found[i - 1], found[i] = dataclasses.replace(before, end=edge), dataclasses.replace(word, start=edge)
-    return found
+        marked = [i for i in range(max(first, 1), last) if found[i].start - found[i - 1].end > _GAP]
+        if home is not None:
+            for i in marked:
+                if i > first:
+                    meet(i, border(i))
+            before = joined[-1] if joined else (0, 0, None)
+            if first in marked and before[2] is not None and before[2][1] + 1 == home[0]:
+                end, start = sound.islands[home[0] - 1], sound.islands[home[0]]
+                edge = border(first)
+                inside = edge < end.end - _INSIDE or edge > start.start + _INSIDE
+                if inside and start.start - end.end < _INNER and end.stretch == start.stretch:
+                    meet(first, edge)
+                    joined[-1] = (before[0], last, (before[2][0], home[1]))
+                    continue
+        joined.append((first, last, home))
+    return found, joined
 
 
 def _begun(island: Island, word: Word, *, noisy: bool) -> float:
@@ -520,9 +543,7 @@ def _weight(word: str) -> float:
     )
 
 
-def _homes(
-    words: Sequence[Word], usual: NDArray[np.float64], islands: Sequence[Island]
-) -> list[tuple[int, int, tuple[int, int] | None]]:
+def _homes(words: Sequence[Word], usual: NDArray[np.float64], islands: Sequence[Island]) -> list[_Group]:
     """Return runs of words (first, one past the last) with their first and last island, None for words outside all.
 
     The order of words and islands agrees. Of all ways to lay one over the other this takes the one with the least
@@ -575,7 +596,7 @@ def _homes(
         best[outside] = lowest[outside] + alone[outside]
         came[k, outside, 0], came[k, outside, 1] = outside - 1, 0
         least[k] = best
-    found: list[tuple[int, int, tuple[int, int] | None]] = []
+    found: list[_Group] = []
     k, i = m, n
     while i:
         first, island = came[k, i].tolist()
