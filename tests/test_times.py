@@ -133,6 +133,16 @@ class TestListen:
         samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
         assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
 
+    @pytest.mark.parametrize(("until", "seen"), [(0.19, False), (0.14, True)])
+    def test_a_few_frames_do_not_tell_how_loud_silence_is(self, until: float, *, seen: bool) -> None:
+        samples = sounding([(0.0, 8.0)])
+        for pause in (1.5, 3.5, 5.5):  # somebody else is loud in the middle of it
+            share = np.full(SECOND // 2, 0.1, np.float32)
+            share[int(0.12 * SECOND) : int(until * SECOND)] = 1.0
+            samples[int(pause * SECOND) :][: len(share)] *= share
+        spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in ((0, 1.5), (2, 3.5), (4, 5.5), (6, 8))]
+        assert bool(times.listen(samples, WHOLE, spans).islands) == seen
+
     def test_a_window_that_cuts_the_speech_cuts_the_islands(self) -> None:
         sound = times.listen(sounding(EDGES), Window(3, int(1.5 * SECOND), 4 * SECOND), SPANS)
         assert sound.islands[0].start == 1.5

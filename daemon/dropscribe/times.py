@@ -98,6 +98,9 @@ _EDGE = 0.15
 """Seconds around a span of the speech detection that are not taken for noise: it begins late and ends early."""
 _LEAST_NOISE = 0.2
 """Seconds without speech that it takes to know the noise."""
+_LEAST_SILENT = 0.05
+"""Seconds in which nobody at all is loud that it takes to know how loud silence is: a voice in the background may
+leave one or two frames."""
 _PAUSE = 0.1
 """Seconds; a shorter pause is the closed mouth inside a word (p, t, k)."""
 _LEAST = 0.03
@@ -158,7 +161,8 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     loud = _runs(over > level * 10 ** (-_AS_LOUD / 10), times)
     speech = [(a, b) for a, b in loud if any(start - _EDGE < b and a < end + _EDGE for start, end in near)]
     silent = quiet & ~_covered(times, speech, _EDGE)
-    usual, unusual = np.quantile(over[silent if silent.any() else quiet], [_USUAL, _UNUSUAL])
+    known = silent if silent.sum() * _HOP >= _LEAST_SILENT * SAMPLE_RATE else quiet
+    usual, unusual = np.quantile(over[known], [_USUAL, _UNUSUAL])
     floor = min(float(unusual), float(usual) * 10 ** (_MARGIN / 10))
     room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
     if room < _LEAST_ROOM:
