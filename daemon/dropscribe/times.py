@@ -156,15 +156,14 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
         quiet = total <= least
     noise = _OVER * np.median(powers[quiet], axis=0)
     over = np.maximum(powers - noise, 0.0).sum(axis=1)
-    level = float(over[_covered(times, inside, 0.0)].mean())
-    loudness = 10 * np.log10(np.maximum(over / max(level, 1e-30), 10 ** (-_DOWN / 10)))
+    level = max(float(over[_covered(times, inside, 0.0)].mean()), 1e-30)
     loud = _runs(over > level * 10 ** (-_AS_LOUD / 10), times)
     speech = [(a, b) for a, b in loud if any(start - _EDGE < b and a < end + _EDGE for start, end in near)]
     silent = quiet & ~_covered(times, speech, _EDGE)
     known = silent if silent.sum() * _HOP >= _LEAST_SILENT * SAMPLE_RATE else quiet
     usual, unusual = np.quantile(over[known], [_USUAL, _UNUSUAL])
     floor = min(float(unusual), float(usual) * 10 ** (_MARGIN / 10))
-    room = float(min(_DOWN, 10 * np.log10(max(level, 1e-30) / max(floor, 1e-30))))
+    room = float(min(_DOWN, 10 * np.log10(level / max(floor, 1e-30))))
     if room < _LEAST_ROOM:
         return Sound((), max(room, 0.0))
     runs = _runs(over > level * 10 ** (-room / 10), times)
@@ -175,11 +174,14 @@ def listen(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) 
     if soft > floor:
         joined = _released_softly(joined, _runs(over > soft, times), spoken)
     if room < _DOWN:
-        return Sound(_clipped(_spoken(joined, spoken, _EARLY, _LATE), window), room, loudness, float(times[0]))
-    if noise.sum() > soft:
-        ratio = 10 * np.log10(level * _OVER / float(noise.sum()))
-        joined = _held(joined, spoken, _DRAWN + _DRAWN_IN_NOISE * max(0.0, 20.0 - float(ratio)))
-    return Sound(_clipped(_spoken(joined, spoken), window), room, loudness, float(times[0]))
+        islands = _spoken(joined, spoken, _EARLY, _LATE)
+    else:
+        if noise.sum() > soft:
+            ratio = 10 * np.log10(level * _OVER / float(noise.sum()))
+            joined = _held(joined, spoken, _DRAWN + _DRAWN_IN_NOISE * max(0.0, 20.0 - float(ratio)))
+        islands = _spoken(joined, spoken)
+    loudness = 10 * np.log10(np.maximum(over / level, 10 ** (-_DOWN / 10)))
+    return Sound(_clipped(islands, window), room, loudness, float(times[0]))
 
 
 _AS_LOUD = 6.0
@@ -450,13 +452,13 @@ def _lags(words: Sequence[Word], groups: Sequence[_Group], islands: Sequence[Isl
     ends and the next begins, but the engine may take a pause for a part of either. Few pauses tell less.
     """
     marked, plain = [], []
-    for (_, last, home), (first, _, following) in itertools.pairwise(groups):
+    for (_, _, home), (first, _, following) in itertools.pairwise(groups):
         if home is None or following is None or following[0] != home[1] + 1:
             continue
-        end, start = words[last - 1].end, words[first].start
+        start = words[first].start
         before, after = islands[home[1]].end, islands[following[0]].start
         if after - before < _BRIEF:
-            if start - end > _GAP:
+            if _behind_a_mark(words, first):
                 marked.append(start - after - _MARKED)
             else:
                 plain.append(start - (before + after) / 2)
@@ -470,10 +472,15 @@ def _lags(words: Sequence[Word], groups: Sequence[_Group], islands: Sequence[Isl
 def _shifted(words: Sequence[Word], lag: float, marked: float) -> list[Word]:
     """Return the words with their lag taken off: `marked` from the start of those behind a mark."""
     found = []
-    for before, word in zip([words[0], *words], words, strict=False):
-        start = max(0.0, word.start - (marked if word.start - before.end > _GAP else lag))
+    for i, word in enumerate(words):
+        start = max(0.0, word.start - (marked if _behind_a_mark(words, i) else lag))
         found.append(dataclasses.replace(word, start=start, end=max(start, word.end - lag)))
     return found
+
+
+def _behind_a_mark(words: Sequence[Word], i: int) -> bool:
+    """Return whether a mark, by the engine, took time between word `i` and the one before it."""
+    return i > 0 and words[i].start - words[i - 1].end > _GAP
 
 
 def _met(words: Sequence[Word], groups: Sequence[_Group], sound: Sound) -> tuple[list[Word], list[_Group]]:
@@ -495,17 +502,17 @@ def _met(words: Sequence[Word], groups: Sequence[_Group], sound: Sound) -> tuple
         found[i] = dataclasses.replace(found[i], start=edge)
 
     for first, last, home in groups:
-        marked = [i for i in range(max(first, 1), last) if found[i].start - found[i - 1].end > _GAP]
+        marked = [i for i in range(first, last) if _behind_a_mark(found, i)]
         if home is not None:
             for i in marked:
                 if i > first:
                     meet(i, border(i))
             before = joined[-1] if joined else (0, 0, None)
             if first in marked and before[2] is not None and before[2][1] + 1 == home[0]:
-                end, start = sound.islands[home[0] - 1], sound.islands[home[0]]
+                left, right = sound.islands[home[0] - 1], sound.islands[home[0]]
                 edge = border(first)
-                inside = edge < end.end - _INSIDE or edge > start.start + _INSIDE
-                if inside and start.start - end.end < _INNER and end.stretch == start.stretch:
+                inside = edge < left.end - _INSIDE or edge > right.start + _INSIDE
+                if inside and right.start - left.end < _INNER and left.stretch == right.stretch:
                     meet(first, edge)
                     joined[-1] = (before[0], last, (before[2][0], home[1]))
                     continue
