@@ -111,6 +111,27 @@ def test_a_window_alone_gives_what_it_gives_among_others(
         assert all(s.end * SAMPLE_RATE <= window.end for s in segments)
 
 
+def test_what_is_left_out_of_a_window_is_not_heard(
+    engine: backends.Backend, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
+) -> None:
+    """The words behind a gap have the times of the recording."""
+    first, second = speech.windows(recording, speech.spans(recording))
+    sound = np.concatenate([recording[: first.end], kennedy, recording[second.start :]])
+    gap = (first.end, first.end + len(kennedy))
+    options = Options(language="en")
+    ((_, found),) = engine.transcribe(sound, [Window(0, 0, len(sound), (gap,))], options)
+    joined = np.concatenate([recording[: first.end], recording[second.start :]])
+    ((_, expected),) = engine.transcribe(joined, [Window(0, 0, len(joined))], options)
+    assert said(found) == said(expected)
+    assert said(found).endswith("please enter your password followed by the pound key")
+    words, others = ([w for s in segments for w in s.words] for segments in (found, expected))
+    border, shift = gap[0] / SAMPLE_RATE, len(kennedy) / SAMPLE_RATE
+    for word, other in zip(words, others, strict=True):
+        assert word.start == pytest.approx(other.start + (shift if other.start >= border else 0.0), abs=0.002)
+        assert word.end == pytest.approx(other.end + (shift if other.end > border else 0.0), abs=0.002)
+    assert words[0].start < border < border + shift <= words[-1].start
+
+
 def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
@@ -329,6 +350,20 @@ def quantised(weights: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+class TestWindow:
+    WHOLE = Window(4, 100, 900, ((200, 300), (500, 700)))
+
+    def test_its_edges_are_all_there_is_to_it(self) -> None:
+        assert self.WHOLE.edges == [100, 200, 300, 500, 700, 900]
+        assert Window.of(4, self.WHOLE.edges) == self.WHOLE
+        assert Window.of(1, [100, 900]) == Window(1, 100, 900)
+        assert Window(1, 100, 900).heard == [(100, 900)]
+
+    def test_a_part_is_without_what_the_whole_is_without(self) -> None:
+        assert self.WHOLE.part(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
+        assert self.WHOLE.part(0, 300, 500) == Window(0, 300, 500)
+
+
 class TestOutcome:
     """What is made of an engine's raw answer."""
 
@@ -354,6 +389,12 @@ class TestOutcome:
                 temperature=0.2,
             )
         ]
+
+    def test_what_is_left_out_counts_in_the_times(self) -> None:
+        window = Window(0, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE, ((12 * SAMPLE_RATE, 15 * SAMPLE_RATE),))
+        raw = self.raw(0, 5, (" a", 0.5, 2.0), (" b", 2.0, 2.5), (" c", 2.5, 9.0))
+        (segment,) = shaped(window, [raw])
+        assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
     def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
         raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))

@@ -219,15 +219,15 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
     assert daemon.events("daemon.started")[-1]["interrupted"] == 1
 
 
-def long_recording(folder: Path, parts: int, channels: int = 1) -> Path:
-    """Return a recording of several windows: pauses longer than a window may hold lie between its parts.
+def long_recording(folder: Path, parts: int, channels: int = 1, pause: int = 9) -> Path:
+    """Return a recording of some parts with so many seconds between them: after 9 s a window begins anew.
 
     With more channels than one, these take turns.
     """
     pieces = []
     for number in range(parts):
         decoded = audio.decode((SPEECH, OTHER)[number % 2], folder / "spool")
-        piece = np.zeros((len(decoded.samples) + 9 * 16000, channels), np.float32)
+        piece = np.zeros((len(decoded.samples) + pause * 16000, channels), np.float32)
         piece[: len(decoded.samples), number % channels] = decoded.samples
         pieces.append(piece)
     path = folder / "long.wav"
@@ -260,12 +260,16 @@ def test_windows_of_another_version_are_not_joined_with_ours(tiny_en: Path, tmp_
     talk.worker.kill()
 
 
-@pytest.mark.parametrize(("backend", "channels"), [("faster-whisper", 1), ("mlx", 1), ("faster-whisper", 2)])
+@pytest.mark.parametrize(
+    ("backend", "channels", "parts", "pause"),
+    [("faster-whisper", 1, 3, 9), ("mlx", 1, 3, 9), ("faster-whisper", 2, 3, 9), ("faster-whisper", 1, 17, 4)],
+)
 def test_killed_after_each_window_it_ends_with_the_same_transcript(
-    tmp_path: Path, backend: str, channels: int, request: pytest.FixtureRequest
+    tmp_path: Path, backend: str, channels: int, parts: int, pause: int, request: pytest.FixtureRequest
 ) -> None:
+    """Of a window of seven parts with 4 s between them, some of each pause is not heard."""
     model = request.getfixturevalue("tiny_en_mlx" if backend == "mlx" else "tiny_en")
-    recording = long_recording(tmp_path, 3, channels)
+    recording = long_recording(tmp_path, parts, channels, pause)
     made = []
     for name in ("undisturbed", "killed"):
         (tmp_path / name / "in").mkdir(parents=True)

@@ -130,12 +130,38 @@ class TestWindows:
         windows = speech.windows(quiet(length), spans)
         assert [w.index for w in windows] == list(range(len(windows)))
         assert all(0 <= w.start < w.end <= length for w in windows)
-        assert all(w.end - w.start <= speech.MAX_WINDOW for w in windows)
+        assert all(sum(b - a for a, b in w.heard) <= speech.MAX_WINDOW for w in windows)
         assert all(a.end <= b.start for a, b in itertools.pairwise(windows))
         covered = np.zeros(length // 100 + 1, bool)
         for window in windows:
             covered[window.start // 100 : window.end // 100 + 1] = True
         assert all(covered[s.start // 100 : s.end // 100 + 1].all() for s in spans)
+
+    @given(talk())
+    def test_only_of_pauses_is_anything_left_out_and_no_more_than_must_be(self, made: tuple[int, list[Span]]) -> None:
+        length, spans = made
+        gap = int(Cutting().gap * SECOND)
+        for window in speech.windows(quiet(length), spans):
+            if not window.without:
+                continue
+            own = [span for span in spans if span.end > window.start and span.start < window.end]
+            pauses = [(before.end, after.start) for before, after in itertools.pairwise(own)]
+            cut = [next((a, b) for a, b in pauses if a < first and last < b) for first, last in window.without]
+            left = {first - a + b - last for (a, b), (first, last) in zip(cut, window.without, strict=True)}
+            assert all(
+                0 <= (b - last) - (first - a) <= 1 for (a, b), (first, last) in zip(cut, window.without, strict=True)
+            )
+            assert len(left) == 1
+            assert all(gap <= min(left) < b - a for a, b in cut)
+            assert all(b - a <= min(left) for a, b in pauses if (a, b) not in cut)
+            heard = sum(last - first for first, last in window.heard)
+            assert speech.MAX_WINDOW - len(cut) < heard <= speech.MAX_WINDOW
+
+    def test_the_longest_pauses_of_a_window_are_shortened(self) -> None:
+        spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in [(1, 10), (16, 24), (25, 29), (33, 37)]]
+        (only,) = speech.windows(quiet(41 * SECOND), spans)
+        # 25 s of speech, 0.3 s before and behind it: 4.4 s are left for pauses of 6, 1 and 4 s.
+        assert only.edges == [round(edge * SECOND) for edge in (0.7, 10.85, 15.15, 29.85, 32.15, 37.3)]
 
     @given(talk())
     def test_no_window_bridges_a_long_silence_or_cuts_speech_without_need(self, made: tuple[int, list[Span]]) -> None:

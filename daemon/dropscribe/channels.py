@@ -89,7 +89,7 @@ class Sound:
         for channel, spans in enumerate(self.speech):
             low, high = channel * self.stride, channel * self.stride + self.length
             found += [
-                Window(0, max(window.start, low), min(window.end, high))
+                window.part(0, max(window.start, low), min(window.end, high))
                 for window in windows(self.samples, spans, cutting)
             ]
         found.sort(key=self.place)
@@ -99,10 +99,15 @@ class Sound:
         """Return the first sample of a window in the recording, and its channel: what windows are ordered by."""
         return self.times(window)[0], self.channel(window.start)
 
+    def edges(self, window: Window) -> list[int]:
+        """Return the edges of a window as they are counted in the recording."""
+        shift = self.channel(window.start) * self.stride
+        return [edge - shift for edge in window.edges]
+
     def times(self, window: Window) -> tuple[int, int]:
         """Return the first sample of a window and the one past its last as they are counted in the recording."""
-        shift = self.channel(window.start) * self.stride
-        return window.start - shift, window.end - shift
+        edges = self.edges(window)
+        return edges[0], edges[-1]
 
     def told(
         self, window: Window, segments: Sequence[Segment], notices: Sequence[Notice] = ()

@@ -276,7 +276,7 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
 def _basis(sound: Sound, windows: list[backends.Window], model: _Model) -> dict[str, Any]:
     """Return what finished windows must have in common to be joined."""
     facts = {name: model.facts[name] for name in ("backend", "device", "folder", "revision", "options", "versions")}
-    cut = [list(sound.times(window)) for window in windows]
+    cut = [sound.edges(window) for window in windows]
     return {"samples": sound.length, "speakers": list(sound.speakers), "cut": cut, **facts}
 
 
@@ -291,8 +291,8 @@ def _resumed(job: dict[str, Any], sound: Sound, basis: dict[str, Any]) -> tuple[
     if {name: resume.get(name) for name in basis} != basis:
         return None
     windows = [
-        backends.Window(index, start + voice * sound.stride, end + voice * sound.stride)
-        for index, ((start, end), voice) in enumerate(zip(resume["windows"], resume["voices"], strict=True))
+        backends.Window.of(index, [edge + voice * sound.stride for edge in edges])
+        for index, (edges, voice) in enumerate(zip(resume["windows"], resume["voices"], strict=True))
     ]
     spoken = languages.Spoken(
         resume["language"], resume["language_probability"], tuple(windows), tuple(resume["languages"])
@@ -321,7 +321,7 @@ def _planned(
     channel: _Channel, sound: Sound, basis: dict[str, Any], spoken: Spoken, done: int, plan_s: float
 ) -> None:
     plan = basis | {
-        "windows": [list(sound.times(window)) for window in spoken.windows],
+        "windows": [sound.edges(window) for window in spoken.windows],
         "voices": [sound.channel(window.start) for window in spoken.windows],
         "languages": list(spoken.languages),
     }

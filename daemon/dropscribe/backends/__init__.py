@@ -9,10 +9,11 @@ A backend knows nothing of files: it is given an array and windows, and yields s
 
 from __future__ import annotations
 
+import itertools
 import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ SAMPLE_RATE = 16000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of at most 30 s of the recording that is decoded on its own, cut where nobody speaks."""
+    """A stretch of the recording that is decoded on its own, cut where nobody speaks. At most 30 s are heard."""
 
     index: int
     """Position in the recording's list of windows, from 0; also the seed of any sampling in it."""
@@ -38,6 +39,41 @@ class Window:
     """First sample."""
     end: int
     """One past the last sample."""
+    without: tuple[tuple[int, int], ...] = ()
+    """What of its pauses is left out, in order: first sample of each stretch, and one past its last."""
+
+    @classmethod
+    def of(cls, index: int, edges: Sequence[int]) -> Self:
+        """Return the window with these `edges`."""
+        return cls(index, edges[0], edges[-1], tuple(zip(edges[1:-1:2], edges[2:-1:2], strict=True)))
+
+    @property
+    def edges(self) -> list[int]:
+        """First sample and one past the last of each stretch that is heard."""
+        return [self.start, *itertools.chain.from_iterable(self.without), self.end]
+
+    @property
+    def heard(self) -> list[tuple[int, int]]:
+        """The stretches that are heard, one right behind the other."""
+        edges = self.edges
+        return list(zip(edges[::2], edges[1::2], strict=True))
+
+    def part(self, index: int, start: int, end: int) -> Window:
+        """Return the window of what lies between two samples of this one."""
+        within = ((max(first, start), min(last, end)) for first, last in self.without)
+        return Window(index, start, end, tuple((first, last) for first, last in within if first < last))
+
+    def placed(self, seconds: float, *, ends: bool = False) -> float:
+        """Return where in the recording something is heard, `seconds` from the start of what is heard.
+
+        Right between two stretches, what begins does so in the second, and what `ends` in the first.
+        """
+        for start, end in self.heard[:-1]:
+            length = (end - start) / SAMPLE_RATE
+            if seconds < length or (ends and seconds == length):
+                return start / SAMPLE_RATE + seconds
+            seconds -= length
+        return self.heard[-1][0] / SAMPLE_RATE + seconds
 
 
 @dataclass(frozen=True, slots=True)

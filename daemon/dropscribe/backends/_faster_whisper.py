@@ -194,7 +194,7 @@ class _Batch:
         )
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))
         extractor = model.feature_extractor
-        samples = [copied(audio, window.start, window.end) for window in windows]
+        samples = [copied(audio, window) for window in windows]
         # The silence that fills a window up is heard as sound: zeros in the mel spectrogram, which no sound has, cost
         # up to two more words in a hundred.
         mels = [extractor(sound, padding=extractor.n_samples - len(sound)) for sound in samples]

@@ -113,7 +113,7 @@ class MLX:
                 yield from ({"en": 1.0} for _ in part)
                 continue
             try:
-                features = self._decoder.features([copied(audio, window.start, window.end) for window in part])
+                features = self._decoder.features([copied(audio, window) for window in part])
                 heard = self._decoder.languages(features, tokenizer.sot, tokenizer.all_language_tokens)
             except (RuntimeError, ValueError, MemoryError) as error:
                 raise failed(error) from error
@@ -155,7 +155,7 @@ class MLX:
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
         prefix = np.concatenate([_prompt(tokenizer, options.before), start])
         rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
-        sounds = [copied(audio, window.start, window.end) for window in windows]
+        sounds = [copied(audio, window) for window in windows]
         batches = [range(low, min(low + self._batch, len(windows))) for low in range(0, len(windows), self._batch)]
         features = mx.concatenate([self._decoder.features([sounds[row] for row in batch]) for batch in batches])
         whole = self._decoder.memory(features) if len(batches) == 1 else None

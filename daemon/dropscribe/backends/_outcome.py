@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from dropscribe.backends import Window
 
 
-def copied(audio: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """Return the samples start..end in memory of their own: a library must not get a memory map."""
-    return np.array(audio[start:end], dtype=np.float32)
+def copied(audio: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
+    """Return what is heard of a window in memory of its own: a library must not get a memory map."""
+    return np.concatenate([audio[start:end] for start, end in window.heard], dtype=np.float32)
 
 
 def languages(model: Any, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
@@ -41,7 +41,7 @@ def languages(model: Any, audio: NDArray[np.float32], windows: Sequence[Window])
             yield {"en": 1.0}
             continue
         try:
-            _, _, told = model.detect_language(audio=copied(audio, window.start, window.end))
+            _, _, told = model.detect_language(audio=copied(audio, window))
         except (RuntimeError, MemoryError) as error:
             raise failed(error) from error
         yield dict(told)
@@ -49,7 +49,7 @@ def languages(model: Any, audio: NDArray[np.float32], windows: Sequence[Window])
 
 @dataclass(slots=True)
 class Raw:
-    """A segment as the engine gave it: seconds from the start of the window."""
+    """A segment as the engine gave it: seconds from the start of what is heard of the window."""
 
     start: float
     end: float
@@ -69,11 +69,11 @@ def shaped(window: Window, raws: Iterable[Raw]) -> list[Segment]:
     edge = first
     for raw in raws:
         text = raw.text.strip()
-        words = _words(raw, first, edge, last)
+        words = _words(raw, window, edge, last)
         if words and "".join(word.word for word in words).strip() != text:
             words = []  # letters were cut apart: better no times than wrong words
-        start = words[0].start if words else _inside(raw.start + first, edge, last)
-        end = words[-1].end if words else _inside(raw.end + first, start, last)
+        start = words[0].start if words else _inside(window.placed(raw.start), edge, last)
+        end = words[-1].end if words else _inside(window.placed(raw.end, ends=True), start, last)
         if not text or end <= start or _invented(raw):
             continue
         found.append(
@@ -102,14 +102,14 @@ def _invented(raw: Raw) -> bool:
     return raw.no_speech_prob > 0.6 and all(probability < 0.6 for *_, probability in raw.words)
 
 
-def _words(raw: Raw, first: float, edge: float, last: float) -> list[Word]:
+def _words(raw: Raw, window: Window, edge: float, last: float) -> list[Word]:
     starts: list[float] = []
     ends: list[float] = []
     low = edge
     for _, start, end, _ in raw.words:
-        low = _inside(start + first, low, last)
+        low = _inside(window.placed(start), low, last)
         starts.append(low)
-        ends.append(_inside(end + first, low, last))
+        ends.append(_inside(window.placed(end, ends=True), low, last))
     # Where two words overlap, the first ends where the second begins.
     ends[:-1] = [min(end, follower) for end, follower in zip(ends, starts[1:], strict=False)]
     return [

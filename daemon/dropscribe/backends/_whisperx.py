@@ -144,7 +144,7 @@ class WhisperX:
         self, audio: NDArray[np.float32], batch: Sequence[Window], options: Options
     ) -> list[tuple[str, float]]:
         """Return for each window its text and mean log-probability."""
-        sounds = [copied(audio, window.start, window.end) for window in batch]
+        sounds = [copied(audio, window) for window in batch]
         edges = np.cumsum([0, *map(len, sounds)])
         # WhisperX goes from seconds to samples by cutting off: half a sample more brings it to the right one.
         seconds = ((edges + 0.5) / SAMPLE_RATE).tolist()
@@ -170,7 +170,7 @@ class WhisperX:
         if not text:
             return []
         space = "" if options.language in _WITHOUT_SPACES else " "
-        words = _aligned(copied(audio, window.start, window.end), text, aligner, self._device) if aligner else []
+        words = _aligned(copied(audio, window), text, aligner, self._device) if aligner else []
         words = words or [Said(word) for word in (text.split() if space else text)]
         raws = []
         for sentence in sentences(fill_in(words, (window.end - window.start) / SAMPLE_RATE)):
@@ -184,7 +184,7 @@ class WhisperX:
     def _turns(self, audio: NDArray[np.float32]) -> Any:
         """Return who speaks when in the whole sound: found out once, though parts of it are heard again and again."""
         if self._known is None or self._known[0]() is not audio:
-            self._known = (weakref.ref(audio), self._diarizer(copied(audio, 0, len(audio))))
+            self._known = (weakref.ref(audio), self._diarizer(np.array(audio, dtype=np.float32)))
         return self._known[1]
 
     def _load_aligner(self, language: str) -> Any:
