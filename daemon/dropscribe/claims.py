@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
 
 
+_GATHER = 2.0
+"""Seconds that the first of many short recordings waits while others are digested."""
+
+
 class Claims:
     """The queue of one daemon. Every method is called by the thread that owns the journal."""
 
@@ -49,6 +53,8 @@ class Claims:
         if chosen is None:
             return []
         packs = self._packs(first, chosen)
+        if packs and self._intake.busy and time.time() - first.changed < _GATHER:
+            return []  # those that were dropped with it come in a moment
         taken = self._claim_one(chosen)
         pack = [] if taken is None else [(taken, chosen)]
         known = profiles.Profiles(self._settings)

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
 
+_MOMENT = 0.5
+"""Seconds: files that are copied one after another settle so close behind each other."""
+
 UNREAD = ""
 """Stands for the digest of a file that is too large to be read at all."""
 
@@ -106,6 +109,12 @@ class Intake:
     def idle(self) -> bool:
         """Whether nothing settles or is digested."""
         return not len(self._settler) and not self._digesting
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything that has settled, or does so in a moment, is not queued yet."""
+        settled = self._settler.due()
+        return bool(self._digesting) or (settled is not None and settled < time.monotonic() + _MOMENT)
 
     @property
     def due(self) -> float:

@@ -16,6 +16,7 @@ alone. `log` carries a log line of a library of ours.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import itertools
@@ -29,6 +30,7 @@ import tempfile
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -38,7 +40,7 @@ from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dropscribe.audio import Decoded
     from dropscribe.channels import Sound
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 _FILES = 1024
 """Files that may be open at once."""
+_LISTENERS = 4
+"""Short recordings that are listened to at once."""
 
 
 class _Channel:
@@ -205,7 +209,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
         decoded = _decode(job, channel, job["max_seconds"])
         backend = model.get(job, channel)
         started = time.monotonic()
-        sound = _heard(job, job, decoded, channel)
+        sound = _heard(job, job, decoded, channel.heartbeat)
         del decoded  # what it maps may be gone from the disk
         windows = sound.windows()
         basis = _basis(sound, windows, model)
@@ -227,13 +231,13 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
     channel.send("finished")
 
 
-def _heard(job: dict[str, Any], entry: dict[str, Any], decoded: Decoded, channel: _Channel) -> Sound:
+def _heard(
+    job: dict[str, Any], entry: dict[str, Any], decoded: Decoded, heartbeat: Callable[[float], None] | None = None
+) -> Sound:
     """Listen for speech in a recording, on each channel or in all together."""
     from dropscribe import channels
 
-    return channels.heard(
-        decoded, Path(entry["spool"]), job["channels"], job["split_channels"], heartbeat=channel.heartbeat
-    )
+    return channels.heard(decoded, Path(entry["spool"]), job["channels"], job["split_channels"], heartbeat=heartbeat)
 
 
 def _sweep(entry: dict[str, Any]) -> None:
@@ -423,12 +427,9 @@ def _memos(
 ) -> Iterator[_Memo]:
     """Yield the recordings that are one window each; finish those in which nobody speaks."""
     assert model.backend is not None  # noqa: S101
-    while waiting:
-        entry, decoded = waiting.pop(0)
+    for entry, sound in _all_heard(waiting, job, channel):
         channel.job = entry["job"]
         started = time.monotonic()
-        sound = _heard(job, entry, decoded, channel)
-        del decoded  # what it maps may be gone from the disk
         windows = sound.windows()
         if sound.speakers:
             channel.send("apart", code="speakers-on-channels")
@@ -447,6 +448,24 @@ def _memos(
             _tell(memo, [], [], 0.0, model, channel)
 
 
+def _all_heard(
+    waiting: list[tuple[dict[str, Any], Decoded]], job: dict[str, Any], channel: _Channel
+) -> Iterator[tuple[dict[str, Any], Sound]]:
+    """Listen for speech in short recordings, several at once: the engine has nothing to do before."""
+    number = channel.job
+    with ThreadPoolExecutor(min(_LISTENERS, job["threads"] or os.cpu_count() or 1)) as pool:
+        heard = collections.deque((entry, pool.submit(_heard, job, entry, decoded)) for entry, decoded in waiting)
+        waiting.clear()  # what they map may be gone from the disk
+        try:
+            while heard:
+                entry, sound = heard.popleft()
+                yield entry, sound.result()
+                channel.job = number
+                channel.heartbeat(0.0)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def _heard_together(
     backend: backends.Backend, memos: list[_Memo], options: backends.Options
 ) -> Iterator[tuple[_Memo, list[Segment], float]]:
@@ -456,10 +475,13 @@ def _heard_together(
     """
     spent = dict.fromkeys(range(len(memos)), 0.0)
     # A translation has no times that could be trusted to divide it.
-    for _ in range(packing.TURNS if options.task == "transcribe" else 0):
+    turns = packing.TURNS if options.task == "transcribe" else 0
+    for turn in range(turns):
         waiting = list(spent)
         groups = packing.grouped([memos[n].window.end - memos[n].window.start for n in waiting])
         groups = [[waiting[place] for place in group] for group in groups if len(group) > 1]
+        if turn + 1 < turns and len(groups) > 1:
+            groups.pop()  # they share windows with those that this turn leaves in doubt
         sound, pieces = _laid_out([memos[n] for group in groups for n in group])
         edges = [0, *itertools.accumulate(map(len, groups))]
         shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
@@ -583,6 +605,9 @@ def main(handed: int | None = None) -> None:
     channel = _Channel(stream)
     _configure_logs(channel)
     _allow_files()
+    # numpy's threads wait busily for their next product of matrices, and there is always a small one for the next
+    # window's spectrogram: they took a tenth of the engine's time. Read when numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     model = _Model("", sys.executable)
     if handed is not None:

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import bisect
 import collections
+import contextlib
+import ctypes
 import functools
 import itertools
 import os
@@ -83,6 +85,7 @@ class FasterWhisper:
             raise unusable(folder, f"{', '.join(missing)} not found")
         large = (folder / "model.bin").stat().st_size > _LARGE
         workers, intra = _shares(threads, batch, large=large)
+        _one_heap()  # before there are threads of the model, each of which would have a heap of its own
         try:
             model, device = (None if safe else _on_gpu(folder)) or _on_cpu(folder, workers, intra)
         except Exception as error:  # tokenizers raises plain Exception
@@ -137,6 +140,8 @@ class FasterWhisper:
                 future.cancel()
             wait(ahead)
             self._running.difference_update(ahead)
+            if not self._running:
+                _give_back()
 
     def _begun(
         self, audio: NDArray[np.float32], parts: Iterator[Sequence[Window]], options: Options, count: int
@@ -155,6 +160,7 @@ class FasterWhisper:
         if self._pool is not None:
             self._pool.shutdown()
         self._model = self._loaded_again = self._pool = None
+        _give_back()
 
     def _seed(self, seed: int) -> None:
         """Make what is sampled next depend on `seed` alone.
@@ -298,6 +304,26 @@ def _shares(threads: int, batch: int, *, large: bool) -> tuple[int, int]:
     most = min(_MOST_LARGE_WORKERS if large else _MOST_WORKERS, batch or _MOST_WORKERS)
     workers = min(most, cores, max(2, cores // 2))
     return workers, cores // workers
+
+
+def _one_heap() -> None:
+    """Have the C library keep what CTranslate2 frees between two layers, a hundred megabytes each time.
+
+    By default glibc maps such blocks anew, and the kernel clears every page of them. Measured (base, 12 windows,
+    2 cores): 14.1 s instead of 15.6, and less memory at the most. A heap of a thread alone cannot hold such blocks.
+    The numbers are those of `malloc.h`; other C libraries have no `mallopt`.
+    """
+    trim_threshold, mmap_max, arena_max = -1, -4, -8
+    with contextlib.suppress(AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for name, value in ((mmap_max, 0), (trim_threshold, 1 << 30), (arena_max, 1)):
+            mallopt(name, value)
+
+
+def _give_back() -> None:
+    """Return what the heap keeps to the system: with base two thirds of the process."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _edges(windows: int, batch: int, workers: int) -> list[int]:
