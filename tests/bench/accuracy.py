@@ -10,7 +10,8 @@ Ours is what the worker does: decode, find the speech, cut windows, transcribe t
 The library is `WhisperModel.transcribe(vad_filter=True, word_timestamps=True)`: once with its default, which gives
 every window the text before it as a prompt (`library`), once without, as ours (`library, windows alone`; left out
 with `--plain`). With `--batch N` it is its `BatchedInferencePipeline` instead, N windows at once. Our decoder's work
-is counted in all, loading in none. On a busy machine compare CPU seconds.
+is counted in all, loading in none. Each side works in a process of its own, one at a time: ours has memory handed out
+otherwise to all in its process, and the worker's environment. On a busy machine compare CPU seconds.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import multiprocessing
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +84,11 @@ def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
     return samples if seconds is None else samples[: int(seconds * backends.SAMPLE_RATE)]
 
 
-def ours(backend: backends.Backend) -> Way:
+def ours(name: str, folder: Path) -> list[Way]:
+    backend = backends.create(name)
+    backend.load(folder)
+    speech.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
+
     def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
         samples = heard(path, seconds)
         spans = speech.spans(samples)
@@ -90,10 +98,10 @@ def ours(backend: backends.Backend) -> Way:
             segments += found
         return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
 
-    return Way("dropscribe", run)
+    return [Way("dropscribe", run)]
 
 
-def libraries(folder: Path, *, both: bool, batch: int = 0) -> list[Way]:
+def libraries(folder: Path, both: bool, batch: int = 0) -> list[Way]:
     """Return the direct calls of faster-whisper; of its batched pipeline if `batch` is given."""
     import faster_whisper
     from faster_whisper.vad import get_vad_model
@@ -125,6 +133,46 @@ def libraries(folder: Path, *, both: bool, batch: int = 0) -> list[Way]:
     if both:
         made.append(way("library, windows alone", condition_on_previous_text=False))
     return made
+
+
+class Side:
+    """The ways that share a model, in a process of its own."""
+
+    def __init__(self, make: Callable[..., list[Way]], *arguments: Any, **environ: str) -> None:
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (make, arguments))
+        before = os.environ.copy()
+        os.environ.update(environ)
+        self.names = self._pool.submit(_names).result()
+        os.environ.clear()
+        os.environ.update(before)
+
+    def timed(
+        self, name: str, paths: list[Path], seconds: float | None, language: str
+    ) -> tuple[list[dict[str, Any]], float, float]:
+        """Return what a way makes of recordings, the seconds it took, and the processor's."""
+        return self._pool.submit(_timed, name, paths, seconds, language).result()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+_ways: dict[str, Way] = {}
+
+
+def _begin(make: Callable[..., list[Way]], arguments: tuple[Any, ...]) -> None:
+    _ways.update((way.name, way) for way in make(*arguments))
+
+
+def _names() -> list[str]:
+    return list(_ways)
+
+
+def _timed(
+    name: str, paths: list[Path], seconds: float | None, language: str
+) -> tuple[list[dict[str, Any]], float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = [_ways[name].run(path, seconds, language) for path in paths]
+    return made, time.perf_counter() - wall, time.process_time() - cpu
 
 
 def numbers_alike(truth: dict[str, Any], made: dict[str, Any]) -> float | None:
@@ -177,10 +225,10 @@ def measured(script: Path, *arguments: Path | str) -> dict[str, Any]:
     return score
 
 
-def one_set(name: str, model: str, way: Way, options: argparse.Namespace, out: Path) -> Row:
+def one_set(name: str, model: str, side: Side, way: str, options: argparse.Namespace, out: Path) -> Row:
     """Transcribe one recording, or all the clips, and score it."""
     script = options.score or options.speech / "score.py"
-    folder = out / f"{model}-{options.backend}-{re.sub(r'[^a-z]+', '-', way.name)}"
+    folder = out / f"{model}-{options.backend}-{re.sub(r'[^a-z]+', '-', way)}"
     folder.mkdir(parents=True, exist_ok=True)
     if name == "clips":
         paths = sorted((options.speech / "clips").glob("*.flac"))
@@ -195,19 +243,17 @@ def one_set(name: str, model: str, way: Way, options: argparse.Namespace, out: P
         truth["segments"] = [s for s in truth["segments"] if s["end"] <= options.seconds]
         seconds = truth["segments"][-1]["end"] + 0.3
     language = truth["language"] if truth else "en"
-    wall, cpu = time.perf_counter(), time.process_time()
-    made = [way.run(path, seconds, language) for path in paths]
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    made, wall, cpu = side.timed(way, paths, seconds, language)
     for path, transcript in zip(paths, made, strict=True):
         (target / f"{path.stem}.json").write_text(json.dumps(transcript, ensure_ascii=False), encoding="utf-8")
     audio_s = sum(len(heard(path, seconds)) for path in paths) / backends.SAMPLE_RATE
     if truth is None:
         score = measured(script, "--clips", options.speech / "clips.json", target)
-        return Row(model, name, way.name, score, None, audio_s, wall, cpu)
+        return Row(model, name, way, score, None, audio_s, wall, cpu)
     known = folder / f"{name}.truth.json"
     known.write_text(json.dumps(truth), encoding="utf-8")
     score = measured(script, known, target / f"{name}.json")
-    return Row(model, name, way.name, score, numbers_alike(truth, made[0]), audio_s, wall, cpu)
+    return Row(model, name, way, score, numbers_alike(truth, made[0]), audio_s, wall, cpu)
 
 
 def table(rows: list[Row]) -> str:
@@ -263,22 +309,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     rows: list[Row] = []
-    speech.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch)
         for model, _, folder in (given.partition("=") for given in options.model):
-            backend = backends.create(options.backend)
-            loaded = backend.load(Path(folder))
-            ways = [ours(backend)]
+            sides = [Side(ours, options.backend, Path(folder), OPENBLAS_NUM_THREADS="1")]
             if options.backend == "faster-whisper":
-                ways += libraries(Path(folder), both=not options.plain, batch=options.batch)
+                sides.append(Side(libraries, Path(folder), not options.plain, options.batch))
             for name in options.sets:
-                if not loaded.multilingual and name not in {"en", "digits", "clips"}:
+                if model.endswith(".en") and name not in {"en", "digits", "clips"}:
                     continue
-                for way in ways:
-                    rows.append(one_set(name, model, way, options, out))
-                    print(rows[-1], file=sys.stderr, flush=True)
-            backend.close()
+                for side in sides:
+                    for way in side.names:
+                        rows.append(one_set(name, model, side, way, options, out))
+                        print(rows[-1], file=sys.stderr, flush=True)
+            for side in sides:
+                side.close()
     print(table(rows))
     print()
     print("\n".join(ratios(rows)))
