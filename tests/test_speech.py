@@ -155,13 +155,14 @@ class TestWindows:
             assert all(gap <= min(left) < b - a for a, b in cut)
             assert all(b - a <= min(left) for a, b in pauses if (a, b) not in cut)
             heard = sum(last - first for first, last in window.heard)
-            assert speech.MAX_WINDOW - len(cut) < heard <= speech.MAX_WINDOW
+            assert heard <= speech.MAX_WINDOW
+            assert left == {gap} or -len(cut) < heard - (speech.MAX_WINDOW - SECOND // 2) <= 0
 
     def test_the_longest_pauses_of_a_window_are_shortened(self) -> None:
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in [(1, 10), (16, 24), (25, 29), (33, 37)]]
         (only,) = speech.windows(quiet(41 * SECOND), spans)
-        # 25 s of speech, 0.3 s before and behind it: 4.4 s are left for pauses of 6, 1 and 4 s.
-        assert only.edges == [round(edge * SECOND) for edge in (0.7, 10.85, 15.15, 29.85, 32.15, 37.3)]
+        # 25 s of speech, 0.3 s before and behind it, 0.5 s unfilled: 3.9 s are left for pauses of 6, 1 and 4 s.
+        assert only.edges == [round(edge * SECOND) for edge in (0.7, 10.725, 15.275, 29.725, 32.275, 37.3)]
 
     @given(talk())
     def test_no_window_bridges_a_long_silence_or_cuts_speech_without_need(self, made: tuple[int, list[Span]]) -> None:

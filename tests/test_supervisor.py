@@ -917,6 +917,13 @@ def test_short_recordings_go_to_the_worker_together_and_each_has_its_own_of_ever
         assert steps[-5:] == ["job.claimed", "job.decoded", "job.planned", "job.transcribed", "job.done"]
 
 
+def test_the_first_of_many_waits_for_those_that_are_still_digested(house: House) -> None:
+    for number in range(60):
+        house.drop(f"{number:02}.wav", f"{number}.")
+    assert house.run().done == 60
+    assert packs(house) == [(f"{number:02}.wav", 60) for number in range(60)]
+
+
 def test_with_packing_off_each_goes_alone(house: House) -> None:
     house.drop("a.wav", "A.")
     house.drop("b.wav", "B.")

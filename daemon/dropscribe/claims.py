@@ -53,7 +53,7 @@ class Claims:
         if chosen is None:
             return []
         packs = self._packs(first, chosen)
-        if packs and self._intake.busy and time.time() - first.changed < _GATHER:
+        if packs and self._intake.busy and abs(time.time() - first.changed) < _GATHER:
             return []  # those that were dropped with it come in a moment
         taken = self._claim_one(chosen)
         pack = [] if taken is None else [(taken, chosen)]

@@ -243,7 +243,7 @@ class Kept:
         """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of all later ones."""
         first, self._first = self._first, False
         if not first:
-            self.again += sum(w.end - w.start for w in windows)
+            self.again += sum(end - start for w in windows for start, end in w.heard)
         digest = hashlib.sha256(f"{self._model} {options} {windows}".encode())
         for window in windows:
             digest.update(np.ascontiguousarray(samples[window.start : window.end]).tobytes())

@@ -25,8 +25,10 @@ _MOST_REPEATED = 2.4
 _LEAST_LOGPROB = -1.0
 _NO_SPEECH = 0.6
 
-_OPENING = "\"'“¿([{-"
-_CLOSING = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001 (as in the source)
+_OPENING = "\"'“¿([{-«"
+_CLOSING = "\"'.。,，!！?？:：”)]}、»"  # noqa: RUF001 (as in the source)
+_SPACED = "?!:;»"
+"""Marks that French writes behind a space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,15 @@ def joined(texts: Sequence[str]) -> list[list[int]]:
     """Return which pieces of a text make one word each: opening marks go with the next piece, closing ones before.
 
     `texts` are the pieces as the tokenizer's `split_to_word_tokens` gives them; the marks are those of OpenAI's
-    `merge_punctuations`.
+    `merge_punctuations`, and those of French (`quoi ?`, `« oui »`).
     """
     groups: list[list[int]] = []
     opening = False
     for index, text in enumerate(texts):
         mark = text.strip()
-        if groups and (opening or (mark and not text.startswith(" ") and all(c in _CLOSING for c in mark))):
+        closing = bool(mark) and all(c in _CLOSING or c in _SPACED for c in mark)
+        closing = closing and (not text.startswith(" ") or mark[0] in _SPACED)
+        if groups and (opening or closing):
             groups[-1].append(index)
         else:
             groups.append([index])
