@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import afterwards, logs, packing, settings, supervisor
+from dropscribe import afterwards, intake, logs, packing, settings, supervisor
+from dropscribe.inbox import digest
 from dropscribe.journal import Journal, Recording, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dropscribe.delivery import Progress
+    from dropscribe.inbox import Stat
     from dropscribe.settings import Settings
 
 FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
@@ -917,11 +919,19 @@ def test_short_recordings_go_to_the_worker_together_and_each_has_its_own_of_ever
         assert steps[-5:] == ["job.claimed", "job.decoded", "job.planned", "job.transcribed", "job.done"]
 
 
-def test_the_first_of_many_waits_for_those_that_are_still_digested(house: House) -> None:
-    for number in range(60):
-        house.drop(f"{number:02}.wav", f"{number}.")
-    assert house.run().done == 60
-    assert packs(house) == [(f"{number:02}.wav", 60) for number in range(60)]
+def test_the_first_of_many_waits_for_those_that_are_still_digested(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(path: Path, found: Stat) -> str | None:  # as from a slow disk
+        time.sleep(0.05)
+        return digest(path, found)
+
+    monkeypatch.setattr(intake, "digest", slowly)
+    names = [f"{number}.wav" for number in range(6)]
+    for name in names:
+        house.drop(name, name)
+    assert house.run().done == 6
+    assert packs(house) == [(name, 6) for name in names]
 
 
 def test_with_packing_off_each_goes_alone(house: House) -> None:
