@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import platform
 import shutil
 import socket
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +133,35 @@ def test_what_is_left_out_of_a_window_is_not_heard(
         assert word.start == pytest.approx(other.start + (shift if other.start >= border else 0.0), abs=0.002)
         assert word.end == pytest.approx(other.end + (shift if other.end > border else 0.0), abs=0.002)
     assert words[0].start < border < border + shift <= words[-1].start
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+import numpy as np
+from dropscribe.backends import Options, Window
+from dropscribe.backends._faster_whisper import FasterWhisper
+
+def told(name):
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) // 1024
+
+engine = FasterWhisper()
+engine.load(Path(sys.argv[1]), threads=2)
+loaded = told("VmRSS")
+sound = np.random.default_rng(0).normal(0, 0.01, 120 * 16000).astype(np.float32)
+windows = [Window(k, 480000 * k, 480000 * (k + 1)) for k in range(4)]
+list(engine.transcribe(sound, windows, Options(language="en", again=False)))
+print(loaded, told("VmHWM"), told("VmRSS"))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc's malloc does")
+def test_what_decoding_takes_is_given_back(tiny_en: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY, tiny_en], capture_output=True, text=True, check=True)
+    loaded, most, after = map(int, done.stdout.split())
+    assert most > loaded + 150
+    assert after < loaded + (most - loaded) / 2
 
 
 def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(

@@ -85,7 +85,7 @@ class FasterWhisper:
             raise unusable(folder, f"{', '.join(missing)} not found")
         large = (folder / "model.bin").stat().st_size > _LARGE
         workers, intra = _shares(threads, batch, large=large)
-        _one_heap()  # before there are threads of the model, each of which would have a heap of its own
+        _heap(keep=False)  # before there are threads of the model, each of which would have one of its own
         try:
             model, device = (None if safe else _on_gpu(folder)) or _on_cpu(folder, workers, intra)
         except Exception as error:  # tokenizers raises plain Exception
@@ -103,6 +103,7 @@ class FasterWhisper:
             intra_threads=intra,
         )
         self._pool = ThreadPoolExecutor(self._workers, "batch")
+        _heap(keep=True)  # not while 8-bit weights are made from larger ones
         return Loaded(
             device=device,
             multilingual=bool(model.model.is_multilingual),
@@ -306,17 +307,19 @@ def _shares(threads: int, batch: int, *, large: bool) -> tuple[int, int]:
     return workers, cores // workers
 
 
-def _one_heap() -> None:
-    """Have the C library keep what CTranslate2 frees between two layers, a hundred megabytes each time.
+def _heap(*, keep: bool) -> None:
+    """Have all threads share one heap, and the C library `keep` what CTranslate2 frees between two layers, or not.
 
-    By default glibc maps such blocks anew, and the kernel clears every page of them. Measured (base, 12 windows,
-    2 cores): 14.1 s instead of 15.6, and less memory at the most. A heap of a thread alone cannot hold such blocks.
-    The numbers are those of `malloc.h`; other C libraries have no `mallopt`.
+    By default glibc maps such blocks, a hundred megabytes each time, anew, and the kernel clears every page of them.
+    Measured (base, 12 windows, 2 cores): 14.1 s instead of 15.6, and less memory at the most. A thread's own heap
+    cannot hold such blocks. The numbers are those of `malloc.h`, and `keep=False` sets glibc's defaults; other C
+    libraries have no `mallopt`.
     """
     trim_threshold, mmap_max, arena_max = -1, -4, -8
+    wanted = {arena_max: 1, mmap_max: 0 if keep else 65536, trim_threshold: 1 << 30 if keep else 1 << 17}
     with contextlib.suppress(AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
-        for name, value in ((mmap_max, 0), (trim_threshold, 1 << 30), (arena_max, 1)):
+        for name, value in wanted.items():
             mallopt(name, value)
 
 
