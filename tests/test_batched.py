@@ -65,6 +65,7 @@ def test_of_doubted_drafts_the_likeliest_without_a_loop_stays() -> None:
 def test_marks_go_with_their_word_and_leave_its_times_alone() -> None:
     assert joined([" He", " said", ",", " “", "yes", ".”", " -", "no"]) == [[0], [1, 2], [3, 4, 5], [6, 7]]
     assert joined([" Qui", " ?", " «", " Moi", " ».", " Oui"]) == [[0, 1], [2, 3, 4], [5]]
+    assert joined([" Er", ":", " »", "Ja", "«", ",", " so"]) == [[0, 1], [2, 3, 4, 5], [6]]
     assert joined([" ?", " ...", " si", ":", ' "', "oui"]) == [[0], [1], [2, 3], [4, 5]]
     pieces = [
         (" said", 0.0, 0.4, 0.9),
