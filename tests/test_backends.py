@@ -428,14 +428,6 @@ class TestOutcome:
         (segment,) = shaped(window, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
-    def test_a_word_lies_on_one_side_of_what_is_left_out(self) -> None:
-        window = Window(
-            0, 10 * SAMPLE_RATE, 30 * SAMPLE_RATE, tuple((k * SAMPLE_RATE, (k + 3) * SAMPLE_RATE) for k in (12, 17))
-        )
-        raw = self.raw(0, 6, (" late", 0.5, 2.2), (" early", 1.9, 3.0), (" long", 3.8, 6.0))
-        (segment,) = shaped(window, [raw])
-        assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 16), (20, 22)]
-
     def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
         raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))
         (segment,) = shaped(self.WINDOW, [raw])

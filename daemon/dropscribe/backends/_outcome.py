@@ -107,27 +107,15 @@ def _words(raw: Raw, window: Window, edge: float, last: float) -> list[Word]:
     ends: list[float] = []
     low = edge
     for _, start, end, _ in raw.words:
-        first, behind = _spoken(window, start, end)
-        low = _inside(first, low, last)
+        low = _inside(window.placed(start), low, last)
         starts.append(low)
-        ends.append(_inside(behind, low, last))
+        ends.append(_inside(window.placed(end, ends=True), low, last))
     # Where two words overlap, the first ends where the second begins.
     ends[:-1] = [min(end, follower) for end, follower in zip(ends, starts[1:], strict=False)]
     return [
         Word(word=text, start=start, end=end, probability=_probability(probability))
         for (text, _, _, probability), start, end in zip(raw.words, starts, ends, strict=True)
     ]
-
-
-def _spoken(window: Window, start: float, end: float) -> tuple[float, float]:
-    """Return where in the recording a word lies: on that side of what is left out that its middle is on."""
-    low, middle, high = window.placed(start), window.placed((start + end) / 2), window.placed(end, ends=True)
-    for first, behind in window.without:
-        if low < behind / SAMPLE_RATE <= middle:
-            low = behind / SAMPLE_RATE
-        elif middle <= first / SAMPLE_RATE < high:
-            high = first / SAMPLE_RATE
-    return low, high
 
 
 def _inside(seconds: float, low: float, high: float) -> float:
