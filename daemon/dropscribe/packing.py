@@ -42,7 +42,7 @@ ALONE = "alone"
 
 _GAP = SAMPLE_RATE // 2
 """Samples of silence between two recordings, which bring 0.3 s of their own. 0.6 to 1.0 s were no better: 120 clips
-with tiny.en and base, 2 to 4 windows more and the same errors within chance (4.0 to 4.7 and 3.7 to 4.6 %)."""
+with tiny.en and base, up to 7 windows more and the same errors within chance (3.9 to 4.7 and 3.7 to 4.6 %)."""
 _LIMIT = 30 * SAMPLE_RATE
 
 _CLEAR = 0.3

@@ -210,7 +210,8 @@ def windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutting 
     in `spans`.
     """
     cutting = cutting or Cutting()
-    limit, pad, bridge, gap = (int(getattr(cutting, n) * SAMPLE_RATE) for n in ("limit", "pad", "bridge", "gap"))
+    limit, pad = int(cutting.limit * SAMPLE_RATE), int(cutting.pad * SAMPLE_RATE)
+    bridge, gap = int(cutting.bridge * SAMPLE_RATE), int(cutting.gap * SAMPLE_RATE)
     calm = cutting.calm * SAMPLE_RATE
     parts = [part for span in spans for part in _parts(audio, span, limit)]
     pauses = [after.start - before.end for before, after in itertools.pairwise(parts)]

@@ -16,9 +16,9 @@ alone. `log` carries a log line of a library of ours.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -454,16 +454,13 @@ def _all_heard(
     """Listen for speech in short recordings, several at once: the engine has nothing to do before."""
     number = channel.job
     with ThreadPoolExecutor(min(_LISTENERS, job["threads"] or os.cpu_count() or 1)) as pool:
-        heard = collections.deque((entry, pool.submit(_heard, job, entry, decoded)) for entry, decoded in waiting)
+        entries = [entry for entry, _ in waiting]
+        sounds = pool.map(functools.partial(_heard, job), entries, [decoded for _, decoded in waiting])
         waiting.clear()  # what they map may be gone from the disk
-        try:
-            while heard:
-                entry, sound = heard.popleft()
-                yield entry, sound.result()
-                channel.job = number
-                channel.heartbeat(0.0)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for heard in zip(entries, sounds, strict=True):
+            yield heard
+            channel.job = number
+            channel.heartbeat(0.0)
 
 
 def _heard_together(
@@ -606,7 +603,7 @@ def main(handed: int | None = None) -> None:
     _configure_logs(channel)
     _allow_files()
     # numpy's threads wait busily for their next product of matrices, and there is always a small one for the next
-    # window's spectrogram: they took a tenth of the engine's time. Read when numpy is imported.
+    # window's spectrogram: with many short recordings they took a tenth of all time. Read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     model = _Model("", sys.executable)

@@ -59,7 +59,8 @@ class Window:
         return list(zip(edges[::2], edges[1::2], strict=True))
 
     def part(self, index: int, start: int, end: int) -> Window:
-        """Return the window of what lies between two samples of this one."""
+        """Return the window of what of this one lies between two samples."""
+        start, end = max(self.start, start), min(self.end, end)
         within = ((max(first, start), min(last, end)) for first, last in self.without)
         return Window(index, start, end, tuple((first, last) for first, last in within if first < last))
 

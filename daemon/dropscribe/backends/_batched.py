@@ -26,7 +26,7 @@ _LEAST_LOGPROB = -1.0
 _NO_SPEECH = 0.6
 
 _OPENING = "\"'“¿([{-«"
-_CLOSING = "\"'.。,，!！?？:：”)]}、»«"  # noqa: RUF001 (as in the source)
+_CLOSING = "\"'.。,，!！?？:：;”)]}、»«"  # noqa: RUF001 (as in the source)
 _SPACED = "?!:;»"
 """Marks that French writes behind a space."""
 
@@ -129,7 +129,7 @@ def joined(texts: Sequence[str]) -> list[list[int]]:
         # French has `« oui »`, German `»ja«`: a mark behind a space opens if a word follows right behind it.
         clings = index + 1 < len(texts) and texts[index + 1][:1].isalnum()
         opens = spaced and bool(mark) and (all(c in _OPENING for c in mark) or (mark == "»" and clings))
-        closes = bool(mark) and not opens and all(c in _CLOSING or c in _SPACED for c in mark)
+        closes = bool(mark) and not opens and all(c in _CLOSING for c in mark)
         if groups and (opening or (closes and (not spaced or mark[0] in _SPACED))):
             groups[-1].append(index)
         else:
