@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import platform
@@ -18,7 +19,7 @@ import pytest
 
 from dropscribe import audio, backends, speech
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares
+from dropscribe.backends._faster_whisper import _CHAIN, FasterWhisper, _edges, _shares, _whole
 from dropscribe.backends._outcome import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
@@ -51,6 +52,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
 def kennedy(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """The memory map of the longer recording, as the worker has it."""
     return audio.decode(DATA / "jfk.opus", tmp_path_factory.mktemp("spool") / "spool").samples
+
+
+@pytest.fixture(scope="module")
+def menu(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float32], tuple[Window, Window]]:
+    """Two prompts, of which tiny.en alone writes `Press 9` and `press one`."""
+    samples = audio.decode(DATA / "numbers.opus", tmp_path_factory.mktemp("spool") / "spool").samples
+    border = int(2.9 * SAMPLE_RATE)
+    return samples, (Window(0, 0, border), Window(1, border, len(samples)))
 
 
 def model_of(name: str, request: pytest.FixtureRequest) -> Path:
@@ -182,6 +191,52 @@ def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
     assert made[1:] == [whole, whole, whole[2:], whole, whole[3:]]
     assert [[segment.temperature for segment in segments][:1] for _, segments in whole][2] > [0.0]
     assert said(whole[3][1]) == KENNEDY
+
+
+def test_numbers_are_spelled_as_in_the_windows_around(
+    engine: backends.Backend, menu: tuple[NDArray[np.float32], tuple[Window, Window]]
+) -> None:
+    sound, (nine, one) = menu
+
+    def heard(*windows: Window, alike: bool = True) -> list[str]:
+        found = engine.transcribe(sound, windows, Options(language="en", alike=alike))
+        return [said(segments) for _, segments in found]
+
+    sales, figures = heard(nine, one)
+    assert sales == "press 9 for more entries"
+    assert figures.endswith("press 1 now otherwise please press star now")
+    words = figures.replace(" 1 ", " one ")
+    if engine.name == "mlx":  # on a CPU it takes twenty seconds for a window
+        return
+    assert heard(one, one) == [words, words]
+    assert heard(one, nine) == [figures, sales]
+    assert heard(nine, one, alike=False) == [sales, words]
+
+
+def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
+    tiny_en: Path, menu: tuple[NDArray[np.float32], tuple[Window, Window]]
+) -> None:
+    sound, (nine, one) = menu
+    line = [one, one, one, nine, one, one]
+    windows = [dataclasses.replace(window, index=index) for index, window in enumerate(line)]
+    made = []
+    for batch, threads, done in ((2, 1, 0), (1, 1, 2), (3, 1, 5), (8, 1, 3), (4, 2, 1), (2, 2, 4)):
+        engine = FasterWhisper()
+        engine.load(tiny_en, batch=batch, threads=threads)
+        found = list(engine.transcribe(sound, windows, Options(language="en"), done=done))
+        made.append((done, found))
+        engine.close()
+    _, whole = made[0]
+    for done, found in made:
+        assert found == whole[done:]
+    figures = [" 1 " in f" {said(segments)} " for _, segments in whole]
+    assert figures == [True, True, True, False, False, False]  # the second chain has no figure of its own
+
+
+@pytest.mark.parametrize(("batch", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (16, 16)])
+def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None:
+    assert _whole(batch) == expected
+    assert _CHAIN % expected == 0 or expected % _CHAIN == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dropscribe.backends._batched import TEMPERATURES, Draft, guarded, joined, merged, raw
+from dropscribe.backends._numbers import Number, beside, has_figures, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,3 +76,18 @@ def test_marks_go_with_their_word_and_leave_its_times_alone() -> None:
         (".", 2.4, 3.0, 0.3),
     ]
     assert merged(pieces) == [(" said,", 0.0, 0.4, 0.9), (" (yes.", 2.0, 2.4, 0.8)]
+
+
+def test_the_words_that_are_numbers_are_known_by_language() -> None:
+    words, pieces = [" Нажмите", " один", ",", " Два", "один"], [[1, 2], [3], [4], [5, 6], [7]]
+    assert numbers(words, pieces, "ru") == [Number(2, 3, "1"), Number(4, 6, "2")]
+    assert numbers(words, pieces, "en") == numbers(words, pieces, "ja") == []
+    assert has_figures("Dial 8500.")
+    assert not has_figures("The mp3 of one.")
+
+
+def test_the_nearest_texts_of_a_chain_tell_how_numbers_are_spelled() -> None:
+    drafts = [Draft([place], "", 0.0, 0.0, 0.0) for place in range(12)]
+    assert beside(4, drafts, [0, 1, 2, 3, 4, 5, 8, 9, 10], 12) == [5, 8, 9, 1, 2, 3]
+    assert beside(4, drafts, [0, 3, 5, 7, 8], 4) == [5, 7]
+    assert beside(4, drafts, [4], 4) == []

@@ -317,6 +317,17 @@ def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_pa
     assert every == {("decoded", "loaded", "planned", "finished")}
 
 
+def test_recordings_that_are_heard_one_by_one_are_spelled_as_if_alone(worker: Worker, tmp_path: Path) -> None:
+    """The second has `press one`; as a window behind the first it would have `press 1`."""
+    sound = audio.decode(DATA / "numbers.opus", tmp_path / "spool").samples
+    border = int(2.9 * SECOND)
+    jobs = [worker.recording(np.array(part)) for part in (sound[:border], sound[border:])]
+    told = worker.together(jobs, task="translate")
+    nine, one = (" ".join(plain(told[job])) for job in jobs)
+    assert nine == "press 9 for more entries"
+    assert "press one now" in one
+
+
 def test_a_translation_is_never_divided_by_its_times(worker: Worker) -> None:
     jobs = [worker.spoken(name, 0) for name in ("password.flac", "conference.flac")]
     together, alone = worker.together(jobs, task="translate"), [worker.alone(job, task="translate") for job in jobs]

@@ -226,6 +226,13 @@ class TestLaid:
         (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
         assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.54), (4.62, 4.8), (4.8, 5.35)]
 
+    def test_nor_does_one_that_reaches_over_the_edges_of_both_sounds(self) -> None:
+        # `es` in hum: 0.09 s of the word lie before the pause by the engine, 0.07 s behind it.
+        words = (" menú", 5.64, 6.3), (" para", 6.3, 7.25), (" bloquear", 7.25, 8.02), (" o", 8.02, 8.32)
+        given_ = [segment((" del", 5.28, 5.64), *words)]
+        (settled,) = times.laid(given_, Sound((Island(5.28, 6.39), Island(7.18, 8.32)), 25.0))
+        assert [(w.start, w.end) for w in settled.words[1:3]] == [(5.64, 6.39), (7.18, pytest.approx(7.3, abs=0.06))]
+
     def test_one_that_a_mark_stands_for_belongs_to_the_word_before(self) -> None:
         given_ = [segment((" resultados", 2.4, 3.0), (" para...", 3.0, 4.8), (" salir", 4.8, 5.35))]
         (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
@@ -287,6 +294,30 @@ class TestLaid:
         given_ = [segment((" Si", 4.1, end), (" usted", end, 6.9))]
         (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, before=0.4),), 25.0))
         assert settled.words[0].start == pytest.approx(expected)
+
+    @pytest.mark.parametrize(
+        ("room", "heard", "expected"),
+        [
+            pytest.param(15.0, 6.6, 6.84, id="another voice goes on: half the way"),
+            pytest.param(15.0, 6.35, 6.84, id="no more than this"),
+            pytest.param(15.0, 6.83, 6.9, id="the last sound before the next one ends no later"),
+            pytest.param(25.0, 6.6, 6.9, id="without noise the sound decides"),
+        ],
+    )
+    def test_an_end_in_noise_leans_to_where_the_engine_has_it(
+        self, room: float, heard: float, expected: float
+    ) -> None:
+        given_ = [
+            segment((" one", 1.0, 1.65), (" two", 2.25, 2.775), (" three", 3.75, 4.4), (" four more.", 5.2, heard))
+        ]
+        (settled,) = times.laid(given_, Sound(CLEAN.islands, room))
+        assert [w.end for w in settled.words] == [1.75, 2.875, 4.5, pytest.approx(expected, abs=0.001)]
+
+    def test_an_end_in_noise_leaves_no_window_and_meets_no_other_sound(self) -> None:
+        islands = Island(1.0, 1.75), Island(1.78, 2.4), Island(3.0, 3.6), Island(4.0, 4.5)
+        words = (" one", 1.0, 1.74), (" two", 1.78, 2.1), (" three", 3.0, 3.3), (" four", 4.0, 4.49)
+        (settled,) = times.laid([segment(*words)], Sound(islands, 15.0))
+        assert [w.end for w in settled.words] == pytest.approx([1.78, 2.34, 3.54, 4.5])
 
     @pytest.mark.parametrize(
         ("room", "heard", "expected"),

@@ -471,6 +471,7 @@ def _heard_together(
     Those that a shared window leaves in doubt share another one, with other neighbours; then they are heard alone.
     """
     spent = dict.fromkeys(range(len(memos)), 0.0)
+    options = dataclasses.replace(options, alike=False)  # one recording is spelled as if the others were not there
     # A translation has no times that could be trusted to divide it.
     turns = packing.TURNS if options.task == "transcribe" else 0
     for turn in range(turns):

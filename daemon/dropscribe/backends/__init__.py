@@ -90,10 +90,9 @@ class Options:
     hotwords: str | None = None
     """Terms the model should know, with commas between."""
     again: bool = True
-    """Whether a window that trips a guard is decoded again, and numbers are spelled as in those around it.
-
-    False when the windows hold several recordings, and the caller will hear what is doubtful in another way.
-    """
+    """Whether a window that trips a guard is decoded again. If not, the caller will hear it in another way."""
+    alike: bool = True
+    """Whether numbers are spelled as in the windows around; not where those are of other recordings."""
 
     @property
     def before(self) -> str | None:

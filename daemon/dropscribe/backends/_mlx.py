@@ -30,6 +30,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
+from dropscribe.backends._numbers import beside
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
@@ -58,8 +59,6 @@ _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit 
 
 _CHAIN = 16
 """Windows that are spelled alike: they are decoded before the first of them is given out."""
-_NEAR = 3
-"""Texts with figures before a window, and as many after it, that tell how numbers are spelled."""
 _ROUNDS = 8  # of spelling a chain; two or three are enough, but nothing says that it ends
 _RATHER = math.log(0.5)  # a figure that is likelier than everything else together
 _PASS = 16  # texts weighed at once
@@ -124,7 +123,7 @@ class MLX:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        step = max(self._batch // _CHAIN, 1) * _CHAIN if options.again else self._batch
+        step = max(self._batch // _CHAIN, 1) * _CHAIN if options.alike else self._batch
         try:
             for first in range(done // step * step, len(windows), step):
                 part = windows[first : first + step]
@@ -190,7 +189,7 @@ class MLX:
         for batch in batches:
             one = functools.partial(decode, batch, memory(batch))
             drafts += guarded(one, len(batch), again=options.again)
-        if options.again:  # else the windows may be of several recordings
+        if options.alike:
 
             def weigh(rows: Sequence[int], prefixes: Any, texts: Any, figures: Sequence[int]) -> list[Any]:
                 return self._decoder.weighed(memory(rows), prefixes, texts, tokenizer.eot, figures)  # type: ignore[no-any-return]
@@ -266,10 +265,7 @@ class _Figures:
 
     def _prefix(self, row: int, found: Sequence[Draft], telling: Sequence[int]) -> list[int]:
         """Return what stands before the text of a row; nothing where none of `telling` is another of its chain."""
-        chain = [place for place in telling if place // _CHAIN == row // _CHAIN]
-        after = [place for place in chain if place > row][:_NEAR]
-        before = [place for place in chain if place < row][-_NEAR:]
-        texts = [token for place in (*after, *before) for token in found[place].tokens]  # the nearest before it last
+        texts = beside(row, found, telling, _CHAIN)
         room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(found[row].tokens)) - len(self._prompt)
         if not texts or room <= 0:
             return []
