@@ -19,7 +19,8 @@ import pytest
 
 from dropscribe import audio, backends, speech
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import _CHAIN, FasterWhisper, _edges, _shares, _whole
+from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares, _whole
+from dropscribe.backends._numbers import CHAIN
 from dropscribe.backends._outcome import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
@@ -236,7 +237,7 @@ def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
 @pytest.mark.parametrize(("batch", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (16, 16)])
 def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None:
     assert _whole(batch) == expected
-    assert _CHAIN % expected == 0 or expected % _CHAIN == 0
+    assert CHAIN % expected == 0 or expected % CHAIN == 0
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_texts_weighed_together_are_weighed_alone(engine: Any, heard: Any) -> No
 def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_changes(engine: Any) -> None:
     """A reader that likes figures behind figures stands for the model, which would want a recording of its own."""
     from dropscribe.backends._batched import Draft
-    from dropscribe.backends._mlx import _CHAIN, _Figures
+    from dropscribe.backends._mlx import _Figures
 
     tokenizer, _, prefix = rules_of(engine)
     numbers = {tokenizer.encode(f" {word}")[0]: f" {k}" for k, word in enumerate(("one", "two", "six", "seven"), 1)}
@@ -216,12 +216,13 @@ def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_ch
         room = engine._model.dims.n_text_ctx
         return _Figures(tokenizer, prefix[0], np.array([], np.int32), room, weigh, most).take(drafts)
 
-    first = [" Press two first.", " Hold on.", " Press 9 for sales.", " Press one for help.", " Or two."]
-    said = [*first, *[" Ok."] * (_CHAIN - len(first)), " Then press one."]
-    expected = [" Press 2 first.", *said[1:3], " Press 1 for help.", " Or 2.", *said[5:]]  # a chain begins anew
+    first = [" Press two first.", " Press 9 for sales.", " Press one for help.", " Or two."]
+    said = [*first, *first, " Then press one."]
+    figures = [" Press 2 first.", first[1], " Press 1 for help.", " Or 2."]
+    expected = [*figures, *figures, said[-1]]  # a chain of four begins anew
     together = spelled(said)
     assert [draft.text for draft in together] == expected
-    assert len(together[3].probabilities) == len(together[3].tokens)
+    assert len(together[2].probabilities) == len(together[2].tokens)
     assert max(passes) == 8
     assert [draft.tokens for draft in spelled(said, 1)] == [draft.tokens for draft in together]
     passes.clear()

@@ -389,6 +389,8 @@ _REACH, _REACH_IN_NOISE = 1.0, 0.6
 there an edge may be another sound's."""
 _LOOSE = 2.5
 """Times its usual length that a word moved from elsewhere may get."""
+_SLOW = 1.25
+"""Times its usual length that a word gets at most while words are laid over the sound; what is before is a pause."""
 _MINIMUM = 0.3
 """Share of its usual length that every word keeps."""
 
@@ -600,7 +602,7 @@ def _homes(words: Sequence[Word], usual: NDArray[np.float64], islands: Sequence[
     ends = np.array([word.end for word in words])
     # A pause before a word is often taken for a part of it, one after it where a mark stands for that.
     joins = np.array([word.word[-1:].isalnum() for word in words])
-    starts = np.maximum(starts, np.where(joins, ends - usual, starts))
+    starts = np.maximum(starts, np.where(joins, ends - _SLOW * usual, starts))
     lengths = np.maximum(ends - starts, 0.02)
     total = np.concatenate([[0.0], np.cumsum(usual)])
     alone = np.arange(n + 1) * _HOMELESS

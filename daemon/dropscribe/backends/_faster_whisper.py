@@ -34,7 +34,7 @@ from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
-from dropscribe.backends._numbers import Number, beside, has_figures, numbers
+from dropscribe.backends._numbers import CHAIN, Number, beside, has_figures, numbers
 from dropscribe.backends._outcome import copied, failed, languages, shaped, unusable
 from dropscribe.telling import Log
 
@@ -60,9 +60,6 @@ _MANY = {"cpu": 2, "cuda": 16}
 _FEW = {"cpu": 1, "cuda": 8}
 """The same for weights over `_LARGE` bytes: with large-v3 a window takes half a gigabyte while it is decoded."""
 
-_CHAIN = 4
-"""Windows that are spelled alike: they are decoded before the first of them is given out. With 8 and 16, `es` and
-`fr` had more errors than with 4, `it` fewer."""
 _RATHER = 0.5
 """Probability from which on a figure is likelier than everything else together."""
 
@@ -127,7 +124,7 @@ class FasterWhisper:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        chain = _CHAIN if options.alike else 1
+        chain = CHAIN if options.alike else 1
         edges = _edges(len(windows), self._batch, self._workers)
         whole = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
         parts = iter(whole)
@@ -260,7 +257,7 @@ class _Batch:
         """
         telling = [place for place, draft in sorted(drafts.items()) if _trusted(draft) and has_figures(draft.text)]
         for row, known in self.unplaced.items():
-            texts = beside(self.first + row, drafts, telling, _CHAIN)
+            texts = beside(self.first + row, drafts, telling)
             if texts and _trusted(self.drafts[row]):
                 self.drafts[row] = self._in_figures(row, known, texts)
             self._placed[row] = self._words(row, self.drafts[row])
@@ -444,7 +441,7 @@ def _edges(windows: int, batch: int, workers: int) -> list[int]:
 
 def _whole(batch: int) -> int:
     """Return the most windows, `batch` or fewer, that divide a chain or that chains divide."""
-    return batch // _CHAIN * _CHAIN if batch >= _CHAIN else 1 << max(batch, 1).bit_length() - 1
+    return batch // CHAIN * CHAIN if batch >= CHAIN else 1 << max(batch, 1).bit_length() - 1
 
 
 def _cores() -> int:

@@ -30,7 +30,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
-from dropscribe.backends._numbers import beside
+from dropscribe.backends._numbers import CHAIN, beside
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
@@ -57,8 +57,6 @@ _MOST_WINDOWS = {"gpu": 32, "cpu": 16}
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
 _CACHE = 512 << 20  # bytes of freed buffers that MLX may keep; without a limit a process grew to 17 GB
 
-_CHAIN = 16
-"""Windows that are spelled alike: they are decoded before the first of them is given out."""
 _ROUNDS = 8  # of spelling a chain; two or three are enough, but nothing says that it ends
 _RATHER = math.log(0.5)  # a figure that is likelier than everything else together
 _PASS = 16  # texts weighed at once
@@ -123,7 +121,7 @@ class MLX:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        step = max(self._batch // _CHAIN, 1) * _CHAIN if options.alike else self._batch
+        step = max(self._batch // CHAIN, 1) * CHAIN if options.alike else self._batch
         try:
             for first in range(done // step * step, len(windows), step):
                 part = windows[first : first + step]
@@ -265,7 +263,7 @@ class _Figures:
 
     def _prefix(self, row: int, found: Sequence[Draft], telling: Sequence[int]) -> list[int]:
         """Return what stands before the text of a row; nothing where none of `telling` is another of its chain."""
-        texts = beside(row, found, telling, _CHAIN)
+        texts = beside(row, found, telling)
         room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(found[row].tokens)) - len(self._prompt)
         if not texts or room <= 0:
             return []

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
     from dropscribe.backends._batched import Draft
 
-NEAR = 3
-"""Texts with figures before a window, and as many after it, that tell how numbers are spelled."""
+CHAIN = 4
+"""Windows, one after the other, that are spelled alike: they are decoded before the first of them is given out.
+
+Longer chains gain nothing: with 4, 8 and 16 the error rates of en fr es it ru sum up to 58.3, 58.5 and 58.3 (base,
+int8), with MLX on a GPU to 62.7, 63.1 and 63.1.
+"""
 
 _WORDS = """
 en zero one two three four five six seven eight nine ten
@@ -79,14 +83,10 @@ def has_figures(text: str) -> bool:
     return _FIGURE.search(text) is not None
 
 
-def beside(
-    place: int, drafts: Mapping[int, Draft] | Sequence[Draft], telling: Sequence[int], chain: int
-) -> list[int]:
-    """Return the tokens of the nearest texts of `telling` around the window at `place`, the nearest before it last.
+def beside(place: int, drafts: Mapping[int, Draft] | Sequence[Draft], telling: Sequence[int]) -> list[int]:
+    """Return the tokens of the other texts of `telling` in the chain of the window at `place`, those before it last.
 
-    `telling` are places in order; only those of its own chain, so many windows one after the other from 0, count.
+    `telling` are places in order; chains are counted from place 0.
     """
-    own = [other for other in telling if other // chain == place // chain]
-    after = [other for other in own if other > place][:NEAR]
-    before = [other for other in own if other < place][-NEAR:]
-    return [token for other in (*after, *before) for token in drafts[other].tokens]
+    own = [other for other in telling if other // CHAIN == place // CHAIN and other != place]
+    return [token for other in sorted(own, key=lambda other: other < place) for token in drafts[other].tokens]
