@@ -132,21 +132,25 @@ class FasterWhisper:
         try:
             # Twice as many as there are threads for them: none waits while an earlier one takes long.
             ahead.extend(self._begun(audio, windows, parts, options, 2 * self._workers))
-            batches: list[_Batch] = []
+            batches: list[_Batch] = []  # of the chain in hand
+            held: collections.deque[_Batch] = collections.deque()
             for _, last in whole:
                 with _faults():
                     batches.append(ahead[0].result())
                     self._running.discard(ahead.popleft())
                     ahead.extend(self._begun(audio, windows, parts, options, 1))
-                    if last % chain and last < len(windows):
-                        continue
-                    if options.alike:
-                        self._spell(batches)
-                for batch in batches:
+                held.append(batches[-1])
+                complete = not last % chain or last == len(windows)
+                if complete and options.alike:
                     with _faults():
+                        self._spell(batches)
+                while held and (complete or not held[0].unplaced):
+                    with _faults():
+                        batch = held.popleft()
                         found = batch.segments(max(0, done - batch.first))
                     yield from found
-                batches = []
+                if complete:
+                    batches = []
         finally:
             for future in ahead:
                 future.cancel()
@@ -173,7 +177,7 @@ class FasterWhisper:
         return begun
 
     def _spell(self, batches: Sequence[_Batch]) -> None:
-        """Have numbers in these batches, which are whole chains, spelled alike, and their words placed."""
+        """Have numbers in these batches, which are whole chains, spelled alike, and the words around them placed."""
         assert self._pool is not None  # noqa: S101
         drafts = {batch.first + row: draft for batch in batches for row, draft in enumerate(batch.drafts)}
         begun = [self._pool.submit(batch.spell, drafts) for batch in batches if batch.unplaced]
