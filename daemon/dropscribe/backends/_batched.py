@@ -62,6 +62,11 @@ class Draft:
         return not self.silent and (self._loops or self.avg_logprob < _LEAST_LOGPROB)
 
     @property
+    def trusted(self) -> bool:
+        """Whether it is neither silent nor doubtful."""
+        return not (self.silent or self.doubtful)
+
+    @property
     def _loops(self) -> bool:
         return loops(self.text)
 

@@ -259,10 +259,10 @@ class _Batch:
         of them do if that makes the window's text likelier. (The MLX engine weighs again with those that became
         figures; here each time would cost a tenth of the window.)
         """
-        telling = [place for place, draft in sorted(drafts.items()) if _trusted(draft) and has_figures(draft.text)]
+        telling = [place for place, draft in sorted(drafts.items()) if draft.trusted and has_figures(draft.text)]
         for row, known in self.unplaced.items():
             texts = beside(self.first + row, drafts, telling)
-            if texts and _trusted(self.drafts[row]):
+            if texts and self.drafts[row].trusted:
                 self.drafts[row] = self._in_figures(row, known, texts)
             self._placed[row] = self._words(row, self.drafts[row])
 
@@ -291,7 +291,7 @@ class _Batch:
         def weighed(tokens: list[int]) -> NDArray[np.float64]:
             # The probabilities alone: two frames leave nothing to align, which would take a third of the time.
             (found,) = self._model.model.align(self._alone(row), start, [tokens], [2], median_filter_width=1)
-            return np.array(found.text_token_probs)
+            return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
         left = list(known)
         while left:
@@ -370,10 +370,6 @@ class _Batch:
         if self._host is None:
             self._host = np.asarray(self._encoded.to_device(ctranslate2.Device.cpu))
         return ctranslate2.StorageView.from_array(self._host[row : row + 1])
-
-
-def _trusted(draft: Draft) -> bool:
-    return not (draft.silent or draft.doubtful)
 
 
 @contextlib.contextmanager

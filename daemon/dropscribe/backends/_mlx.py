@@ -243,7 +243,7 @@ class _Figures:
     def take(self, drafts: Sequence[Draft]) -> list[Draft]:
         """Return `drafts`, the windows of one chain after the other, with the figures."""
         found = list(drafts)
-        trusted = [row for row, draft in enumerate(drafts) if draft.tokens and not (draft.silent or draft.doubtful)]
+        trusted = [row for row, draft in enumerate(drafts) if draft.tokens and draft.trusted]
         known: dict[int, list[int]] = {}
         for _ in range(_ROUNDS):
             telling = [row for row in trusted if not self._tell.isdisjoint(found[row].tokens)]
