@@ -34,12 +34,12 @@ from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
-from dropscribe.backends._numbers import CHAIN, Number, beside, has_figures, numbers
+from dropscribe.backends._numbers import CHAIN, Number, behind, has_figures, numbers
 from dropscribe.backends._outcome import copied, failed, languages, shaped, unusable
 from dropscribe.telling import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -127,18 +127,18 @@ class FasterWhisper:
         chain = CHAIN if options.alike else 1
         edges = _edges(len(windows), self._batch, self._workers)
         whole = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
-        parts = iter(whole)
+        work = (functools.partial(_Batch, self._model, self._seed, audio, windows, part, options) for part in whole)
         ahead: collections.deque[Future[_Batch]] = collections.deque()
         try:
             # Twice as many as there are threads for them: none waits while an earlier one takes long.
-            ahead.extend(self._begun(audio, windows, parts, options, 2 * self._workers))
+            ahead.extend(self._begun(itertools.islice(work, 2 * self._workers)))
             batches: list[_Batch] = []  # of the chain in hand
             held: collections.deque[_Batch] = collections.deque()
             for _, last in whole:
                 with _faults():
                     batches.append(ahead[0].result())
                     self._running.discard(ahead.popleft())
-                    ahead.extend(self._begun(audio, windows, parts, options, 1))
+                    ahead.extend(self._begun(itertools.islice(work, 1)))
                 held.append(batches[-1])
                 complete = not last % chain or last == len(windows)
                 if complete and options.alike:
@@ -159,29 +159,17 @@ class FasterWhisper:
             if not self._running:
                 _give_back()
 
-    def _begun(
-        self,
-        audio: NDArray[np.float32],
-        windows: Sequence[Window],
-        parts: Iterator[tuple[int, int]],
-        options: Options,
-        count: int,
-    ) -> list[Future[_Batch]]:
-        """Set the threads to work on the next `count` of `parts` of the windows, of which there may be fewer."""
+    def _begun(self, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:
+        """Set the threads to work."""
         assert self._pool is not None  # noqa: S101 (a model is loaded)
-        begun = [
-            self._pool.submit(_Batch, self._model, self._seed, audio, windows, part, options)
-            for part in itertools.islice(parts, count)
-        ]
+        begun = [self._pool.submit(each) for each in work]
         self._running.update(begun)
         return begun
 
     def _spell(self, batches: Sequence[_Batch]) -> None:
         """Have numbers in these batches, which are whole chains, spelled alike, and the words around them placed."""
-        assert self._pool is not None  # noqa: S101
         drafts = {batch.first + row: draft for batch in batches for row, draft in enumerate(batch.drafts)}
-        begun = [self._pool.submit(batch.spell, drafts) for batch in batches if batch.unplaced]
-        self._running.update(begun)
+        begun = self._begun(functools.partial(batch.spell, drafts) for batch in batches if batch.unplaced)
         wait(begun)
         self._running.difference_update(begun)
         for future in begun:
@@ -261,9 +249,12 @@ class _Batch:
         """
         telling = [place for place, draft in sorted(drafts.items()) if draft.trusted and has_figures(draft.text)]
         for row, known in self.unplaced.items():
-            texts = beside(self.first + row, drafts, telling)
-            if texts and self.drafts[row].trusted:
-                self.drafts[row] = self._in_figures(row, known, texts)
+            draft = self.drafts[row]
+            # The engine adds three tokens: what begins a prompt, that there are no timestamps, and the text's end.
+            room = self._model.max_length - 3 - len(self._tokenizer.sot_sequence) - len(draft.tokens)
+            before = behind(self.first + row, drafts, telling, self._before, room)
+            if before and draft.trusted:
+                self.drafts[row] = self._in_figures(row, known, before)
             self._placed[row] = self._words(row, self.drafts[row])
 
     def segments(self, first: int = 0) -> list[tuple[Window, list[Segment]]]:
@@ -278,15 +269,10 @@ class _Batch:
         words, pieces = self._tokenizer.split_to_word_tokens(draft.tokens)
         return numbers(words, pieces, self._language)
 
-    def _in_figures(self, row: int, known: Sequence[Number], texts: Sequence[int]) -> Draft:
-        """Return the draft of a row with those of its numbers in figures that are likelier so behind `texts`."""
+    def _in_figures(self, row: int, known: Sequence[Number], before: Sequence[int]) -> Draft:
+        """Return the draft of a row with those of its numbers in figures that are likelier so behind `before`."""
         draft = self.drafts[row]
-        sequence = self._tokenizer.sot_sequence
-        room = self._model.max_length // 2 - 1 - len(self._before)
-        room = min(room, self._model.max_length - 3 - len(sequence) - len(self._before) - len(draft.tokens))
-        if room <= 0:
-            return draft
-        start = [self._tokenizer.sot_prev, *self._before, *texts[-room:], *sequence]
+        start = [self._tokenizer.sot_prev, *before, *self._tokenizer.sot_sequence]
 
         def weighed(tokens: list[int]) -> NDArray[np.float64]:
             # The probabilities alone: two frames leave nothing to align, which would take a third of the time.

@@ -30,7 +30,7 @@ from mlx.utils import tree_flatten, tree_unflatten
 from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
-from dropscribe.backends._numbers import CHAIN, beside
+from dropscribe.backends._numbers import CHAIN, PROMPT_TOKENS, behind
 from dropscribe.backends._outcome import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
 _GROUP = 64  # weights that share a scale when quantised, as in mlx-whisper's converter
-_PROMPT_TOKENS = 223  # what OpenAI's `decode` leaves room for
 _MOST_WINDOWS = {"gpu": 32, "cpu": 16}
 """Windows at once: a GPU's steps take hardly longer for more of them."""
 _MEMORY_SHARE = 0.25  # of the device's memory, for one batch
@@ -263,11 +262,9 @@ class _Figures:
 
     def _prefix(self, row: int, found: Sequence[Draft], telling: Sequence[int]) -> list[int]:
         """Return what stands before the text of a row; nothing where none of `telling` is another of its chain."""
-        texts = beside(row, found, telling)
-        room = min(_PROMPT_TOKENS, self._room - 1 - len(self._start) - len(found[row].tokens)) - len(self._prompt)
-        if not texts or room <= 0:
-            return []
-        return [self._tokenizer.sot_prev, *self._prompt, *texts[-room:], *self._start]
+        room = self._room - 1 - len(self._start) - len(found[row].tokens)
+        given = behind(row, found, telling, self._prompt, room)
+        return [self._tokenizer.sot_prev, *given, *self._start] if given else []
 
     def _spelled(self, rows: Sequence[int], drafts: Sequence[Draft], prefixes: dict[int, list[int]]) -> list[Draft]:
         """Return the drafts of `rows` with what becomes a figure behind their prefixes, all of it or nothing."""
@@ -341,7 +338,7 @@ def _prompt(tokenizer: Any, text: str | None) -> NDArray[np.int32]:
     """Return the tokens of what comes before a transcript; none without a text."""
     if not text or not text.strip():
         return np.array([], np.int32)
-    tokens = tokenizer.encode(" " + text.strip())[-_PROMPT_TOKENS:]
+    tokens = tokenizer.encode(" " + text.strip())[-PROMPT_TOKENS:]
     return np.array([tokenizer.sot_prev, *tokens], np.int32)
 
 

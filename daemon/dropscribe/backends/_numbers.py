@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from dropscribe.backends._batched import Draft
 
+PROMPT_TOKENS = 223
+"""What OpenAI's `decode` leaves room for before a text."""
 CHAIN = 4
 """Windows, one after the other, that are spelled alike: all are decoded before one with a number is given out.
 
@@ -90,3 +92,19 @@ def beside(place: int, drafts: Mapping[int, Draft] | Sequence[Draft], telling: S
     """
     own = [other for other in telling if other // CHAIN == place // CHAIN and other != place]
     return [token for other in sorted(own, key=lambda other: other < place) for token in drafts[other].tokens]
+
+
+def behind(
+    place: int,
+    drafts: Mapping[int, Draft] | Sequence[Draft],
+    telling: Sequence[int],
+    prompt: Sequence[int],
+    room: int,
+) -> list[int]:
+    """Return what the text at `place` is weighed behind, `room` tokens at most: `prompt`, and the end of `beside`.
+
+    Nothing where no other text tells, or where there is no room for it.
+    """
+    texts = beside(place, drafts, telling)
+    left = min(PROMPT_TOKENS, room) - len(prompt)
+    return [*prompt, *texts[-left:]] if texts and left > 0 else []
