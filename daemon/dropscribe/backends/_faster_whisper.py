@@ -81,6 +81,7 @@ class FasterWhisper:
         self._batch = 1
         self._workers = 1
         self._pool: ThreadPoolExecutor | None = None
+        self._spellers: ThreadPoolExecutor | None = None
         self._running: set[Future[Any]] = set()
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
@@ -109,6 +110,8 @@ class FasterWhisper:
             intra_threads=intra,
         )
         self._pool = ThreadPoolExecutor(self._workers, "batch")
+        # Threads of their own: behind the batches that are ahead, a chain would wait until those are decoded.
+        self._spellers = ThreadPoolExecutor(self._workers, "spell")
         _heap(keep=True)  # not while 8-bit weights are made from larger ones
         return Loaded(
             device=device,
@@ -131,14 +134,14 @@ class FasterWhisper:
         ahead: collections.deque[Future[_Batch]] = collections.deque()
         try:
             # Twice as many as there are threads for them: none waits while an earlier one takes long.
-            ahead.extend(self._begun(itertools.islice(work, 2 * self._workers)))
+            ahead.extend(self._begun(self._pool, itertools.islice(work, 2 * self._workers)))
             batches: list[_Batch] = []  # of the chain in hand
             held: collections.deque[_Batch] = collections.deque()
             for _, last in whole:
                 with _faults():
                     batches.append(ahead[0].result())
                     self._running.discard(ahead.popleft())
-                    ahead.extend(self._begun(itertools.islice(work, 1)))
+                    ahead.extend(self._begun(self._pool, itertools.islice(work, 1)))
                 held.append(batches[-1])
                 complete = not last % chain or last == len(windows)
                 if complete and options.alike:
@@ -159,17 +162,18 @@ class FasterWhisper:
             if not self._running:
                 _give_back()
 
-    def _begun(self, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:
-        """Set the threads to work."""
-        assert self._pool is not None  # noqa: S101 (a model is loaded)
-        begun = [self._pool.submit(each) for each in work]
+    def _begun(self, pool: ThreadPoolExecutor | None, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:
+        """Set the threads of `pool` to work."""
+        assert pool is not None  # noqa: S101 (a model is loaded)
+        begun = [pool.submit(each) for each in work]
         self._running.update(begun)
         return begun
 
     def _spell(self, batches: Sequence[_Batch]) -> None:
         """Have numbers in these batches, which are whole chains, spelled alike, and the words around them placed."""
         drafts = {batch.first + row: draft for batch in batches for row, draft in enumerate(batch.drafts)}
-        begun = self._begun(functools.partial(batch.spell, drafts) for batch in batches if batch.unplaced)
+        work = (functools.partial(batch.spell, drafts) for batch in batches if batch.unplaced)
+        begun = self._begun(self._spellers, work)
         wait(begun)
         self._running.difference_update(begun)
         for future in begun:
@@ -177,9 +181,9 @@ class FasterWhisper:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        self._model = self._loaded_again = self._pool = None
+        for pool in filter(None, (self._pool, self._spellers)):
+            pool.shutdown()
+        self._model = self._loaded_again = self._pool = self._spellers = None
         _give_back()
 
     def _seed(self, seed: int) -> None:
