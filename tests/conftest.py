@@ -103,7 +103,7 @@ def tiny_en_mlx(tiny_en: Path) -> Path:
     """The same model in MLX's layout, converted by dropscribe."""
     if find_spec("mlx") is None or find_spec("mlx_whisper") is None:
         pytest.skip("mlx and mlx-whisper are not installed")
-    from dropscribe import convert
+    from dropscribe.models import convert
 
     source = hashlib.sha256(Path(convert.__file__).read_bytes()).hexdigest()[:12]  # a changed converter converts anew
     target = tiny_en.parent / f"tiny.en-mlx-{source}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import engine
 from dropscribe.settings import Settings
+from dropscribe.supervisor import worker_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,14 +22,14 @@ class Talk:
     """A real worker, and what it says."""
 
     def __init__(self) -> None:
-        self.messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
-        self.worker = engine.Worker(self.messages.put)
+        self.messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
+        self.worker = worker_process.Worker(self.messages.put)
         self.number = 0
 
     def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:
         self.number += 1
         asked = Settings(language="en", backend="faster-whisper", model=str(model))
-        job = {**engine.request(asked, download=False), "backends": line, **more}
+        job = {**worker_process.request(asked, download=False), "backends": line, **more}
         self.worker.send(self.number, operation, **job)
 
     def until(self, *last: str) -> list[tuple[str, dict[str, Any]]]:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import afterwards
-from dropscribe.afterwards import Left, Order, carry_out
-from dropscribe.inbox import Stat
+from dropscribe.supervisor import disposal
+from dropscribe.supervisor.disposal import Left, Order, carry_out
+from dropscribe.supervisor.inbox import Stat
 from faults.world import mount, unmount
 
 OLD, NEW = b"what was transcribed", b"what came in its place"
@@ -54,8 +54,8 @@ def test_what_takes_its_place_at_the_last_moment_is_put_back(tmp_path: Path, way
     made = order(tmp_path, way)
     with made.source.open("rb") as source:  # it was looked at, and found to be the one
         swapped(made)
-        with pytest.raises(afterwards._KeptError, match="at the last moment"):
-            afterwards._let_go(made, source)
+        with pytest.raises(disposal._KeptError, match="at the last moment"):
+            disposal._let_go(made, source)
     assert files(tmp_path) == {"in/one.wav": NEW, "out/one.json": b"{}"}
 
 
@@ -63,8 +63,8 @@ def test_what_cannot_be_put_back_is_lost_neither(tmp_path: Path) -> None:
     made = order(tmp_path, "delete")
     made.source.rename(made.hidden)
     made.source.write_bytes(NEW)
-    with pytest.raises(afterwards._KeptError, match="A new file has its name"):
-        afterwards._put_back(made.hidden, made.source)
+    with pytest.raises(disposal._KeptError, match="A new file has its name"):
+        disposal._put_back(made.hidden, made.source)
     assert sorted(files(tmp_path).values()) == sorted([OLD, NEW, b"{}"])
 
 
@@ -104,9 +104,9 @@ def test_an_order_carried_out_twice_is_carried_out_once(tmp_path: Path) -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=300))
 def test_no_name_is_too_long(stem: str) -> None:
-    found = afterwards.names(Path("/archive") / f"{stem}.wav")
+    found = disposal.names(Path("/archive") / f"{stem}.wav")
     for _ in range(3):
-        assert len(os.fsencode(afterwards.info(next(found)).name)) <= 255
+        assert len(os.fsencode(disposal.info(next(found)).name)) <= 255
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_the_trash_of_a_disk_is_chosen_as_the_specification_says(tmp_path: Path,
             (tmp_path / ".Trash").mkdir()
             (tmp_path / ".Trash").chmod(mode)
         home = {"XDG_DATA_HOME": "/nowhere/data"}
-        assert afterwards.trash(source, home) == tmp_path / name.format(user=os.getuid())
+        assert disposal.trash(source, home) == tmp_path / name.format(user=os.getuid())
         own = {"XDG_DATA_HOME": str(tmp_path / "home")}
-        assert afterwards.trash(source, own) == tmp_path / "home/Trash"
+        assert disposal.trash(source, own) == tmp_path / "home/Trash"
     finally:
         unmount(tmp_path)

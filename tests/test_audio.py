@@ -15,9 +15,9 @@ import av
 import numpy as np
 import pytest
 
-from dropscribe import audio
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
+from dropscribe.worker import decoding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,8 +89,8 @@ def wave(path: Path, samples: NDArray[np.int16], rate: int = 48000) -> Path:
     return path
 
 
-def decode(path: Path) -> audio.Decoded:
-    return audio.decode(path, path.parent / "spool")
+def decode(path: Path) -> decoding.Decoded:
+    return decoding.decode(path, path.parent / "spool")
 
 
 def refused(path: Path) -> str:
@@ -138,7 +138,7 @@ def test_as_good_as_the_plain_way(tmp_path: Path) -> None:
     with av.open(str(DATA / "jfk.opus")) as file:
         for frame in [*file.decode(audio=0), None]:
             parts += [made.to_ndarray()[0] for made in resampler.resample(frame)]
-    found = audio.decode(DATA / "jfk.opus", tmp_path / "spool")
+    found = decoding.decode(DATA / "jfk.opus", tmp_path / "spool")
     np.testing.assert_allclose(found.samples, np.concatenate(parts), atol=1e-4)
 
 
@@ -232,7 +232,7 @@ def test_a_playlist_that_is_not_seen_at_once_still_opens_nothing(tmp_path: Path)
     for name in ("a.m3u8", "a.mp3"):
         (tmp_path / name).write_bytes(b"\n" * 5000 + list_.encode())
         assert refused(tmp_path / name) in {"not-audio", "no-samples"}
-    assert not {"hls", "concat", "dash", "image2", "applehttp", "sdp", "rtsp"} & set(audio.FORMATS.split(","))
+    assert not {"hls", "concat", "dash", "image2", "applehttp", "sdp", "rtsp"} & set(decoding.FORMATS.split(","))
 
 
 def test_pictures_only(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_what_is_no_plain_file_is_not_opened(tmp_path: Path) -> None:
 def test_gone_is_the_recordings_fault_and_a_missing_folder_is_not(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.mp3") == "gone"
     with pytest.raises(EnvironmentFaultError) as caught:
-        audio.decode(tmp_path / "volume" / "a.mp3", tmp_path / "spool")
+        decoding.decode(tmp_path / "volume" / "a.mp3", tmp_path / "spool")
     assert caught.value.code == "folder-missing"
 
 
@@ -279,7 +279,7 @@ def test_too_long_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "a.flac", "flac", tone(60, 16000, 1), rate=16000)
     beats: list[float] = []
     with pytest.raises(RecordingFaultError) as caught:
-        audio.decode(path, tmp_path / "spool", heartbeat=beats.append, max_seconds=30)
+        decoding.decode(path, tmp_path / "spool", heartbeat=beats.append, max_seconds=30)
     assert caught.value.code == "too-long"
     assert max(beats) < 40
     assert not (tmp_path / "spool").exists()
@@ -288,7 +288,7 @@ def test_too_long_is_told_as_soon_as_it_is_known(tmp_path: Path) -> None:
 def test_it_tells_that_it_lives(tmp_path: Path) -> None:
     beats: list[float] = []
     path = write(tmp_path / "a.flac", "flac", tone(120, 16000, 1), rate=16000)
-    audio.decode(path, tmp_path / "spool", heartbeat=beats.append)
+    decoding.decode(path, tmp_path / "spool", heartbeat=beats.append)
     assert beats == sorted(beats)
     assert len(beats) >= 5
 
@@ -361,8 +361,8 @@ def test_a_disk_that_fails_is_not_the_recordings_fault(tmp_path: Path, monkeypat
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
-    opened = audio._open
-    monkeypatch.setattr(audio, "_open", lambda path: Failing(opened(path)))
+    opened = decoding._open
+    monkeypatch.setattr(decoding, "_open", lambda path: Failing(opened(path)))
     with pytest.raises(JobError) as caught:
         decode(path)
     assert (caught.value.fault, caught.value.code) == (Fault.ENVIRONMENT, "read-failed")
@@ -374,7 +374,7 @@ def test_channels_are_kept_apart_beside_the_same_mix(tmp_path: Path) -> None:
     plain = decode(path)
     assert plain.apart is None
     mix = np.array(plain.samples)
-    found = audio.decode(path, tmp_path / "spool", apart=True)
+    found = decoding.decode(path, tmp_path / "spool", apart=True)
     assert np.array_equal(found.samples, mix)
     assert found.apart is not None
     assert found.apart.shape == (len(mix), 2)
@@ -383,14 +383,14 @@ def test_channels_are_kept_apart_beside_the_same_mix(tmp_path: Path) -> None:
     assert np.abs(apart.mean(axis=1) - mix).max() < 1e-6  # also through the silence before the sound
     sound = apart[int(2.5 * SAMPLE_RATE) : int(4.5 * SAMPLE_RATE)]
     assert np.sqrt(np.square(sound[:, 1]).mean() / np.square(sound[:, 0]).mean()) == pytest.approx(0.25, abs=0.01)
-    assert audio.beside(tmp_path / "spool").stat().st_size == 2 * mix.nbytes
+    assert decoding.beside(tmp_path / "spool").stat().st_size == 2 * mix.nbytes
 
 
 def test_one_channel_needs_no_second_file(tmp_path: Path) -> None:
     path = write(tmp_path / "mono.flac", "flac", tone(1, 16000, 1), rate=16000)
-    assert audio.decode(path, tmp_path / "spool", apart=True).apart is None
-    assert not audio.beside(tmp_path / "spool").exists()
+    assert decoding.decode(path, tmp_path / "spool", apart=True).apart is None
+    assert not decoding.beside(tmp_path / "spool").exists()
     (tmp_path / "bad.wav").write_bytes(os.urandom(5000))
     with pytest.raises(RecordingFaultError):
-        audio.decode(tmp_path / "bad.wav", tmp_path / "spool", apart=True)
+        decoding.decode(tmp_path / "bad.wav", tmp_path / "spool", apart=True)
     assert not list(tmp_path.glob("spool*"))

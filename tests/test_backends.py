@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropscribe import audio, backends, speech
+from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
 from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares, _whole
 from dropscribe.backends._numbers import CHAIN
 from dropscribe.backends._outcome import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
+from dropscribe.worker import decoding, vad
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     spool = tmp_path_factory.mktemp("spool")
     parts = [np.zeros(SAMPLE_RATE // 2, np.float32)]
     for name, pause in (("conference.flac", 9.0), ("password.flac", 0.5)):
-        found = audio.decode(DATA / name, spool / name)
+        found = decoding.decode(DATA / name, spool / name)
         parts += [np.asarray(found.samples), np.zeros(int(pause * SAMPLE_RATE), np.float32)]
     return np.concatenate(parts)
 
@@ -52,13 +53,13 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def kennedy(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """The memory map of the longer recording, as the worker has it."""
-    return audio.decode(DATA / "jfk.opus", tmp_path_factory.mktemp("spool") / "spool").samples
+    return decoding.decode(DATA / "jfk.opus", tmp_path_factory.mktemp("spool") / "spool").samples
 
 
 @pytest.fixture(scope="module")
 def menu(tmp_path_factory: pytest.TempPathFactory) -> tuple[NDArray[np.float32], tuple[Window, Window]]:
     """Two prompts, of which tiny.en alone writes `Press 9` and `press one`."""
-    samples = audio.decode(DATA / "numbers.opus", tmp_path_factory.mktemp("spool") / "spool").samples
+    samples = decoding.decode(DATA / "numbers.opus", tmp_path_factory.mktemp("spool") / "spool").samples
     border = int(2.9 * SAMPLE_RATE)
     return samples, (Window(0, 0, border), Window(1, border, len(samples)))
 
@@ -109,7 +110,7 @@ def test_the_words_and_what_holds_for_all_of_them(engine: backends.Backend, kenn
 def test_a_window_alone_gives_what_it_gives_among_others(
     engine: backends.Backend, recording: NDArray[np.float32]
 ) -> None:
-    windows = speech.windows(recording, speech.spans(recording))
+    windows = vad.windows(recording, vad.spans(recording))
     assert len(windows) == 2
     options = Options(language="en")
     together = list(engine.transcribe(recording, windows, options))
@@ -128,7 +129,7 @@ def test_what_is_left_out_of_a_window_is_not_heard(
     engine: backends.Backend, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
     """The words behind a gap have the times of the recording."""
-    first, second = speech.windows(recording, speech.spans(recording))
+    first, second = vad.windows(recording, vad.spans(recording))
     sound = np.concatenate([recording[: first.end], kennedy, recording[second.start :]])
     gap = (first.end, first.end + len(kennedy))
     options = Options(language="en")

@@ -13,8 +13,9 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from dropscribe import backends, bench, settings
-from dropscribe.supervisor import Supervisor
+from dropscribe import backends, settings
+from dropscribe.cli import bench
+from dropscribe.supervisor.loop import Supervisor
 
 RECORDING = Path(__file__).parent / "data" / "password.flac"
 

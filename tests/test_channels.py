@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from dropscribe import audio, channels, speech
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.transcript import Notice, Segment, Word
+from dropscribe.worker import channels, decoding, vad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dropscribe.channels import Sound
+    from dropscribe.worker.channels import Sound
 
     Sides = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -32,7 +32,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     folder = tmp_path_factory.mktemp("spool")
 
     def voice(name: str) -> NDArray[np.float32]:
-        samples = np.array(audio.decode(DATA / name, folder / name).samples)
+        samples = np.array(decoding.decode(DATA / name, folder / name).samples)
         return samples * np.float32(0.1 / np.sqrt(np.square(samples).mean()))
 
     host, guest = [voice("conference.flac"), voice("password.flac")], voice("jfk.opus")
@@ -96,7 +96,7 @@ def file(folder: Path, *sides: NDArray[np.float32]) -> Path:
 def heard(
     folder: Path, sides: tuple[NDArray[np.float32], ...], names: tuple[str, ...] = (), split: str = "auto"
 ) -> Sound:
-    decoded = audio.decode(file(folder, *sides), folder / "spool", apart=True)
+    decoded = decoding.decode(file(folder, *sides), folder / "spool", apart=True)
     found = channels.heard(decoded, folder / "spool", names, split)
     assert {path.name for path in folder.iterdir()} == {"talk.wav", "spool"}
     return found
@@ -113,12 +113,12 @@ def test_what_comes_across_from_the_other_side_is_not_heard(tmp_path: Path, side
             start, end = span.start - channel * sound.stride, span.end - channel * sound.stride
             power = [float(np.square(side[start:end]).sum()) for side in (own, other)]
             spoken[power[0] > power[1]] += end - start
-        truth = sum(span.end - span.start for span in speech.spans(own))
+        truth = sum(span.end - span.start for span in vad.spans(own))
         assert spoken[False] < 0.02 * truth
         assert spoken[True] == pytest.approx(truth, rel=0.08)
         # Where only the other one speaks there is nothing left to transcribe.
         mine = np.asarray(sound.samples[channel * sound.stride :][: sound.length])
-        theirs = [s for s in speech.spans(other) if s.end - s.start > SAMPLE_RATE]
+        theirs = [s for s in vad.spans(other) if s.end - s.start > SAMPLE_RATE]
         assert theirs
         for span in theirs:
             middle = mine[span.start + SAMPLE_RATE // 3 : span.end - SAMPLE_RATE // 3]
@@ -130,7 +130,7 @@ def test_loudness_does_not_matter_and_both_may_speak_at_once(tmp_path: Path, sid
     assert heard(tmp_path, (left, right * np.float32(0.18))).speakers
     early = np.roll(sides[1], -3 * SAMPLE_RATE)  # the guest begins before the host has ended
     at_once = heard(tmp_path, bleed((sides[0], early), -20))
-    truth = [sum(s.end - s.start for s in speech.spans(side)) / SAMPLE_RATE for side in (sides[0], early)]
+    truth = [sum(s.end - s.start for s in vad.spans(side)) / SAMPLE_RATE for side in (sides[0], early)]
     assert at_once.speech_s == pytest.approx(sum(truth), rel=0.1)
 
 
@@ -162,9 +162,9 @@ def test_other_recordings_are_not_split(tmp_path: Path, sides: Sides, kind: str)
     }
     sound = heard(tmp_path, made[kind])
     assert (sound.speakers, sound.stride, len(sound.speech)) == ((), 0, 1)
-    plain = audio.decode(tmp_path / "talk.wav", tmp_path / "again")
+    plain = decoding.decode(tmp_path / "talk.wav", tmp_path / "again")
     assert np.array_equal(sound.samples, plain.samples)
-    assert sound.spans == speech.spans(plain.samples)
+    assert sound.spans == vad.spans(plain.samples)
 
 
 def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides: Sides) -> None:

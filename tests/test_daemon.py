@@ -19,9 +19,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from dropscribe import audio, doctor
-from dropscribe.review import review
+from dropscribe.cli import doctor
+from dropscribe.formats.review import review
 from dropscribe.transcript import Transcript
+from dropscribe.worker import decoding
 from talk import FASTER, Talk, of
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ def long_recording(folder: Path, parts: int, channels: int = 1, pause: int = 9) 
     """
     pieces = []
     for number in range(parts):
-        decoded = audio.decode((SPEECH, OTHER)[number % 2], folder / "spool")
+        decoded = decoding.decode((SPEECH, OTHER)[number % 2], folder / "spool")
         piece = np.zeros((len(decoded.samples) + pause * 16000, channels), np.float32)
         piece[: len(decoded.samples), number % channels] = decoded.samples
         pieces.append(piece)

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import audio, backends, doubt, speech
+from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.doubt import Doubt
-from dropscribe.speech import Span
-from dropscribe.times import Island, Sound
 from dropscribe.transcript import Segment, Word
+from dropscribe.worker import decoding, recheck, vad
+from dropscribe.worker.recheck import Doubt
+from dropscribe.worker.vad import Span
+from dropscribe.worker.word_times import Island, Sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,40 +43,40 @@ FIRST, SECOND_, LAST = (" Say it.", 1.0, 4.0), (" Say more.", 5.0, 8.0), (" The 
 
 class TestLook:
     def test_text_that_covers_the_speech_is_not_doubted(self) -> None:
-        assert doubt.look(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
+        assert recheck.look(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
 
     def test_speech_without_words(self) -> None:
-        assert doubt.look(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [Doubt("speech-without-words", 5.0, 8.0)]
+        assert recheck.look(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [Doubt("speech-without-words", 5.0, 8.0)]
         partly = [segment((" Say", 1.0, 1.8), SECOND_, LAST)]
-        assert doubt.look(WINDOW, partly, SPANS, SOUND) == [Doubt("speech-without-words", 1.8, 4.0)]
+        assert recheck.look(WINDOW, partly, SPANS, SOUND) == [Doubt("speech-without-words", 1.8, 4.0)]
 
     def test_what_the_detection_takes_for_speech_counts_only_where_something_is_heard(self) -> None:
         silent = Sound((SOUND.islands[0], SOUND.islands[3]), 25.0)
-        assert doubt.look(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
-        assert len(doubt.look(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
+        assert recheck.look(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
+        assert len(recheck.look(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
 
     def test_words_over_silence(self) -> None:
-        found = doubt.look(WINDOW, [segment(FIRST, SECOND_, LAST, (" Thanks!", 17.0, 17.5))], SPANS, SOUND)
+        found = recheck.look(WINDOW, [segment(FIRST, SECOND_, LAST, (" Thanks!", 17.0, 17.5))], SPANS, SOUND)
         assert found == [Doubt("words-over-silence", 17.0, 17.5)]
 
     def test_words_faster_than_anybody_speaks(self) -> None:
         fast = segment(FIRST, SECOND_, (" incomprehensibilities", 9.0, 9.3), LAST)
-        assert doubt.look(WINDOW, [fast], SPANS, SOUND) == [Doubt("too-fast", 9.0, 9.3)]
+        assert recheck.look(WINDOW, [fast], SPANS, SOUND) == [Doubt("too-fast", 9.0, 9.3)]
 
     def test_a_loop(self) -> None:
         words = [(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)]
-        assert doubt.look(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [Doubt("loop", 5.0, 8.0)]
+        assert recheck.look(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [Doubt("loop", 5.0, 8.0)]
 
 
 class TestPieces:
     def test_they_begin_and_end_in_the_pauses_around(self) -> None:
-        (piece,) = doubt.pieces(WINDOW, [Doubt("speech-without-words", 5.0, 8.0)], SOUND)
+        (piece,) = recheck.pieces(WINDOW, [Doubt("speech-without-words", 5.0, 8.0)], SOUND)
         assert piece == Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
 
     def test_a_doubtful_window_is_cut_in_two(self) -> None:
-        found = doubt.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], SOUND)
+        found = recheck.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
-        assert doubt.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], Sound(SOUND.islands[:1], 25.0)) == []
+        assert recheck.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], Sound(SOUND.islands[:1], 25.0)) == []
 
     @given(
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
@@ -87,8 +88,8 @@ class TestPieces:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
         islands = tuple(Island(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
         asked = [Doubt("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in doubts]
-        found = doubt.pieces(WINDOW, asked, Sound(islands, 25.0))
-        assert len(found) <= doubt.MOST_PIECES
+        found = recheck.pieces(WINDOW, asked, Sound(islands, 25.0))
+        assert len(found) <= recheck.MOST_PIECES
         assert [p.index for p in found] == list(range(len(found)))
         assert all(WINDOW.start <= p.start < p.end <= WINDOW.end for p in found)
         assert all(a.end <= b.start for a, b in itertools.pairwise(found))
@@ -99,19 +100,19 @@ class TestBetter:
     PIECE = Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
 
     def test_words_for_speech_that_had_none_are_taken(self) -> None:
-        found = doubt.better(self.PIECE, [segment(FIRST, LAST)], [segment(SECOND_)], SPANS, SOUND)
+        found = recheck.better(self.PIECE, [segment(FIRST, LAST)], [segment(SECOND_)], SPANS, SOUND)
         assert [s.text for s in found] == ["Say it.", "Say more.", "The end."]
 
     def test_nothing_is_taken_that_agrees_no_better_or_that_the_model_does_not_believe(self) -> None:
         whole = [segment(FIRST, SECOND_, LAST)]
-        assert doubt.better(self.PIECE, whole, [segment((" Or else.", 5.0, 8.0))], SPANS, SOUND) == whole
+        assert recheck.better(self.PIECE, whole, [segment((" Or else.", 5.0, 8.0))], SPANS, SOUND) == whole
         loop = [segment(*[(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)])]
         unsure = segment((" Or else.", 5.0, 8.0), probability=0.3)
-        assert doubt.better(self.PIECE, loop, [unsure], SPANS, SOUND) == loop
+        assert recheck.better(self.PIECE, loop, [unsure], SPANS, SOUND) == loop
 
     def test_words_never_overlap(self) -> None:
         old = [segment(FIRST, (" long", 4.0, 4.9), (" then", 11.0, 12.0), LAST)]
-        found = doubt.better(self.PIECE, old, [segment((" Say", 4.6, 6.0), (" more.", 6.0, 8.0))], SPANS, SOUND)
+        found = recheck.better(self.PIECE, old, [segment((" Say", 4.6, 6.0), (" more.", 6.0, 8.0))], SPANS, SOUND)
         points = [t for s in found for w in s.words for t in (w.start, w.end)]
         assert points == sorted(points)
         assert [w.word for s in found for w in s.words] == [
@@ -127,7 +128,7 @@ class TestBetter:
 class TestTold:
     def test_words_over_certain_silence_go_and_are_told(self) -> None:
         given_ = [segment(FIRST, LAST, (" Thank", 17.0, 17.3), (" you.", 17.3, 17.6))]
-        left, notices = doubt.told(given_, doubt.look(WINDOW, given_, SPANS[::3], SOUND), SOUND)
+        left, notices = recheck.told(given_, recheck.look(WINDOW, given_, SPANS[::3], SOUND), SOUND)
         assert [s.text for s in left] == ["Say it. The end."]
         assert [(n.code, n.start, n.end) for n in notices] == [("words-over-silence", 17.0, 17.6)]
         assert "“Thank you.”" in notices[0].detail
@@ -135,12 +136,12 @@ class TestTold:
     def test_where_the_noise_hides_the_sound_they_stay(self) -> None:
         given_ = [segment(FIRST, LAST, (" Thanks!", 17.0, 17.5))]
         noise = Sound((), 4.0)
-        left, notices = doubt.told(given_, doubt.look(WINDOW, given_, SPANS[::3], noise), noise)
+        left, notices = recheck.told(given_, recheck.look(WINDOW, given_, SPANS[::3], noise), noise)
         assert left == given_
         assert [n.code for n in notices] == ["words-over-silence"]
 
     def test_speech_that_stayed_without_words_is_told(self) -> None:
-        _, notices = doubt.told([segment(FIRST)], doubt.look(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND)
+        _, notices = recheck.told([segment(FIRST)], recheck.look(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND)
         assert [(n.code, n.start, n.end) for n in notices] == [
             ("speech-without-words", 5.0, 8.0),
             ("speech-without-words", 12.0, 15.0),
@@ -179,14 +180,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     """Two recordings with a second between them."""
     spool = tmp_path_factory.mktemp("spool")
     pause = np.zeros(SECOND, np.float32)
-    parts = [np.asarray(audio.decode(DATA / n, spool / n).samples) for n in ("conference.flac", "password.flac")]
+    parts = [np.asarray(decoding.decode(DATA / n, spool / n).samples) for n in ("conference.flac", "password.flac")]
     return np.concatenate([pause, parts[0], pause, parts[1], pause])
 
 
 def heard(backend: backends.Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
-    spans = speech.spans(samples)
-    windows = speech.windows(samples, spans)
-    found = list(doubt.transcribe(backend, samples, windows, spans, Options(language="en")))  # type: ignore[arg-type]
+    spans = vad.spans(samples)
+    windows = vad.windows(samples, spans)
+    found = list(recheck.transcribe(backend, samples, windows, spans, Options(language="en")))  # type: ignore[arg-type]
     assert [window for window, _, _ in found] == windows
     return [s for _, segments, _ in found for s in segments], [n.code for *_, notices in found for n in notices]
 

@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import engine, environments, settings
+from dropscribe import settings
+from dropscribe.backends import environments
 from dropscribe.backends._whisperx import Said, fill_in, sentences
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
+from dropscribe.supervisor import worker_process
 from dropscribe.transcript import Transcript
 from talk import FASTER, KENNEDY, PATIENCE, Talk, of, said, whisperx
 
@@ -397,4 +399,4 @@ def test_the_list_says_what_is_there_and_why(other: str, tmp_path: Path) -> None
 def test_whisperx_that_is_not_installed_is_named_with_its_cure(tmp_path: Path) -> None:
     chosen = settings.load({"state": tmp_path, "backend": "whisperx"}, {"HOME": str(tmp_path)}).settings
     with pytest.raises(EnvironmentFaultError, match="dropscribe backends install whisperx"):
-        engine.request(chosen, download=False)
+        worker_process.request(chosen, download=False)

@@ -28,7 +28,7 @@ from lrcparser import LrcParser
 from markdown_it import MarkdownIt
 
 from dropscribe.formats import RENDERERS
-from dropscribe.review import review
+from dropscribe.formats.review import review
 from dropscribe.transcript import Passage, Segment, Source, Transcript, Word
 from examples import SOURCE, TWO, transcript, transcripts
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import pytest
 
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.inbox import Inbox, Settler, Stat, Watcher, digest, file_system, refusal
+from dropscribe.supervisor.inbox import Inbox, Settler, Stat, Watcher, digest, file_system, refusal
 
 
 @pytest.fixture

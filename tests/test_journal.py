@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe import journal as journal_module
-from dropscribe.inbox import Inbox
-from dropscribe.journal import Journal, JournalError, Recording, State
-from dropscribe.outbox import Published
+from dropscribe.supervisor import journal as journal_module
+from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.journal import Journal, JournalError, Recording, State
+from dropscribe.supervisor.outbox import Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

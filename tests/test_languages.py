@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import audio, backends, languages, speech
+from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.channels import Sound
-from dropscribe.languages import Heard
+from dropscribe.worker import decoding, languages, vad
+from dropscribe.worker.channels import Sound
+from dropscribe.worker.languages import Heard
 
 DATA = Path(__file__).parent / "data"
 
@@ -28,10 +29,10 @@ def talk(tmp_path_factory: pytest.TempPathFactory) -> Sound:
     folder = tmp_path_factory.mktemp("spool")
     pieces = [np.zeros(SAMPLE_RATE // 2, np.float32)]
     for name in ("conference.flac", "password.flac", "jfk.opus"):
-        found = audio.decode(DATA / name, folder / name)
+        found = decoding.decode(DATA / name, folder / name)
         pieces += [np.asarray(found.samples), np.zeros(2 * SAMPLE_RATE, np.float32)]
     samples = np.concatenate(pieces)
-    return Sound(samples, len(samples), (tuple(speech.spans(samples)),))
+    return Sound(samples, len(samples), (tuple(vad.spans(samples)),))
 
 
 def test_every_stretch_counts_by_its_speech_not_the_first_alone() -> None:
@@ -87,7 +88,7 @@ def test_smoothing_gives_each_stretch_one_of_the_languages_heard(stretches: list
 
 
 def test_no_window_of_a_mixed_recording_holds_two_languages(talk: Sound) -> None:
-    closer = talk.windows(speech.Cutting(limit=8.0, bridge=1.5))
+    closer = talk.windows(vad.Cutting(limit=8.0, bridge=1.5))
     told = ["en" if i % 3 else "de" for i in range(len(closer))]
     assert len(closer) >= 4
     pairs = list(languages.joined(talk, talk.speech[0], list(zip(closer, told, strict=True))))

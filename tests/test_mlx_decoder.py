@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropscribe import audio
 from dropscribe.backends import SAMPLE_RATE, Options, Window, create
+from dropscribe.worker import decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def engine(tiny_en_mlx: Path) -> Iterator[Any]:
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> list[NDArray[np.float32]]:
     spool = tmp_path_factory.mktemp("spool")
     names = ("conference.flac", "password.flac")
-    return [np.array(audio.decode(DATA / name, spool / name).samples) for name in names]
+    return [np.array(decoding.decode(DATA / name, spool / name).samples) for name in names]
 
 
 @pytest.fixture(scope="module")

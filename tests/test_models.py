@@ -26,8 +26,9 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from dropscribe import convert, models
+from dropscribe import models
 from dropscribe.errors import EnvironmentFaultError, UsageError
+from dropscribe.models import convert
 from hub_stub import HubStub, Repo, git_digest
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import crash, outbox
+from dropscribe import crash
+from dropscribe.supervisor import outbox
 
 CONTENTS = {"json": "{}\n", "txt": "words\n", "srt": "1\n"}
 

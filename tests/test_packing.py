@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import audio, engine, packing, settings
+from dropscribe import settings
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.packing import Piece
-from dropscribe.speech import Span
+from dropscribe.supervisor import worker_process
 from dropscribe.transcript import Segment, Word
+from dropscribe.worker import decoding, packing
+from dropscribe.worker.packing import Piece
+from dropscribe.worker.vad import Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,9 +202,9 @@ class Worker:
 
     def __init__(self, folder: Path, model: Path) -> None:
         flags = {"model": str(model), "backend": "faster-whisper", "language": "en"}
-        self.request = engine.request(settings.load(flags, {"HOME": str(folder)}).settings, download=False)
-        self.messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
-        self.worker = engine.Worker(self.messages.put)
+        self.request = worker_process.request(settings.load(flags, {"HOME": str(folder)}).settings, download=False)
+        self.messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
+        self.worker = worker_process.Worker(self.messages.put)
         self.folder = folder
         self.paths: list[Path] = []
 
@@ -217,15 +219,15 @@ class Worker:
         return len(self.paths)  # its job
 
     def spoken(self, name: str, silence: float) -> int:
-        decoded = audio.decode(DATA / name, self.folder / "spool")
+        decoded = decoding.decode(DATA / name, self.folder / "spool")
         return self.recording(np.concatenate([np.zeros(int(silence * SECOND), np.float32), decoded.samples]))
 
     def entry(self, job: int) -> dict[str, Any]:
         return {"job": job, "path": str(self.paths[job - 1]), "spool": str(self.folder / f"{job}.f32")}
 
-    def events(self, number: int) -> dict[int, list[engine.Message]]:
+    def events(self, number: int) -> dict[int, list[worker_process.Message]]:
         """Return what is told until the work `number` is over, by recording."""
-        found: dict[int, list[engine.Message]] = {}
+        found: dict[int, list[worker_process.Message]] = {}
         while True:
             message = self.messages.get(timeout=300)
             assert message.event != "exit", message.facts
@@ -233,12 +235,12 @@ class Worker:
             if message.job == number and message.event in {"finished", "failed"}:
                 return found
 
-    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[engine.Message]]:
+    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[worker_process.Message]]:
         recordings = [self.entry(job) for job in jobs]
         self.worker.send(0, "pack", **(self.request | changes), recordings=recordings, safe=False)
         return self.events(0)
 
-    def alone(self, job: int, **changes: Any) -> list[engine.Message]:
+    def alone(self, job: int, **changes: Any) -> list[worker_process.Message]:
         entry = {k: v for k, v in self.entry(job).items() if k != "job"}
         self.worker.send(job, "transcribe", **(self.request | changes | entry), resume=None, safe=False)
         return self.events(job)[job]
@@ -251,15 +253,15 @@ def worker(tmp_path: Path, tiny_en: Path) -> Iterator[Worker]:
     made.worker.kill()
 
 
-def steps(messages: list[engine.Message]) -> list[str]:
+def steps(messages: list[worker_process.Message]) -> list[str]:
     return [m.event for m in messages if m.event not in {"decoding", "log", "ready"}]
 
 
-def facts(messages: list[engine.Message], event: str) -> dict[str, Any]:
+def facts(messages: list[worker_process.Message], event: str) -> dict[str, Any]:
     return next(m.facts for m in messages if m.event == event)
 
 
-def plain(messages: list[engine.Message]) -> list[str]:
+def plain(messages: list[worker_process.Message]) -> list[str]:
     """Return the words of a recording without case and marks."""
     spoken = " ".join(s["text"] for s in facts(messages, "window")["segments"])
     return "".join(c for c in spoken.lower() if c.isalnum() or c == " ").split()
@@ -319,7 +321,7 @@ def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_pa
 
 def test_recordings_that_are_heard_one_by_one_are_spelled_as_if_alone(worker: Worker, tmp_path: Path) -> None:
     """The second has `press one`; as a window behind the first it would have `press 1`."""
-    sound = audio.decode(DATA / "numbers.opus", tmp_path / "spool").samples
+    sound = decoding.decode(DATA / "numbers.opus", tmp_path / "spool").samples
     border = int(2.9 * SECOND)
     jobs = [worker.recording(np.array(part)) for part in (sound[:border], sound[border:])]
     told = worker.together(jobs, task="translate")

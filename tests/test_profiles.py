@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import engine, profiles, settings
-from dropscribe.inbox import Inbox, refusal
-from dropscribe.profiles import ProfileError, Profiles
+from dropscribe import settings
+from dropscribe.supervisor import profiles, worker_process
+from dropscribe.supervisor.inbox import Inbox, refusal
+from dropscribe.supervisor.profiles import ProfileError, Profiles
 
 if TYPE_CHECKING:
     from dropscribe.settings import Settings
@@ -209,7 +210,7 @@ def test_whatever_the_file_holds_it_gives_settings_or_one_error(data: bytes) -> 
             assert told.cure
         else:
             assert profiles.restored(json.dumps(profiles.used(chosen)), general) == chosen
-            engine.request(chosen, download=False)
+            worker_process.request(chosen, download=False)
 
 
 def test_profiles_are_never_recordings(general: Settings) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from dropscribe.replacements import replace
+from dropscribe.formats.replacements import replace
 from dropscribe.transcript import Segment, Transcript, Word
 from examples import TWO, transcript, transcripts
 

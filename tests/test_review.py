@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.review import LONGEST, passages, review
+from dropscribe.formats.review import LONGEST, passages, review
 from dropscribe.transcript import Notice, Passage, Segment, Transcript, Word
 from examples import transcript, transcripts
 

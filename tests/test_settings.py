@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import hooks, settings
+from dropscribe import settings
 from dropscribe.errors import UsageError
+from dropscribe.supervisor import hooks
 
 CONFIG = Path(__file__).parent.parent / "config"
 

@@ -20,16 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import afterwards, intake, logs, packing, settings, supervisor
-from dropscribe.inbox import digest
-from dropscribe.journal import Journal, Recording, State
+from dropscribe import logs, settings
+from dropscribe.supervisor import disposal, intake, loop
+from dropscribe.supervisor.inbox import digest
+from dropscribe.supervisor.journal import Journal, Recording, State
+from dropscribe.worker import packing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dropscribe.delivery import Progress
-    from dropscribe.inbox import Stat
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.inbox import Stat
+    from dropscribe.supervisor.publisher import Progress
 
 FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
 
@@ -56,10 +58,10 @@ class House:
         path.write_text("\n".join(lines))
         return path
 
-    def run(self, **changes: Any) -> supervisor.Summary:
+    def run(self, **changes: Any) -> loop.Summary:
         chosen = dataclasses.replace(self.settings, **changes)
         logs.configure(chosen)
-        daemon = supervisor.Supervisor(chosen, once=True, command=FAKE)
+        daemon = loop.Supervisor(chosen, once=True, command=FAKE)
         try:
             return daemon.run()
         finally:
@@ -67,7 +69,7 @@ class House:
 
     def queue(self) -> None:
         """Queue all that is in the inbox before the first is taken: who is packed with whom is certain then."""
-        paused = self.settings.state / supervisor.PAUSED
+        paused = self.settings.state / loop.PAUSED
         paused.parent.mkdir(exist_ok=True)
         paused.touch()
         self.run()
@@ -105,14 +107,14 @@ def test_recordings_become_outputs_in_the_same_subfolders(house: House) -> None:
     house.drop("one.wav", "Hello there.")
     house.drop("a/b/two.mp3", "First.", "Second.")
     house.drop("notes.txt", "not a recording")
-    assert house.run() == supervisor.Summary(done=2, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=2, failed=0, waiting=0, trouble=None)
     assert house.outputs() == sorted(four("one") + four("a/b/two"))
     made = json.loads((house.outbox / "a/b/two.json").read_text())
     assert made["text"] == "First. Second."
     assert [s["id"] for s in made["segments"]] == [0, 1]
     assert made["source"]["path"] == "a/b/two.mp3"
     assert made["engine"]["options"]["model"] == "fake"
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
 
 
 def test_the_log_tells_each_step_and_never_what_was_said(house: House) -> None:
@@ -230,7 +232,7 @@ def test_it_is_seen_that_a_file_was_replaced_by_another_at_once(house: House) ->
 
     # A scan comes once an hour: only the events can tell.
     chosen = dataclasses.replace(house.settings, scan_seconds=3600.0, observer="native")
-    daemon = supervisor.Supervisor(chosen, command=FAKE, progress=replace)
+    daemon = loop.Supervisor(chosen, command=FAKE, progress=replace)
     assert daemon.run().done == 2
     daemon.close()
     (kept,) = (house.outbox / "_old").glob("*.txt")
@@ -248,7 +250,7 @@ def test_windows_of_a_recording_that_was_replaced_are_dropped(
         if progress.done_s == 1 and not progress.outcome and "!gate" in path.read_text():
             path.write_text("Another.")
 
-    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=replace)
+    daemon = loop.Supervisor(house.settings, once=True, command=FAKE, progress=replace)
     assert daemon.run().done == 1
     daemon.close()
     assert [e["file"] for e in house.events("job.superseded")] == ["one.wav"]
@@ -264,7 +266,7 @@ def test_a_source_whose_every_name_in_the_archive_is_taken_waits_and_stops_nobod
     archive.mkdir()
     house.drop("one.wav", "Same.")
     house.drop("two.wav", "Other.")
-    for place in afterwards.names(archive / "one.wav"):
+    for place in disposal.names(archive / "one.wav"):
         place.touch()
     assert house.run(after="archive", archive=archive).done == 2
     assert [p.name for p in house.inbox.iterdir()] == ["one.wav"]
@@ -359,7 +361,7 @@ def test_two_recordings_of_one_stem_get_their_own_names(house: House) -> None:
 def test_a_bad_recording_is_quarantined_and_the_next_goes_on(house: House) -> None:
     house.drop("a/bad.wav", "!fail recording no-audio")
     house.drop("good.wav", "Fine.")
-    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=1, waiting=0, trouble=None)
     assert house.outputs() == sorted([*four("good"), "_failed/a/bad.wav.error.txt"])
     record = (house.outbox / "_failed/a/bad.wav.error.txt").read_text()
     assert "It failed: no-audio. Do something." in record
@@ -379,11 +381,11 @@ def test_retry_tries_again(house: House) -> None:
     house.drop("bad.wav", "!until 1 !fail recording no-audio", "Fine.")
     house.drop("worse.wav", "!fail recording no-audio")
     assert house.run(pack=False).failed == 2
-    requests = house.settings.state / supervisor.REQUESTS
+    requests = house.settings.state / loop.REQUESTS
     requests.mkdir()
     (requests / "1.json").write_text(json.dumps({"retry": "bad.wav"}))
     (requests / "2.json").write_text("broken")
-    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert house.row("worse.wav").state == State.FAILED
     assert list(requests.iterdir()) == []
 
@@ -391,7 +393,7 @@ def test_retry_tries_again(house: House) -> None:
 @pytest.mark.parametrize("order", ["!crash", "!exit 3", "!fail engine out-of-memory"])
 def test_an_engine_that_fails_twice_gets_a_third_try_in_a_fresh_process(house: House, order: str) -> None:
     house.drop("one.wav", "Begin.", f"!until 2 {order}", "End.")
-    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert len(house.events("worker.started")) == 3
     assert [e["device"] for e in house.events("model.loaded")] == ["cpu int8", "cpu int8", "safe"]
     text = (house.outbox / "one.txt").read_text()
@@ -402,7 +404,7 @@ def test_an_engine_that_fails_twice_gets_a_third_try_in_a_fresh_process(house: H
 def test_an_engine_that_always_fails_ends_in_quarantine_and_the_next_goes_on(house: House) -> None:
     house.drop("one.wav", "!crash")
     house.drop("two.wav", "Fine.")
-    assert house.run(pack=False) == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.run(pack=False) == loop.Summary(done=1, failed=1, waiting=0, trouble=None)
     assert house.row("one.wav").code == "worker-died"
     assert "SIGSEGV" in (house.outbox / "_failed/one.wav.error.txt").read_text()
     # The one that failed went behind the other each time.
@@ -420,7 +422,7 @@ def test_sound_that_a_dead_worker_left_is_removed_before_the_next_one_works(hous
             seen.append(left.exists())
             left.touch()
 
-    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=look)
+    daemon = loop.Supervisor(house.settings, once=True, command=FAKE, progress=look)
     assert daemon.run().done == 1
     daemon.close()
     assert seen == [False] * 3
@@ -477,7 +479,7 @@ def test_an_outbox_that_vanishes_is_waited_for_and_nothing_is_done_twice(house: 
     chosen = house.settings
     logs.configure(chosen)
     house.outbox.mkdir()
-    daemon = supervisor.Supervisor(chosen, once=True, command=FAKE)
+    daemon = loop.Supervisor(chosen, once=True, command=FAKE)
     house.outbox.rename(away)
     summary = daemon.run()
     daemon.close()
@@ -491,7 +493,7 @@ def test_an_outbox_that_vanishes_is_waited_for_and_nothing_is_done_twice(house: 
 def test_the_queue_stands_still_while_paused(house: House) -> None:
     house.drop("one.wav", "Fine.")
     house.settings.state.mkdir()
-    paused = house.settings.state / supervisor.PAUSED
+    paused = house.settings.state / loop.PAUSED
     paused.touch()
     assert (house.run().done, house.run().waiting) == (0, 1)
     paused.unlink()
@@ -501,12 +503,12 @@ def test_the_queue_stands_still_while_paused(house: House) -> None:
 def test_a_recording_that_leaves_is_forgotten(house: House) -> None:
     path = house.drop("one.wav", "Fine.")
     house.settings.state.mkdir()
-    paused = house.settings.state / supervisor.PAUSED
+    paused = house.settings.state / loop.PAUSED
     paused.touch()
     house.run()
     path.unlink()
     paused.unlink()
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
     assert house.row("one.wav").state == State.GONE
     house.drop("one.wav", "Fine.")
     assert house.run().done == 1
@@ -523,15 +525,15 @@ def test_a_name_that_is_not_utf8(house: House) -> None:
 
 
 def test_a_second_daemon_is_told_so(house: House, tmp_path: Path) -> None:
-    daemon = supervisor.Supervisor(house.settings, command=FAKE)
-    assert supervisor.running(house.settings.state)
-    with pytest.raises(supervisor.AlreadyRunningError, match="already running"):
-        supervisor.Supervisor(house.settings, command=FAKE)
+    daemon = loop.Supervisor(house.settings, command=FAKE)
+    assert loop.running(house.settings.state)
+    with pytest.raises(loop.AlreadyRunningError, match="already running"):
+        loop.Supervisor(house.settings, command=FAKE)
     elsewhere = dataclasses.replace(house.settings, state=tmp_path / "state2")
-    with pytest.raises(supervisor.AlreadyRunningError, match=str(house.inbox)):
-        supervisor.Supervisor(elsewhere, command=FAKE)
+    with pytest.raises(loop.AlreadyRunningError, match=str(house.inbox)):
+        loop.Supervisor(elsewhere, command=FAKE)
     daemon.close()
-    assert not supervisor.running(house.settings.state)
+    assert not loop.running(house.settings.state)
 
 
 def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> None:
@@ -542,7 +544,7 @@ def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> 
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 
-    daemon = supervisor.Supervisor(house.settings, command=FAKE, progress=stop)
+    daemon = loop.Supervisor(house.settings, command=FAKE, progress=stop)
     daemon.run()
     row = house.row("one.wav")
     daemon.close()
@@ -564,7 +566,7 @@ def test_a_damaged_journal_is_set_aside_and_made_anew_from_the_outbox(house: Hou
     else:
         path.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "noise": os.urandom(len(whole))}[damage])
     house.drop("copy.wav", "Second.")
-    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert len(house.events("job.claimed")) == 2
     assert house.events("journal.rebuilt")[0]["recordings"] == 2
     kept = [p for p in house.settings.state.glob("*.damaged-*") if not p.name.endswith("-journal")]
@@ -597,7 +599,7 @@ def test_a_composed_and_a_decomposed_name_are_two_files_where_the_disk_says_so(h
     assert house.run().failed == 0
     said = {json.loads(p.read_text())["text"] for p in house.outbox.glob("*.json")}
     assert said == {"Decomposed.", "Composed."}
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
 
 
 def test_a_file_too_large_is_refused_before_it_is_begun(house: House) -> None:
@@ -626,7 +628,7 @@ def profile(house: House, name: str, text: str) -> Path:
 
 def ask(house: House, names: list[str] | None, *, stale: bool) -> None:
     """Put a request to transcribe again, as `dropscribe redo` does."""
-    folder = house.settings.state / supervisor.REQUESTS
+    folder = house.settings.state / loop.REQUESTS
     folder.mkdir(exist_ok=True)
     (folder / "redo.json").write_text(json.dumps({"redo": names, "stale": stale}))
 
@@ -682,18 +684,18 @@ def test_a_wrong_profile_fails_its_recordings_until_it_is_corrected(house: House
     path = profile(house, "a/dropscribe.toml", 'langage = "fi"\n')
     house.drop("a/one.wav", "Fine.")
     house.drop("two.wav", "Fine, too.")
-    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=1, waiting=0, trouble=None)
     record = house.outbox / "_failed/a/one.wav.error.txt"
     assert f"{path}: there is no setting `langage`. Did you mean `language`?" in record.read_text()
     assert "taken up again by itself" in record.read_text()
     assert (house.row("a/one.wav").code, house.row("a/one.wav").attempts) == ("profile-wrong", 0)
     # Nothing is done while it is as it was; another fault is told; corrected, it is forgotten.
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
     path.write_text('language = "finnish"\n')
     assert house.run().failed == 1
     assert "no language `finnish`" in record.read_text()
     path.write_text('language = "fi"\n')
-    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert not record.exists()
     assert made(house, "a/one")["engine"]["options"]["language"] == "fi"
 
@@ -719,7 +721,7 @@ def test_a_running_daemon_sees_that_a_profile_was_corrected(house: House) -> Non
 
     # A scan comes once an hour: only the event can tell.
     chosen = dataclasses.replace(house.settings, scan_seconds=3600.0, observer="native")
-    daemon = supervisor.Supervisor(chosen, command=FAKE, progress=correct)
+    daemon = loop.Supervisor(chosen, command=FAKE, progress=correct)
     assert daemon.run().done == 1
     daemon.close()
 
@@ -728,9 +730,9 @@ def test_a_model_that_only_a_profile_asks_for_stops_nobody_else(house: House) ->
     path = profile(house, "a/dropscribe.toml", 'model = "base"\n')
     house.drop("a/one.wav", "!until 1 !fail environment model-missing", "Fine.")
     house.drop("two.wav", "Fine, too.")
-    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=1, waiting=0, trouble=None)
     assert "a profile makes nobody download" in (house.outbox / "_failed/a/one.wav.error.txt").read_text()
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
     path.unlink()
     assert house.run().done == 1
 
@@ -747,7 +749,7 @@ def test_the_profile_that_holds_is_the_one_at_the_time_of_the_claim(house: House
         if not progress.outcome and progress.done_s == 1.0:
             house.outbox.rename(away)
 
-    daemon = supervisor.Supervisor(house.settings, once=True, command=FAKE, progress=vanish)
+    daemon = loop.Supervisor(house.settings, once=True, command=FAKE, progress=vanish)
     assert daemon.run().waiting == 1
     daemon.close()
     assert house.row("one.wav").state == State.PUBLISHING
@@ -767,13 +769,13 @@ def test_redo_transcribes_again_and_keeps_the_older_outputs(house: House) -> Non
     house.run()
     before = (house.outbox / "a/one.json").read_bytes()
     ask(house, ["a/one.wav"], stale=False)
-    assert house.run() == supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
     assert [e["file"] for e in house.events("job.claimed")].count("a/one.wav") == 2
     assert old(house) == [f"a/one DATE.{suffix}" for suffix in ("json", "srt", "txt", "vtt")]
     assert next((house.outbox / "_old/a").glob("*.json")).read_bytes() == before
     assert [name for name in house.outputs() if not name.startswith("_old")] == sorted(four("a/one") + four("two"))
     assert (house.row("a/one.wav").redo, house.row("a/one.wav").anew) == ("", 0)
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
 
 
 def test_what_is_stale_is_made_again_with_no_more_work_than_it_needs(house: House) -> None:
@@ -818,7 +820,7 @@ def test_redo_of_what_left_the_inbox_changes_nothing(house: House) -> None:
     house.run()
     path.unlink()
     ask(house, ["one.wav"], stale=False)
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
     assert house.row("one.wav").state == State.DONE
     assert house.outputs() == four("one")
 
@@ -827,7 +829,7 @@ def test_what_leaves_while_it_waits_to_be_done_again_is_as_done_as_before(house:
     path = house.drop("one.wav", "Said.")
     house.run()
     ask(house, ["one.wav"], stale=False)
-    paused = house.settings.state / supervisor.PAUSED
+    paused = house.settings.state / loop.PAUSED
     paused.touch()
     house.run()
     assert house.row("one.wav").state == State.QUEUED
@@ -858,7 +860,7 @@ def test_older_versions_are_not_taken_for_the_present_ones_when_the_journal_is_l
     ask(house, None, stale=True)
     assert house.run().done == 2
     (house.settings.state / "journal.sqlite3").unlink()
-    assert house.run() == supervisor.Summary(done=0, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=0, failed=0, waiting=0, trouble=None)
     assert house.events("journal.rebuilt")[-1]["recordings"] == 2
     assert house.row("one.wav").base == "one"
     assert house.row("_old/two.wav").base == "_old/two"
@@ -878,7 +880,7 @@ def test_a_recording_that_was_archived_before_it_was_opened_is_no_failure(
     house.run()
     ask(house, ["one.wav"], stale=False)
     monkeypatch.setenv("FAKE_READ", "go")
-    found: list[supervisor.Summary] = []
+    found: list[loop.Summary] = []
     thread = threading.Thread(target=lambda: found.append(house.run()))
     thread.start()
     while len(house.events("job.claimed")) < 2:
@@ -892,7 +894,7 @@ def test_a_recording_that_was_archived_before_it_was_opened_is_no_failure(
     journal.close()
     (tmp_path / "go").touch()
     thread.join()
-    assert found == [supervisor.Summary(done=1, failed=0, waiting=0, trouble=None)]
+    assert found == [loop.Summary(done=1, failed=0, waiting=0, trouble=None)]
     assert (house.row("one.wav").state, house.row("one.wav").attempts) == (State.DONE, 1)
 
 
@@ -908,7 +910,7 @@ def test_short_recordings_go_to_the_worker_together_and_each_has_its_own_of_ever
     for name in ("a.wav", "b.wav", "sub/c.wav"):
         house.drop(name, f"In {name}.")
     house.queue()
-    assert house.run() == supervisor.Summary(done=3, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=3, failed=0, waiting=0, trouble=None)
     assert packs(house) == [("a.wav", 3), ("b.wav", 3), ("sub/c.wav", 3)]
     for name in ("a.wav", "b.wav", "sub/c.wav"):
         made = json.loads((house.outbox / name).with_suffix(".json").read_text())
@@ -955,7 +957,7 @@ def test_one_that_breaks_the_engine_takes_none_of_its_neighbours_with_it(house: 
     house.drop("b.wav", order)
     house.drop("c.wav", "C.")
     house.queue()
-    assert house.run(stall_minutes=0.01) == supervisor.Summary(done=2, failed=1, waiting=0, trouble=None)
+    assert house.run(stall_minutes=0.01) == loop.Summary(done=2, failed=1, waiting=0, trouble=None)
     assert packs(house)[:3] == [("a.wav", 3), ("b.wav", 3), ("c.wav", 3)]
     assert sorted(packs(house)[3:], key=str) == [("b.wav", None)] * 3 + [("c.wav", None)]
     assert {name: house.row(name).attempts for name in ("a.wav", "b.wav", "c.wav")} == {
@@ -971,7 +973,7 @@ def test_a_doubtful_one_goes_alone_and_it_costs_no_attempt(house: House, order: 
     house.drop("a.wav", f"!until 1 {order}", "A.")
     house.drop("b.wav", "B.")
     house.queue()
-    assert house.run() == supervisor.Summary(done=2, failed=0, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=2, failed=0, waiting=0, trouble=None)
     assert packs(house) == [("a.wav", 2), ("b.wav", 2), ("a.wav", None)]
     assert house.row("a.wav").attempts == 1
     assert (house.outbox / "b.txt").read_text() == "B.\n"
@@ -981,7 +983,7 @@ def test_one_that_is_no_recording_is_told_apart_and_fails_alone(house: House) ->
     house.drop("a.wav", "!fail recording no-audio")
     house.drop("b.wav", "B.")
     house.queue()
-    assert house.run() == supervisor.Summary(done=1, failed=1, waiting=0, trouble=None)
+    assert house.run() == loop.Summary(done=1, failed=1, waiting=0, trouble=None)
     assert house.outputs() == sorted([*four("b"), "_failed/a.wav.error.txt"])
 
 
@@ -1015,7 +1017,7 @@ def test_begun_work_is_gone_on_with_and_not_packed(house: House) -> None:
         if progress.done_s >= 1:
             threading.Thread(target=daemon.stop, args=["SIGTERM"]).start()
 
-    daemon = supervisor.Supervisor(house.settings, command=FAKE, progress=stop)
+    daemon = loop.Supervisor(house.settings, command=FAKE, progress=stop)
     daemon.run()
     daemon.close()
     for name in ("b.wav", "c.wav"):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import times
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.speech import Span
-from dropscribe.times import Island, Sound
 from dropscribe.transcript import Segment, Word
+from dropscribe.worker import word_times
+from dropscribe.worker.vad import Span
+from dropscribe.worker.word_times import Island, Sound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,12 +57,12 @@ class TestListen:
         ("kind", "decibels"), [("white", 60), ("white", 20), ("white", 5), ("hum", 5), ("hum", -5)]
     )
     def test_the_edges_of_the_sound_are_found_in_noise_of_few_or_all_bands(self, kind: str, decibels: float) -> None:
-        sound = times.listen(noisy(sounding(EDGES), kind, decibels), WHOLE, SPANS)
+        sound = word_times.listen(noisy(sounding(EDGES), kind, decibels), WHOLE, SPANS)
         found = [(island.start, island.end) for island in sound.islands]
         np.testing.assert_allclose(found, EDGES, atol=0.02 if kind == "hum" or decibels > 5 else 0.15)
 
     def test_sound_that_is_not_speech_is_no_island(self) -> None:
-        sound = times.listen(sounding([*EDGES, (7.3, 7.45)]), WHOLE, SPANS)
+        sound = word_times.listen(sounding([*EDGES, (7.3, 7.45)]), WHOLE, SPANS)
         assert len(sound.islands) == len(EDGES)
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestListen:
         first, last = (int(edge * SECOND) for edge in after)
         samples[first:last] += np.random.default_rng(3).normal(0, 0.0036, last - first).astype(np.float32)
         spans = [Span(s.start, int(heard_until * SECOND)) if number == 1 else s for number, s in enumerate(SPANS)]
-        found = [(i.start, i.end) for i in times.listen(samples, WHOLE, spans).islands if 2.0 < i.start < 3.5]
+        found = [(i.start, i.end) for i in word_times.listen(samples, WHOLE, spans).islands if 2.0 < i.start < 3.5]
         np.testing.assert_allclose(found, expected, atol=0.025)
 
     @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ class TestListen:
         self, decibels: float, heard_until: float, expected: float
     ) -> None:
         spans = [Span(s.start, int(heard_until * SECOND)) if number == 1 else s for number, s in enumerate(SPANS)]
-        sound = times.listen(noisy(sounding(EDGES), "white", decibels), WHOLE, spans)
+        sound = word_times.listen(noisy(sounding(EDGES), "white", decibels), WHOLE, spans)
         (end,) = [island.end for island in sound.islands if 2.0 < island.start < 3.5]
         assert end == pytest.approx(expected, abs=0.025)
 
@@ -108,7 +108,7 @@ class TestListen:
         for first, last in ((2.05, 2.25), (2.875, 3.05)):  # another voice
             around[int(first * SECOND) : int(last * SECOND)] *= 5
         samples += around.astype(np.float32)
-        sound = times.listen(samples, WHOLE, SPANS)
+        sound = word_times.listen(samples, WHOLE, SPANS)
         (island,) = [island for island in sound.islands if 2.0 < island.start < 3.5]
         assert 10 < sound.room < 25
         assert island.start >= SPANS[1].start / SECOND - 0.1 - 0.001
@@ -116,22 +116,22 @@ class TestListen:
 
     def test_speech_that_the_detection_heard_late_is_not_taken_for_noise(self) -> None:
         late = [Span(s.start + int((0.6 if number == 3 else 0.0) * SECOND), s.end) for number, s in enumerate(SPANS)]
-        sound = times.listen(sounding(EDGES), WHOLE, late)
-        assert sound.room == times.listen(sounding(EDGES), WHOLE, SPANS).room
+        sound = word_times.listen(sounding(EDGES), WHOLE, late)
+        assert sound.room == word_times.listen(sounding(EDGES), WHOLE, SPANS).room
         assert sound.islands[-1].start == pytest.approx(5.77, abs=0.01)
         assert sound.islands[-1].start - sound.islands[-1].before == pytest.approx(5.2, abs=0.02)
 
     def test_how_much_of_an_island_the_detection_does_not_hear_is_known(self) -> None:
         spans = [*SPANS[:3], Span(int(5.3 * SECOND), int(6.75 * SECOND))]
-        last = times.listen(sounding(EDGES), WHOLE, spans).islands[-1]
+        last = word_times.listen(sounding(EDGES), WHOLE, spans).islands[-1]
         assert (last.start, last.end) == pytest.approx((5.2, 6.9), abs=0.02)
         assert (last.early, last.late) == pytest.approx((0.1, 0.15), abs=0.02)
-        cut = times.listen(sounding(EDGES), Window(0, int(5.25 * SECOND), int(6.8 * SECOND)), spans).islands[-1]
+        cut = word_times.listen(sounding(EDGES), Window(0, int(5.25 * SECOND), int(6.8 * SECOND)), spans).islands[-1]
         assert (cut.early, cut.late) == pytest.approx((0.05, 0.05), abs=0.02)
 
     def test_no_edges_are_seen_where_the_noise_is_as_loud_as_the_speech(self) -> None:
         samples = sounding([(0.0, 8.0)]) * np.repeat(np.random.default_rng(2).uniform(0.3, 1.0, 80), SECOND // 10)
-        assert times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
+        assert word_times.listen(samples.astype(np.float32), WHOLE, SPANS).islands == ()
 
     @pytest.mark.parametrize(("until", "seen"), [(0.19, False), (0.14, True)])
     def test_a_few_frames_do_not_tell_how_loud_silence_is(self, until: float, *, seen: bool) -> None:
@@ -141,10 +141,10 @@ class TestListen:
             share[int(0.12 * SECOND) : int(until * SECOND)] = 1.0
             samples[int(pause * SECOND) :][: len(share)] *= share
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in ((0, 1.5), (2, 3.5), (4, 5.5), (6, 8))]
-        assert bool(times.listen(samples, WHOLE, spans).islands) == seen
+        assert bool(word_times.listen(samples, WHOLE, spans).islands) == seen
 
     def test_a_window_that_cuts_the_speech_cuts_the_islands(self) -> None:
-        sound = times.listen(sounding(EDGES), Window(3, int(1.5 * SECOND), 4 * SECOND), SPANS)
+        sound = word_times.listen(sounding(EDGES), Window(3, int(1.5 * SECOND), 4 * SECOND), SPANS)
         assert sound.islands[0].start == 1.5
         assert sound.islands[-1].end == 4.0
         assert len(sound.islands) == 3
@@ -152,12 +152,12 @@ class TestListen:
     @pytest.mark.parametrize("length", [0, 1, 300, 900, 5000])
     def test_the_shortest_recordings(self, length: int) -> None:
         samples = np.ones(length, np.float32)
-        assert times.listen(samples, Window(0, 0, length), []) == Sound((), 0.0)
-        assert times.listen(samples, Window(0, 0, length), [Span(0, length)]).islands == ()
+        assert word_times.listen(samples, Window(0, 0, length), []) == Sound((), 0.0)
+        assert word_times.listen(samples, Window(0, 0, length), [Span(0, length)]).islands == ()
 
     def test_only_what_lies_around_the_window_is_read(self) -> None:
         long = np.broadcast_to(np.float32(0), (24 * 3600 * SECOND,))  # takes no memory: copied, it would take 5 GB
-        assert times.listen(long, WHOLE, SPANS).islands == ()
+        assert word_times.listen(long, WHOLE, SPANS).islands == ()
 
 
 class TestLaid:
@@ -173,7 +173,7 @@ class TestLaid:
         said = [120.58, 122.10, 123.24, 124.52, 125.41, 126.40, 128.02, 128.96, 130.02, 131.09, 131.96, 132.89]
         numbers = ("9", "20", "2", "0", "13", "15", "0", "15", "1", "6", "3", "10")
         words = [(f" {n}", a, b) for n, (a, b) in zip(numbers, itertools.pairwise(heard), strict=True)]
-        (found,) = times.laid([segment(*words)], Sound(islands, 21.3))
+        (found,) = word_times.laid([segment(*words)], Sound(islands, 21.3))
         np.testing.assert_allclose([word.start for word in found.words], said, atol=0.2)
 
     def test_words_beside_pauses_begin_and_end_with_the_sound(self) -> None:
@@ -181,24 +181,24 @@ class TestLaid:
             segment((" one", 0.4, 1.6), (" two", 2.0, 3.0)),
             segment((" three", 3.0, 4.3), (" four more.", 4.9, 7.2)),
         ]
-        assert times.laid(given_, CLEAN) == [
+        assert word_times.laid(given_, CLEAN) == [
             segment((" one", 1.0, 1.75), (" two", 2.25, 2.875)),
             segment((" three", 3.75, 4.5), (" four more.", 5.2, 6.9)),
         ]
 
     def test_the_whole_way_from_samples(self) -> None:
         given_ = [segment((" one", 0.4, 1.6), (" two", 2.0, 3.0), (" three", 3.0, 4.3), (" four more.", 4.9, 7.2))]
-        (settled,) = times.settle(noisy(sounding(EDGES), "white", 20), WHOLE, given_, SPANS)
+        (settled,) = word_times.settle(noisy(sounding(EDGES), "white", 20), WHOLE, given_, SPANS)
         np.testing.assert_allclose([(w.start, w.end) for w in settled.words], EDGES, atol=0.02)
 
     def test_words_that_slipped_by_a_pause_go_back_to_the_sound_left_without_one(self) -> None:
         early = [segment((" eleven", 0.8, 1.5), (" four", 1.5, 2.5), (" fifteen", 3.5, 4.25))]
-        (settled,) = times.laid(early, Sound(CLEAN.islands[:3], 25.0))
+        (settled,) = word_times.laid(early, Sound(CLEAN.islands[:3], 25.0))
         assert [(w.start, w.end) for w in settled.words] == list(EDGES[:3])
 
     def test_inside_an_island_the_times_of_the_engine_stay(self) -> None:
         given_ = [segment((" so", 5.1, 5.4), (" they", 5.4, 6.0), (" said", 6.0, 6.3), (" to us", 6.3, 6.8))]
-        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
         assert [(w.start, w.end) for w in settled.words] == [(5.2, 5.4), (5.4, 6.0), (6.0, 6.3), (6.3, 6.9)]
 
     @pytest.mark.parametrize(
@@ -218,30 +218,30 @@ class TestLaid:
         loudness = np.zeros(400, np.float32)
         for at in soft:
             loudness[round((at - 5.0) * 200) - 2 : round((at - 5.0) * 200) + 3] = -20.0, -22.0, -25.0, -22.0, -20.0
-        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), room, loudness, 5.0))
+        (settled,) = word_times.laid(given_, Sound((Island(5.2, 6.9),), room, loudness, 5.0))
         assert (settled.words[0].end, settled.words[1].start) == pytest.approx(expected, abs=0.001)
 
     def test_a_pause_that_was_taken_for_the_beginning_of_a_word_does_not_move_it_before(self) -> None:
         given_ = [segment((" resultados", 2.4, 3.0), (" para", 3.0, 4.8), (" salir", 4.8, 5.35))]
-        (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
         assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.54), (4.62, 4.8), (4.8, 5.35)]
 
     def test_nor_does_one_that_reaches_over_the_edges_of_both_sounds(self) -> None:
         # `es` in hum: 0.09 s of the word lie before the pause by the engine, 0.07 s behind it.
         words = (" menú", 5.64, 6.3), (" para", 6.3, 7.25), (" bloquear", 7.25, 8.02), (" o", 8.02, 8.32)
         given_ = [segment((" del", 5.28, 5.64), *words)]
-        (settled,) = times.laid(given_, Sound((Island(5.28, 6.39), Island(7.18, 8.32)), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(5.28, 6.39), Island(7.18, 8.32)), 25.0))
         assert [(w.start, w.end) for w in settled.words[1:3]] == [(5.64, 6.39), (7.18, pytest.approx(7.3, abs=0.06))]
 
     def test_one_that_a_mark_stands_for_belongs_to_the_word_before(self) -> None:
         given_ = [segment((" resultados", 2.4, 3.0), (" para...", 3.0, 4.8), (" salir", 4.8, 5.35))]
-        (settled,) = times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(2.4, 3.54), Island(4.62, 5.35)), 25.0))
         assert [(w.start, w.end) for w in settled.words] == [(2.4, 3.0), (3.0, 3.54), (4.62, 5.35)]
 
     def test_a_closed_mouth_inside_a_word_parts_no_words(self) -> None:
         before = (" registrazione", 2.47, 3.15), (" premere", 3.15, 3.71), (" 2", 3.71, 3.91), (" per", 3.91, 4.09)
         after = (" immettere", 4.09, 4.65), (" un", 4.65, 4.85), (" numero", 4.85, 5.09), (" diverso.", 5.09, 5.73)
-        (settled,) = times.laid([segment(*before, *after)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
+        (settled,) = word_times.laid([segment(*before, *after)], Sound((Island(2.47, 4.39), Island(4.5, 5.76)), 25.0))
         assert [(w.start, w.end) for w in settled.words[3:6]] == [(3.91, 4.09), (4.09, 4.65), (4.65, 4.85)]
 
     @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ class TestLaid:
         loudness = np.zeros(800, np.float32)
         loudness[round((3.3 - 2.0) * 200) : round((3.42 - 2.0) * 200)] = -20.0
         loudness[round((soft - 2.0) * 200)] = -25.0
-        (settled,) = times.laid(given_, Sound((Island(2.4, 3.3), Island(3.42, 5.0)), 25.0, loudness, 2.0))
+        (settled,) = word_times.laid(given_, Sound((Island(2.4, 3.3), Island(3.42, 5.0)), 25.0, loudness, 2.0))
         assert (settled.words[0].end, settled.words[1].start) == pytest.approx(expected, abs=0.001)
 
     @pytest.mark.parametrize(("room", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])
@@ -268,7 +268,7 @@ class TestLaid:
             found.append(Island(at, at + 1.0))
             words += [(" hello", at, at + 0.6), (" there", at + 0.6, at + 1.2)]
         words.append((" bye", 30.0, 30.5))
-        (settled,) = times.laid([segment(*words)], Sound(tuple(found), room))
+        (settled,) = word_times.laid([segment(*words)], Sound(tuple(found), room))
         inner = [w.start - 1.2 * number - 0.5 for number, w in enumerate(settled.words[1:16:2])]
         np.testing.assert_allclose(inner, 0.1 - taken_off, atol=0.002)
         assert (settled.words[-1].start, settled.words[-1].end) == (30.0, 30.5)  # far from any sound: as it was
@@ -281,7 +281,7 @@ class TestLaid:
             found += [Island(at, at + 1.0), Island(at + 1.2, at + 2.2)]
             words += [(" Oh", at + 0.01, at + 0.46), (" yes", at + 0.46, at + 1.2)]
             words += [(" he", at + 1.2, at + 1.66), (" did.", at + 1.66, at + 2.0)]
-        (settled,) = times.laid([segment(*words)], Sound(tuple(found), 25.0))
+        (settled,) = word_times.laid([segment(*words)], Sound(tuple(found), 25.0))
         inner = [w.start - 2.4 * number - 1.7 for number, w in enumerate(settled.words[3::4])]
         np.testing.assert_allclose(inner, -0.04 + 0.04 * 5 / 7, atol=0.002)
 
@@ -292,7 +292,7 @@ class TestLaid:
         self, end: float, expected: float
     ) -> None:
         given_ = [segment((" Si", 4.1, end), (" usted", end, 6.9))]
-        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, before=0.4),), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(5.2, 6.9, before=0.4),), 25.0))
         assert settled.words[0].start == pytest.approx(expected)
 
     @pytest.mark.parametrize(
@@ -310,13 +310,13 @@ class TestLaid:
         given_ = [
             segment((" one", 1.0, 1.65), (" two", 2.25, 2.775), (" three", 3.75, 4.4), (" four more.", 5.2, heard))
         ]
-        (settled,) = times.laid(given_, Sound(CLEAN.islands, room))
+        (settled,) = word_times.laid(given_, Sound(CLEAN.islands, room))
         assert [w.end for w in settled.words] == [1.75, 2.875, 4.5, pytest.approx(expected, abs=0.001)]
 
     def test_an_end_in_noise_leaves_no_window_and_meets_no_other_sound(self) -> None:
         islands = Island(1.0, 1.75), Island(1.78, 2.4), Island(3.0, 3.6), Island(4.0, 4.5)
         words = (" one", 1.0, 1.74), (" two", 1.78, 2.1), (" three", 3.0, 3.3), (" four", 4.0, 4.49)
-        (settled,) = times.laid([segment(*words)], Sound(islands, 15.0))
+        (settled,) = word_times.laid([segment(*words)], Sound(islands, 15.0))
         assert [w.end for w in settled.words] == pytest.approx([1.78, 2.34, 3.54, 4.5])
 
     @pytest.mark.parametrize(
@@ -327,26 +327,28 @@ class TestLaid:
         self, room: float, heard: tuple[float, float], expected: tuple[float, float]
     ) -> None:
         given_ = [segment((" the", heard[0], 6.0), (" conference", 6.0, heard[1]))]
-        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9, early=0.1, late=0.15),), room))
+        (settled,) = word_times.laid(given_, Sound((Island(5.2, 6.9, early=0.1, late=0.15),), room))
         assert (settled.start, settled.end) == pytest.approx(expected)
 
     def test_words_without_time_get_some(self) -> None:
         given_ = [segment((" the", 5.2, 5.4), (" con", 5.4, 6.9), ("ference", 6.9, 6.9))]
-        (settled,) = times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
+        (settled,) = word_times.laid(given_, Sound((Island(5.2, 6.9),), 25.0))
         assert all(w.end - w.start > 0.1 for w in settled.words)
 
     def test_the_release_of_a_stop_belongs_to_its_word(self) -> None:
-        (settled,) = times.laid([segment((" sept.", 1.0, 1.6))], Sound((Island(1.1, 1.5), Island(1.62, 1.68)), 25.0))
+        (settled,) = word_times.laid(
+            [segment((" sept.", 1.0, 1.6))], Sound((Island(1.1, 1.5), Island(1.62, 1.68)), 25.0)
+        )
         assert (settled.words[0].start, settled.words[0].end) == (1.1, 1.68)
 
     def test_no_word_is_drawn_out_over_a_sentence_that_was_left_out(self) -> None:
-        (settled,) = times.laid([segment((" bye.", 19.0, 19.4))], Sound((Island(10.0, 19.5),), 25.0))
+        (settled,) = word_times.laid([segment((" bye.", 19.0, 19.4))], Sound((Island(10.0, 19.5),), 25.0))
         assert (settled.words[0].start, settled.words[0].end) == (19.0, 19.5)
 
     def test_words_far_from_any_sound_and_segments_without_words_stay(self) -> None:
         given_ = [Segment(0, 0.5, 4.4, "Ask not."), segment((" Thanks.", 30.0, 31.0))]
-        assert times.laid(given_, CLEAN) == given_
-        assert times.laid(given_, Sound((), 0.0)) == given_
+        assert word_times.laid(given_, CLEAN) == given_
+        assert word_times.laid(given_, Sound((), 0.0)) == given_
 
 
 @st.composite
@@ -377,7 +379,7 @@ def spoken(draw: st.DrawFn) -> list[Segment]:
 def test_order_and_text_stay_nothing_overlaps_or_leaves_what_it_was_given(
     given_: list[Segment], sound: Sound
 ) -> None:
-    settled = times.laid(given_, sound)
+    settled = word_times.laid(given_, sound)
     assert [[w.word for w in s.words] for s in settled] == [[w.word for w in s.words] for s in given_]
     assert [s.text for s in settled] == [s.text for s in given_]
     points = [t for s in settled for w in s.words for t in (w.start, w.end)]
@@ -393,7 +395,7 @@ def test_order_and_text_stay_nothing_overlaps_or_leaves_what_it_was_given(
 def test_words_that_fill_their_islands_stay(sound: Sound) -> None:
     single = [segment((" word", i.start, i.end)) for i in sound.islands if 0.2 <= i.end - i.start <= 0.6]
     sound = Sound(tuple(i for i in sound.islands if 0.2 <= i.end - i.start <= 0.6), sound.room)
-    assert times.laid(single, sound) == single
+    assert word_times.laid(single, sound) == single
 
 
 class TestSentences:
@@ -402,7 +404,7 @@ class TestSentences:
         for i, word in enumerate(words):
             start = i * 0.5 + (0.9 if 0 <= pause_before <= i else 0.0)
             made.append((word, start, start + 0.5))
-        found = times.sentences([dataclasses.replace(segment(*made), avg_logprob=-0.3)])
+        found = word_times.sentences([dataclasses.replace(segment(*made), avg_logprob=-0.3)])
         assert all(s.avg_logprob == -0.3 for s in found)
         return [s.text for s in found]
 
@@ -430,11 +432,11 @@ class TestSentences:
 
     def test_without_times_a_segment_stays_whole(self) -> None:
         given_ = [Segment(0, 0.0, 4.0, "One. Two.")]
-        assert times.sentences(given_) == given_
+        assert word_times.sentences(given_) == given_
 
     @given(spoken())
     def test_every_word_stays_and_nothing_is_made_without_length(self, given_: list[Segment]) -> None:
-        found = times.sentences(given_)
+        found = word_times.sentences(given_)
         assert [w for s in found for w in s.words] == [w for s in given_ for w in s.words]
         assert all(s.text == "".join(w.word for w in s.words).strip() for s in found)
         assert all((s.start, s.end) == (s.words[0].start, s.words[-1].end) for s in found)

@@ -7,7 +7,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import turns
+from dropscribe.formats import turns
 from dropscribe.transcript import Segment, Word
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import environments
+from dropscribe.backends import environments
 from talk import FASTER, KENNEDY, Talk, of, said, whisperx
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 import sys
 
-from dropscribe.cli import main
+from dropscribe.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from dropscribe.telling import plain
+from dropscribe.log_bridge import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -36,8 +36,9 @@ import numpy as np
 from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from dropscribe import audio, backends, doubt, speech
+from dropscribe import backends
 from dropscribe.transcript import to_dict
+from dropscribe.worker import decoding, recheck, vad
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -80,21 +81,21 @@ class Row:
 def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
     """Decode; the file behind the samples is gone with the process."""
     with tempfile.TemporaryDirectory() as folder:
-        samples = audio.decode(path, Path(folder) / "spool").samples
+        samples = decoding.decode(path, Path(folder) / "spool").samples
     return samples if seconds is None else samples[: int(seconds * backends.SAMPLE_RATE)]
 
 
 def ours(name: str, folder: Path) -> list[Way]:
     backend = backends.create(name)
     backend.load(folder)
-    speech.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
+    vad.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
 
     def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
         samples = heard(path, seconds)
-        spans = speech.spans(samples)
+        spans = vad.spans(samples)
         segments = []
         options = backends.Options(language=language)
-        for _, found, _ in doubt.transcribe(backend, samples, speech.windows(samples, spans), spans, options):
+        for _, found, _ in recheck.transcribe(backend, samples, vad.windows(samples, spans), spans, options):
             segments += found
         return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
 

@@ -18,8 +18,8 @@ import tempfile
 import time
 from pathlib import Path, PurePath
 
-from dropscribe.inbox import Inbox
-from dropscribe.journal import Journal
+from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.journal import Journal
 
 
 def main() -> None:

@@ -27,8 +27,10 @@ from typing import Any
 
 import numpy as np
 
-from dropscribe import audio, backends, engine
+from dropscribe import backends
 from dropscribe.settings import Settings
+from dropscribe.supervisor import worker_process
+from dropscribe.worker import decoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Engine:
 def cut(source: Path, truth: dict[str, Any], seconds: float, folder: Path) -> Path:
     """Write the recording up to the last prompt of the first `seconds`; shortens `truth` to that."""
     truth["segments"] = [s for s in truth["segments"] if s["end"] <= seconds]
-    samples = audio.decode(source, folder / "cut.spool").samples
+    samples = decoding.decode(source, folder / "cut.spool").samples
     samples = samples[: int((truth["segments"][-1]["end"] + 0.3) * backends.SAMPLE_RATE)]
     target = folder / f"{source.stem}.wav"
     with wave.open(str(target), "wb") as file:
@@ -77,10 +79,10 @@ def peak_mb(pid: int) -> float:
 
 def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run, dict[str, Any]]:
     """Load in a new worker, transcribe once; returns what it took and the transcript."""
-    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
-    worker = engine.Worker(messages.put)
+    messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
+    worker = worker_process.Worker(messages.put)
     chosen = Settings(language=language, backend="faster-whisper", model=str(one.folder), threads=threads)
-    asked = engine.request(chosen, download=False)
+    asked = worker_process.request(chosen, download=False)
     asked["backends"] = [{"name": one.name, "reason": "a bench", **one.extra}]
     try:
         worker.send(1, "check", **asked)

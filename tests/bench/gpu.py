@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends, doubt, speech
+from dropscribe import backends
 from dropscribe.transcript import to_dict
+from dropscribe.worker import recheck, vad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,31 +52,31 @@ TURBO = {
 
 def prepare(folder: Path, data: Path) -> None:
     """Write NAME.npz: `samples` (int16, 16 kHz), `spans` (first and one past the last sample), `language`."""
-    from dropscribe import audio
+    from dropscribe.worker import decoding
 
     data.mkdir(parents=True, exist_ok=True)
     for name in SETS:
         with tempfile.TemporaryDirectory() as spool:
-            samples = np.array(audio.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
-        spans = [[span.start, span.end] for span in speech.spans(samples)]
+            samples = np.array(decoding.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
+        spans = [[span.start, span.end] for span in vad.spans(samples)]
         whole = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
         language = json.loads((folder / f"{name}.json").read_text())["language"]
         np.savez_compressed(data / f"{name}.npz", samples=whole, spans=spans, language=language)
         print(name, len(samples) / backends.SAMPLE_RATE, "s", len(spans), "spans")
 
 
-def read(path: Path) -> tuple[NDArray[np.float32], list[speech.Span], str]:
+def read(path: Path) -> tuple[NDArray[np.float32], list[vad.Span], str]:
     """Return samples, spans of speech and language."""
     with np.load(path) as found:
         samples = found["samples"].astype(np.float32) / 32768
-        return samples, [speech.Span(int(a), int(b)) for a, b in found["spans"]], str(found["language"])
+        return samples, [vad.Span(int(a), int(b)) for a, b in found["spans"]], str(found["language"])
 
 
-def ours(engine: backends.Backend, samples: Any, spans: list[speech.Span], language: str) -> list[dict[str, Any]]:
+def ours(engine: backends.Backend, samples: Any, spans: list[vad.Span], language: str) -> list[dict[str, Any]]:
     """Transcribe as the worker does after it has found the speech."""
     found = []
     options = backends.Options(language=language)
-    for _, segments, _ in doubt.transcribe(engine, samples, speech.windows(samples, spans), spans, options):
+    for _, segments, _ in recheck.transcribe(engine, samples, vad.windows(samples, spans), spans, options):
         found += [to_dict(s) for s in segments]
     return found
 

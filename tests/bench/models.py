@@ -41,8 +41,8 @@ MOST = 16
 
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
-    from dropscribe import convert
     from dropscribe.backends._mlx import quantise
+    from dropscribe.models import convert
 
     for given in sources:
         name, _, path = given.partition("=")
@@ -186,7 +186,7 @@ def random_model(folder: Path, size: str) -> None:
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
     from dropscribe.backends._mlx import quantise
-    from dropscribe.convert import CONFIG, WEIGHTS
+    from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
     mx.set_default_device(mx.Device(mx.cpu))
@@ -217,7 +217,7 @@ def turbo(folder: Path, base: Path) -> None:
     from ctranslate2.specs import model_spec, whisper_spec
     from tokenizers import Tokenizer
 
-    from dropscribe import convert
+    from dropscribe.models import convert
 
     target = folder / "ct2"
     target.mkdir(parents=True)
@@ -284,16 +284,17 @@ def status_mb(what: str) -> float:
 
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
-    from dropscribe import backends, speech, telling
+    from dropscribe import backends, log_bridge
+    from dropscribe.worker import vad
 
-    telling.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
+    log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
     engine = backends.create(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
-    windows = speech.windows(samples, spans)
+    windows = vad.windows(samples, spans)
     windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
     list(engine.transcribe(samples, windows, backends.Options(language=language)))
     found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}
@@ -306,7 +307,7 @@ def memory(data: Path, base: Path, whisperx: str | None, which: str, seconds: fl
     Batches are as large as in the daemon. What an engine holds grows with them, and not with the recording: no engine
     takes more than `MOST` windows at once.
     """
-    from dropscribe import convert
+    from dropscribe.models import convert
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

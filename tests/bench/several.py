@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import audio, backends, channels, languages, speech
+from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE
-from dropscribe.channels import Sound
-from dropscribe.speech import FRAME, Span
+from dropscribe.worker import channels, decoding, languages, vad
+from dropscribe.worker.channels import Sound
+from dropscribe.worker.vad import FRAME, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +43,7 @@ LENGTH = 60 * SAMPLE_RATE
 
 def read(folder: Path, name: str) -> NDArray[np.float32]:
     with tempfile.TemporaryDirectory() as spool:
-        return np.array(audio.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
+        return np.array(decoding.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
 
 
 def turns(voices: Sequence[NDArray[np.float32]], overlap: float) -> list[NDArray[np.float32]]:
@@ -83,11 +84,11 @@ def on_channels(folder: Path) -> None:
         leaks = channels.across(levels)
         total = {"before": 0, "after": 0, "lost": 0, "own": 0}
         for channel in (0, 1):
-            own = frames(speech.spans(sides[channel]), len(levels))
-            heard = speech.probabilities(apart[:, channel])
-            before = frames(speech.spans_of(heard, apart[:, channel]), len(levels))
+            own = frames(vad.spans(sides[channel]), len(levels))
+            heard = vad.probabilities(apart[:, channel])
+            before = frames(vad.spans_of(heard, apart[:, channel]), len(levels))
             heard[leaks[:, channel]] = 0.0
-            after = frames(speech.spans_of(heard, apart[:, channel], 0.1), len(levels))
+            after = frames(vad.spans_of(heard, apart[:, channel], 0.1), len(levels))
             near = np.convolve(own, np.ones(7), "same") > 0
             total["before"] += int((before & ~near).sum())
             total["after"] += int((after & ~near).sum())
@@ -139,7 +140,7 @@ def in_languages(folder: Path, backend: Counting) -> None:
         ("mixed", np.concatenate(pieces), truth),
         *((name, samples, alone[name]) for name, samples in recordings.items()),
     ]:
-        sound = Sound(samples, len(samples), (tuple(speech.spans(samples)),))
+        sound = Sound(samples, len(samples), (tuple(vad.spans(samples)),))
         backend.windows = 0
         windows = sound.windows()
         found = languages.decide(backend, sound, windows)

@@ -36,9 +36,10 @@ import av
 import jiwer
 import numpy as np
 
-from dropscribe import audio, backends, doubt, speech, times
+from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.transcript import segment_from_dict, to_dict
+from dropscribe.worker import decoding, recheck, vad, word_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,7 +71,7 @@ class Truth:
 def recording(folder: Path, name: str) -> tuple[NDArray[np.float32], Truth]:
     known = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as scratch:
-        samples = np.array(audio.decode(folder / f"{name}.flac", Path(scratch) / "spool").samples)
+        samples = np.array(decoding.decode(folder / f"{name}.flac", Path(scratch) / "spool").samples)
     return samples, Truth(known["language"], [(s["text"], s["start"], s["end"]) for s in known["segments"]])
 
 
@@ -313,8 +314,8 @@ def both(values: list[float]) -> str:
 def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> list[list[str]]:
     """Return the two rows of one recording."""
     samples, truth = sound(name, how, options)
-    spans = speech.spans(samples)
-    windows = speech.windows(samples, spans)
+    spans = vad.spans(samples)
+    windows = vad.windows(samples, spans)
     asked = backends.Options(language=truth.language)
     raw: list[Word] = []
     settling = 0.0
@@ -329,14 +330,14 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
                 if first:
                     raw.extend(word for segment in segments for word in segment.words)
                     began = time.process_time()
-                    times.settle(samples, window, segments, spans)
+                    word_times.settle(samples, window, segments, spans)
                     settling += time.process_time() - began
                 yield window, segments
 
     kept._first, kept.seconds, kept.again = True, 0.0, 0
     ours: list[Word] = []
     notices = 0
-    for _, segments, told in doubt.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
+    for _, segments, told in recheck.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
         ours += [word for segment in segments for word in segment.words]
         notices += len(told)
     rows = []

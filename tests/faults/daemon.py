@@ -16,19 +16,20 @@ HERE = Path(__file__).resolve().parent
 FAKE = [sys.executable, str(HERE / "fake_worker.py")]
 sys.path.insert(0, str(HERE.parents[1] / "daemon"))
 
-from dropscribe import cli, supervisor  # noqa: E402 (found by the line above)
+from dropscribe.cli import main as command_line  # noqa: E402 (found by the line above)
+from dropscribe.supervisor import loop  # noqa: E402 (found by the line above)
 
 
 def main() -> int:
     """Run the daemon until it is told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backoff", nargs=2, type=float, default=supervisor.BACKOFF)
+    parser.add_argument("--backoff", nargs=2, type=float, default=loop.BACKOFF)
     parser.add_argument("--worker", nargs="+", default=FAKE)
     given = parser.parse_args()
     first, last = given.backoff
-    supervisor.BACKOFF = (first, last)
-    supervisor.Supervisor = functools.partial(supervisor.Supervisor, command=given.worker)  # type: ignore[assignment, misc]
-    return cli.main(["run"])
+    loop.BACKOFF = (first, last)
+    loop.Supervisor = functools.partial(loop.Supervisor, command=given.worker)  # type: ignore[assignment, misc]
+    return command_line.main(["run"])
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe import afterwards, profiles
-from dropscribe.inbox import PROFILE
-from dropscribe.journal import Journal
+from dropscribe.supervisor import disposal, profiles
+from dropscribe.supervisor.inbox import PROFILE
+from dropscribe.supervisor.journal import Journal
 from faults.world import World, alive, fails
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ class Life(World):
 
     def _astray(self) -> Iterator[str]:
         """Yield what is wrong about recordings that left: each is where it belongs, once, and has its outputs."""
-        yield from (f"hidden {p}" for p in self.inbox.rglob(f"{afterwards.HIDDEN}*"))
+        yield from (f"hidden {p}" for p in self.inbox.rglob(f"{disposal.HIDDEN}*"))
         for name, data in self._mine.items():
             if (self.inbox / name).read_bytes() != data:
                 yield f"{name!r} is not as it was put there"

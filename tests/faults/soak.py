@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "daemon"))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from dropscribe.journal import State  # noqa: E402 (found by the lines above)
+from dropscribe.supervisor.journal import State  # noqa: E402 (found by the lines above)
 from faults.life import KINDS, NAMES, PROFILES, WAYS, Life  # noqa: E402
 
 RARE = dict.fromkeys(["pause", "fill_disk", "take_inbox", "take_outbox", "lose_journal", "kill", "stop"], 0.5)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe.inbox import Inbox
+from dropscribe.supervisor.inbox import Inbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropscribe import crash, settings
-from dropscribe.hooks import Ended, Hooks
-from dropscribe.journal import Journal
+from dropscribe.supervisor.hooks import Ended, Hooks
+from dropscribe.supervisor.journal import Journal
 from faults.world import World, alive
 
 if TYPE_CHECKING:

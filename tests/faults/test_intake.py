@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe.journal import State
+from dropscribe.supervisor.journal import State
 from faults.world import SUFFIXES, World, four, mount
 
 if TYPE_CHECKING:

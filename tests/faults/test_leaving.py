@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pytest
 
 from dropscribe import crash
-from dropscribe.journal import Journal, Leaving, State
+from dropscribe.supervisor.journal import Journal, Leaving, State
 from faults.world import FAST, World, mount, unmount
 
 if TYPE_CHECKING:

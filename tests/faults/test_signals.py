@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe.journal import State
+from dropscribe.supervisor.journal import State
 from faults.world import alive
 
 if TYPE_CHECKING:

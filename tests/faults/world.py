@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
-from dropscribe import formats, outbox
-from dropscribe.jobs import ATTEMPTS
-from dropscribe.journal import Journal, Recording, State
+from dropscribe import formats
+from dropscribe.supervisor import outbox
+from dropscribe.supervisor.jobs import ATTEMPTS
+from dropscribe.supervisor.journal import Journal, Recording, State
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 """Which engines there are, which one is taken and why, and the one Protocol they share.
 
 Guarantees: importing this module imports no model library; whether a backend is there is learned with
-`find_spec`, and for `whisperx`, which has an environment of its own, from `dropscribe.environments`; the choice is
-a pure function whose reason is logged and shown.
+`find_spec`, and for `whisperx`, which has an environment of its own, from `dropscribe.backends.environments`; the
+choice is a pure function whose reason is logged and shown.
 
 A backend knows nothing of files: it is given an array and windows, and yields segments.
 """
@@ -170,7 +170,7 @@ _MODULES = {"mlx": ("mlx", "mlx_whisper"), "faster-whisper": ("faster_whisper", 
 
 def installed(settings: Settings) -> frozenset[str]:
     """Return the backends that are there; none of them is imported, no interpreter started."""
-    from dropscribe import environments
+    from dropscribe.backends import environments
 
     present = {name for name, modules in _MODULES.items() if all(map(find_spec, modules))}
     return frozenset(present | ({"whisperx"} if environments.interpreter(settings) else set()))

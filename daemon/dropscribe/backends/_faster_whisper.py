@@ -36,7 +36,7 @@ from dropscribe.backends import Loaded
 from dropscribe.backends._batched import Draft, guarded, merged, raw
 from dropscribe.backends._numbers import CHAIN, Number, behind, has_figures, numbers
 from dropscribe.backends._outcome import copied, failed, languages, shaped, unusable
-from dropscribe.telling import Log
+from dropscribe.log_bridge import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Guarantees: opens no network connection (weights are looked for on this machine alone, pyannote's reports are turned
 off); a window's result depends on the windows of its batch alone, and batches on the list of all windows. It is run
-under the interpreter that `dropscribe.environments` names, never beside our own dependencies.
+under the interpreter that `dropscribe.backends.environments` names, never beside our own dependencies.
 
 WhisperX is given our windows where it would ask its own speech detection: they are what work goes on from, and every
 backend hears the same. (Cut again at pauses of 1 to 4 s they gave the same words or worse ones.) It decodes without
@@ -30,7 +30,7 @@ import numpy as np
 from dropscribe.backends import SAMPLE_RATE, Loaded
 from dropscribe.backends._outcome import Raw, copied, failed, languages, shaped, unusable
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.telling import Log
+from dropscribe.log_bridge import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -29,10 +29,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dropscribe.formats.review import passages as listed
 from dropscribe.formats.spoken import Marks, tidy, unspaced, utterances
 from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
 from dropscribe.formats.writing import SENTENCE
-from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -13,9 +13,9 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from dropscribe.formats.review import passages as listed
 from dropscribe.formats.spoken import Marks, clock, dated, day, join, tidy, utterances
 from dropscribe.formats.writing import SENTENCE
-from dropscribe.review import passages as listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,10 +21,11 @@ import tomllib
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import engine, settings
+from dropscribe import settings
 from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.inbox import DATALESS, PROFILE, is_profile, refusal
+from dropscribe.supervisor import worker_process
+from dropscribe.supervisor.inbox import DATALESS, PROFILE, is_profile, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ KEYS = (
     "formats",
 )
 """The settings that a profile may hold."""
-USED = (*engine.RESULT_OPTIONS, "replacements", "formats")
+USED = (*worker_process.RESULT_OPTIONS, "replacements", "formats")
 """The settings that what a recording becomes depends on: noted for each, and compared to tell what is out of date."""
 MOST_BYTES = 1 << 16
 """A larger file is no profile."""
@@ -231,14 +232,17 @@ def _bytes(path: Path) -> bytes | None:
 
 def used(chosen: Settings) -> dict[str, Any]:
     """Return the settings that a recording's outputs depend on, as JSON has them."""
-    return engine.options(chosen) | {"replacements": dict(chosen.replacements), "formats": list(chosen.formats)}
+    return worker_process.options(chosen) | {
+        "replacements": dict(chosen.replacements),
+        "formats": list(chosen.formats),
+    }
 
 
 def restored(noted: str, general: Settings) -> Settings:
     """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
     noted_values = json.loads(noted or "{}").items()
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
-    values |= {k: settings.FIELDS[k].default for k in engine.WHISPERX_OPTIONS if not values.get(k, "-")}
+    values |= {k: settings.FIELDS[k].default for k in worker_process.WHISPERX_OPTIONS if not values.get(k, "-")}
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "whisperx"
 """The backend that has an environment of its own."""
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 PINS = PACKAGE / "backends" / "whisperx.txt"
 """What its environment consists of."""
 PYTHONS = ((3, 11), (3, 13))
@@ -45,7 +45,7 @@ p = sys.argv[1]
 s = u.spec_from_file_location("dropscribe", p + "/__init__.py", submodule_search_locations=[p])
 sys.modules["dropscribe"] = m = u.module_from_spec(s)
 s.loader.exec_module(m)
-from dropscribe import worker
+from dropscribe.worker import main as worker
 """
 _PROBE_SECONDS = 120
 """For starting an interpreter and importing our worker there, which takes none of a model's libraries."""
@@ -98,7 +98,7 @@ def job(name: str, settings: Settings) -> dict[str, Any]:
 
 
 def command(python: str, program: str, *arguments: str, alone: bool = True) -> list[str]:
-    """Return the command that runs `program` under `python` after importing `dropscribe.worker` there.
+    """Return the command that runs `program` under `python` after importing `dropscribe.worker.main` there.
 
     `alone`: the interpreter sees its own packages and this one, no PYTHON variable and no other folder of ours.
     """

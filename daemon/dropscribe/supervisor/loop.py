@@ -30,15 +30,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import afterwards, backends, crash, engine, heal, hooks, intake, outbox, profiles
-from dropscribe.claims import Claims
-from dropscribe.delivery import Delivery, Progress
+from dropscribe import backends, crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit
-from dropscribe.inbox import Inbox
-from dropscribe.jobs import Jobs
-from dropscribe.journal import State, mark
-from dropscribe.outbox import readable
-from dropscribe.trouble import Trouble
+from dropscribe.supervisor import disposal, hooks, intake, outbox, profiles, recovery, worker_process
+from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.jobs import Jobs
+from dropscribe.supervisor.journal import State, mark
+from dropscribe.supervisor.outage import Trouble
+from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.publisher import Delivery, Progress
+from dropscribe.supervisor.scheduler import Claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +107,7 @@ class Supervisor:
         try:
             self._locks.append(lock(settings.state / "daemon.lock", settings.state))
             self._locks.append(lock(inbox_lock(settings.inbox), settings.inbox))
-            self._journal = heal.open_journal(settings.state / "journal.sqlite3", settings.outbox, inbox)
+            self._journal = recovery.open_journal(settings.state / "journal.sqlite3", settings.outbox, inbox)
         except (OSError, sqlite3.OperationalError) as error:
             self._unlock()
             msg = f"The state in {settings.state} cannot be opened: {error}."
@@ -122,7 +123,7 @@ class Supervisor:
         post = self._messages.put
         self._trouble = Trouble(settings, self._journal, BACKOFF)
         self._hooks = hooks.Hooks(settings, post, BACKOFF)
-        self._afterwards = afterwards.Afterwards(settings, post, BACKOFF)
+        self._afterwards = disposal.Afterwards(settings, post, BACKOFF)
         self._intake = intake.Intake(settings, inbox, self._journal, post)
         self._delivery = Delivery(
             settings, self._journal, self._intake, self._hooks, self._afterwards, self._trouble, progress
@@ -262,7 +263,7 @@ class Supervisor:
 
     def _handle(self, message: Any) -> None:
         try:
-            if isinstance(message, engine.Message):
+            if isinstance(message, worker_process.Message):
                 self._jobs.hear(message)
             elif isinstance(message, intake.Digested):
                 if (taken := self._intake.take_in(message)) is not None:
@@ -270,7 +271,7 @@ class Supervisor:
             elif isinstance(message, hooks.Ended):
                 self._hooks.hear(self._journal, message)
                 self._afterwards.added()
-            elif isinstance(message, afterwards.Left):
+            elif isinstance(message, disposal.Left):
                 self._intake.let_go(self._afterwards.hear(self._journal, message), message.outcome)
         except EnvironmentFaultError as error:
             self._trouble.wait_out(error)

@@ -14,15 +14,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dropscribe import speech
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.speech import Span
+from dropscribe.worker import vad
+from dropscribe.worker.vad import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dropscribe.backends import Backend
-    from dropscribe.channels import Sound
+    from dropscribe.worker.channels import Sound
 
 UNKNOWN = "und"
 """What is said of a recording in which nobody speaks."""
@@ -31,9 +31,9 @@ FEWEST, SHARE, MOST = 2, 4, 8
 """Windows that are listened to for the language: one in `SHARE`, but at least `FEWEST` and at most `MOST`. Each costs
 a run of the encoder, of which transcribing a window takes one."""
 
-_CLOSER = speech.Cutting(limit=12.0, bridge=1.5, gap=1.5)
+_CLOSER = vad.Cutting(limit=12.0, bridge=1.5, gap=1.5)
 """How a recording that may be mixed is cut: not across a pause in which another language may begin."""
-_FINER = speech.Cutting(limit=6.0, bridge=0.6, gap=0.6)
+_FINER = vad.Cutting(limit=6.0, bridge=0.6, gap=0.6)
 """How that is cut again where the language may change; less is too little for Whisper to tell it. With base, in 204 s
 of prompts in four languages, the language was right for 84 % of the speech without this, and for 96 % with it."""
 _CLEAR = 0.75  # probability of a recording's language, from which on its windows are not doubted
@@ -218,7 +218,7 @@ def joined(sound: Sound, spans: Sequence[Span], told: Sequence[tuple[Window, str
     for language, group in itertools.groupby(told, key=lambda pair: pair[1]):
         run = [window for window, _ in group]
         whole = Window(0, run[0].start, run[-1].end)
-        for window in speech.windows(sound.samples, list(_inside(spans, whole))):
+        for window in vad.windows(sound.samples, list(_inside(spans, whole))):
             yield window.part(0, whole.start, whole.end), language
 
 
@@ -235,7 +235,7 @@ def _spread(windows: Sequence[Window]) -> list[Window]:
 
 def _parts(sound: Sound, window: Window) -> list[Window]:
     """Return a stretch in smaller ones."""
-    found = speech.windows(sound.samples, list(_inside(sound.spans, window)), _FINER)
+    found = vad.windows(sound.samples, list(_inside(sound.spans, window)), _FINER)
     return [part.part(0, window.start, window.end) for part in found]
 
 

@@ -32,16 +32,17 @@ from urllib.parse import quote
 
 import structlog
 
-from dropscribe import crash, outbox
+from dropscribe import crash
 from dropscribe.errors import DropscribeError
-from dropscribe.inbox import Stat, digest
+from dropscribe.supervisor import outbox
+from dropscribe.supervisor.inbox import Stat, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dropscribe.inbox import Inbox
-    from dropscribe.journal import Journal, Leaving, Recording
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.inbox import Inbox
+    from dropscribe.supervisor.journal import Journal, Leaving, Recording
 
 HIDDEN = ".dropscribe-leaving-"
 """Begins the name under which a file stands for the moment before it is removed; the inbox passes it over."""

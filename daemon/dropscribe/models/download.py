@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.telling import Log
+from dropscribe.log_bridge import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

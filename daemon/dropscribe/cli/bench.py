@@ -16,15 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import audio, backends, engine, models
+from dropscribe import backends, models
 from dropscribe.errors import DropscribeError, Fault
+from dropscribe.supervisor import worker_process
+from dropscribe.worker import decoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dropscribe.settings import Settings
 
-SAMPLE = Path(__file__).with_name("sample.ogg")
+SAMPLE = Path(__file__).parents[1] / "sample.ogg"
 """19 s of synthesised English, made for Dropscribe (sample.txt)."""
 _TIMES = 6
 """How often the sample is heard in a row: two minutes, so that engines that decode several windows at once do."""
@@ -79,7 +81,7 @@ def pairs(chosen: Settings, wanted: Sequence[str] = (), backend: str | None = No
 def sample() -> Iterator[Path]:
     """Give the sample that comes with the package, several times in a row, as a file that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
-        heard = audio.decode(SAMPLE, Path(folder) / "spool").samples
+        heard = decoding.decode(SAMPLE, Path(folder) / "spool").samples
         path = Path(folder) / "sample.wav"
         with wave.open(str(path), "wb") as file:
             file.setnchannels(1)
@@ -110,12 +112,12 @@ def measure(
 
     Raises: DropscribeError when the recording itself cannot be transcribed.
     """
-    request = engine.request(dataclasses.replace(chosen, backend=backend, model=model), download=download)
-    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
+    request = worker_process.request(dataclasses.replace(chosen, backend=backend, model=model), download=download)
+    messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     row = Row(backend, model)
     facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
-        worker = engine.Worker(messages.put)
+        worker = worker_process.Worker(messages.put)
         try:
             worker.send(1, "check", **request)  # compiles and allocates what is made once
             work = {"path": str(path.resolve()), "spool": str(Path(folder) / "spool"), "resume": None}

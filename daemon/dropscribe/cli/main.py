@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.telling import plain
+from dropscribe.log_bridge import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dropscribe.bench import Row
-    from dropscribe.inbox import Inbox
-    from dropscribe.journal import Hook, Journal, Leaving, Recording
-    from dropscribe.profiles import Profiles
+    from dropscribe.cli.bench import Row
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.inbox import Inbox
+    from dropscribe.supervisor.journal import Hook, Journal, Leaving, Recording
+    from dropscribe.supervisor.profiles import Profiles
 
 _INBOX_SECONDS = 20
 """How long `status` looks at the files in the inbox; 10,000 on a local disk take less than one."""
@@ -241,7 +241,7 @@ def _colors() -> bool:
 
 def _run(arguments: argparse.Namespace) -> int:
     from dropscribe import logs
-    from dropscribe.supervisor import Supervisor, handle_signals
+    from dropscribe.supervisor.loop import Supervisor, handle_signals
 
     chosen = _settings(arguments)
     terminal = sys.stderr.isatty()
@@ -313,7 +313,7 @@ class _Bar:
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:
-    from dropscribe import outbox
+    from dropscribe.supervisor import outbox
 
     chosen = _settings(arguments)
     if arguments.format not in RENDERERS:
@@ -345,7 +345,7 @@ def _transcribe(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from dropscribe import outbox
+    from dropscribe.supervisor import outbox
     from dropscribe.transcript import Transcript
 
     path = arguments.transcript
@@ -374,13 +374,15 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     import tempfile
     from datetime import datetime
 
-    from dropscribe import engine, recorded, replacements, review
+    from dropscribe import recording_date
     from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
-    from dropscribe.inbox import Stat, digest
+    from dropscribe.formats import replacements, review
+    from dropscribe.supervisor import worker_process
+    from dropscribe.supervisor.inbox import Stat, digest
     from dropscribe.transcript import Source
 
-    request = engine.request(chosen, download=True)
-    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
+    request = worker_process.request(chosen, download=True)
+    messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     worker = None
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
         try:
@@ -396,7 +398,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                     continue
                 source = Source(path.name, str(path.absolute()), sha256, found.st_size)
                 if worker is None:
-                    worker = engine.Worker(messages.put)
+                    worker = worker_process.Worker(messages.put)
                 spool = Path(folder) / f"{number}.f32"
                 worker.send(number, "transcribe", path=str(path.resolve()), spool=str(spool), resume=None, **request)
                 facts: dict[str, Any] = {}
@@ -416,7 +418,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         _say(f"dropscribe: {message.facts['backend']} is passed over: {message.facts['reason']}")
                     elif message.event == "window":
                         windows.append(message.facts)
-                        from dropscribe.delivery import Progress
+                        from dropscribe.supervisor.publisher import Progress
 
                         bar.show(Progress(path.name, message.facts["end_s"], facts["audio_s"]))
                     elif message.event == "failed":
@@ -426,9 +428,9 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                         yield path, error
                         break
                     elif message.event == "finished":
-                        made = engine.assemble(source, facts, windows, chosen)
+                        made = worker_process.assemble(source, facts, windows, chosen)
                         now = datetime.now().astimezone()
-                        at, origin = recorded.filled(made.source, path, found.st_mtime_ns, now)
+                        at, origin = recording_date.filled(made.source, path, found.st_mtime_ns, now)
                         source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
                         made = replacements.replace(dataclasses.replace(made, source=source), chosen.replacements)
                         yield path, dataclasses.replace(made, review=review.review(made))
@@ -442,7 +444,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
 
 
 def _journal(chosen: Settings) -> Journal | None:
-    from dropscribe.journal import Journal
+    from dropscribe.supervisor.journal import Journal
 
     path = chosen.state / "journal.sqlite3"
     try:
@@ -453,17 +455,17 @@ def _journal(chosen: Settings) -> Journal | None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from dropscribe import supervisor
-    from dropscribe.hooks import WAYS
-    from dropscribe.journal import State
+    from dropscribe.supervisor import loop
+    from dropscribe.supervisor.hooks import WAYS
+    from dropscribe.supervisor.journal import State
 
     chosen = settings.load().settings
-    alive = supervisor.running(chosen.state)
+    alive = loop.running(chosen.state)
     journal = _journal(chosen)
     facts: dict[str, Any] = {
         "running": alive,
         "pid": None,
-        "paused": (chosen.state / supervisor.PAUSED).exists(),
+        "paused": (chosen.state / loop.PAUSED).exists(),
         "inbox": str(chosen.inbox),
         "outbox": str(chosen.outbox),
         "backend": "",
@@ -535,9 +537,9 @@ def _times(count: int) -> str:
 
 def _in_force(chosen: Settings, journal: Journal) -> Profiles:
     """Return the profiles over what the daemon runs with; while it does not run, over what it would start with."""
-    from dropscribe import profiles, supervisor
+    from dropscribe.supervisor import loop, profiles
 
-    running = supervisor.running(chosen.state)
+    running = loop.running(chosen.state)
     return profiles.Profiles(profiles.restored(journal.meta("settings"), chosen) if running else chosen)
 
 
@@ -546,8 +548,8 @@ def _stale(chosen: Settings, journal: Journal) -> tuple[list[dict[str, Any]], in
 
     Recordings that are neither in the inbox nor in the archive are only counted: nothing can be done.
     """
-    from dropscribe import afterwards
-    from dropscribe.journal import State
+    from dropscribe.supervisor import disposal
+    from dropscribe.supervisor.journal import State
 
     looked, inbox, done = _in_force(chosen, journal), _inbox(chosen), journal.all(State.DONE, newest=True)
     places = journal.places()  # the journal may be asked from this thread alone
@@ -557,7 +559,7 @@ def _stale(chosen: Settings, journal: Journal) -> tuple[list[dict[str, Any]], in
     def look() -> None:
         for recording in done:
             names = looked.changed(recording.name, recording.settings)
-            if names and afterwards.look(inbox, recording, places.get(recording.id)) is not None:
+            if names and disposal.look(inbox, recording, places.get(recording.id)) is not None:
                 found.append({"file": _shown(recording), "changed": names, "when": _clock(recording.changed)})
             elif names:
                 away.append(recording)
@@ -649,7 +651,7 @@ def _relative(chosen: Settings, path: Path) -> str | None:
 
 
 def _inbox(chosen: Settings) -> Inbox:
-    from dropscribe.inbox import Inbox
+    from dropscribe.supervisor.inbox import Inbox
 
     return Inbox(chosen.inbox, chosen.recursive, chosen.outbox)
 
@@ -666,9 +668,9 @@ def _why(arguments: argparse.Namespace) -> int:
 
 def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     """Return the state of any path and one sentence that says why it is so."""
-    from dropscribe import supervisor
-    from dropscribe.inbox import refusal
-    from dropscribe.journal import State
+    from dropscribe.supervisor import loop
+    from dropscribe.supervisor.inbox import refusal
+    from dropscribe.supervisor.journal import State
 
     relative = _relative(chosen, path)
     if relative is None and not path.exists() and not path.is_absolute():
@@ -691,7 +693,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             return "ignored", "It lies in a subfolder, and the setting `recursive` is off."
         if os.path.realpath(real).startswith(os.path.realpath(chosen.outbox) + os.sep):
             return "ignored", "It lies in the outbox."
-        if not supervisor.running(chosen.state):
+        if not loop.running(chosen.state):
             return "unseen", "The daemon is not running: `dropscribe run`, or `dropscribe service start`."
         return (
             "settling",
@@ -720,7 +722,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
             text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
-        case State.RUNNING if not supervisor.running(chosen.state):
+        case State.RUNNING if not loop.running(chosen.state):
             text = "It was being transcribed when the daemon was killed; the next start goes on with it."
         case State.RUNNING:
             text = "It is being transcribed now: `dropscribe status` shows how far."
@@ -733,9 +735,9 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             if recording.reason:
                 text += f" Last try: {recording.reason}"
     if recording.state in {State.QUEUED, State.PUBLISHING}:
-        if not supervisor.running(chosen.state):
+        if not loop.running(chosen.state):
             text += " The daemon is not running."
-        elif (chosen.state / supervisor.PAUSED).exists():
+        elif (chosen.state / loop.PAUSED).exists():
             text += " The daemon is paused: `dropscribe resume`."
         elif trouble:
             text += f" The daemon waits: {json.loads(trouble)['reason']}"
@@ -770,17 +772,17 @@ def _moved(leaving: Leaving) -> str:
 
 def _ask(chosen: Settings, *requests: dict[str, Any]) -> str:
     """Leave requests for the daemon; return what to say of when it acts on them, empty when it does so now."""
-    from dropscribe import outbox, supervisor
+    from dropscribe.supervisor import loop, outbox
 
     for request in requests:
         name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state, f"{supervisor.REQUESTS}/{name}", json.dumps(request).encode())
-    return "" if supervisor.running(chosen.state) else " The daemon is not running: it does so when it starts."
+        outbox.write(chosen.state, f"{loop.REQUESTS}/{name}", json.dumps(request).encode())
+    return "" if loop.running(chosen.state) else " The daemon is not running: it does so when it starts."
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from dropscribe.hooks import WAYS
-    from dropscribe.journal import State
+    from dropscribe.supervisor.hooks import WAYS
+    from dropscribe.supervisor.journal import State
 
     chosen = settings.load().settings
     journal = _journal(chosen)
@@ -804,8 +806,8 @@ def _retry(arguments: argparse.Namespace) -> int:
 
 
 def _redo(arguments: argparse.Namespace) -> int:
-    from dropscribe import afterwards
-    from dropscribe.journal import State
+    from dropscribe.supervisor import disposal
+    from dropscribe.supervisor.journal import State
 
     if not arguments.files and not arguments.stale:
         raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
@@ -820,7 +822,7 @@ def _redo(arguments: argparse.Namespace) -> int:
         if recording is None or journal is None or recording.state not in {State.DONE, State.FAILED}:
             _, reason = explain(chosen, path)
             raise UsageError(f"{path} is not done yet.", reason)
-        if afterwards.look(_inbox(chosen), recording, journal.place(recording.id)) is None:
+        if disposal.look(_inbox(chosen), recording, journal.place(recording.id)) is None:
             leaving = journal.leaving(recording.id)
             why = "is no longer in the inbox"
             if leaving is not None and leaving.state == "moved":
@@ -838,21 +840,21 @@ def _redo(arguments: argparse.Namespace) -> int:
 
 
 def _pause(_arguments: argparse.Namespace) -> int:
-    from dropscribe import outbox, supervisor
+    from dropscribe.supervisor import loop, outbox
 
     chosen = settings.load().settings
     chosen.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    outbox.write(chosen.state, supervisor.PAUSED, b"")
+    outbox.write(chosen.state, loop.PAUSED, b"")
     _say("Paused. Nothing is transcribed until `dropscribe resume`.")
     return Exit.OK
 
 
 def _resume(_arguments: argparse.Namespace) -> int:
-    from dropscribe import supervisor
+    from dropscribe.supervisor import loop
 
     chosen = settings.load().settings
-    (chosen.state / supervisor.PAUSED).unlink(missing_ok=True)
-    if not supervisor.running(chosen.state):
+    (chosen.state / loop.PAUSED).unlink(missing_ok=True)
+    if not loop.running(chosen.state):
         raise NotRunningError(
             "No longer paused, but the daemon is not running.", "Start it: `dropscribe service start`."
         )
@@ -877,7 +879,7 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from dropscribe import doctor
+    from dropscribe.cli import doctor
 
     checks = []
     for check in doctor.examine(_settings(arguments)):
@@ -895,8 +897,9 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _bench(arguments: argparse.Namespace) -> int:
-    from dropscribe import bench, supervisor
-    from dropscribe.delivery import Progress
+    from dropscribe.cli import bench
+    from dropscribe.supervisor import loop
+    from dropscribe.supervisor.publisher import Progress
 
     chosen = settings.load().settings
     if arguments.file is None:
@@ -905,7 +908,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     elif not arguments.file.is_file():
         raise UsageError(f"There is no recording {arguments.file}.")
     pairs = bench.pairs(chosen, arguments.model, arguments.backend)
-    if supervisor.running(chosen.state):
+    if loop.running(chosen.state):
         _say("The daemon is running. What it transcribes meanwhile makes these figures worse.")
     bar = _Bar(sys.stderr.isatty())
     rows = []
@@ -951,7 +954,7 @@ def _config(arguments: argparse.Namespace) -> int:
     if arguments.action == "path":
         print(path)
         return Exit.OK
-    from dropscribe import profiles
+    from dropscribe.supervisor import profiles
 
     flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
     loaded = settings.load(flags)
@@ -1054,10 +1057,11 @@ def _models_remove(arguments: argparse.Namespace) -> int:
 
 def _in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
-    from dropscribe import models, supervisor
+    from dropscribe import models
+    from dropscribe.supervisor import loop
 
     chosen = settings.load().settings
-    journal = _journal(chosen) if supervisor.running(chosen.state) else None
+    journal = _journal(chosen) if loop.running(chosen.state) else None
     if journal is None:
         return False
     loaded = journal.meta("engine").partition(" on ")[0]
@@ -1121,7 +1125,7 @@ def _models_path(arguments: argparse.Namespace) -> int:
 
 
 def _backends_list(arguments: argparse.Namespace) -> int:
-    from dropscribe import environments
+    from dropscribe.backends import environments
 
     rows = environments.listed(settings.load().settings)
     if arguments.json:
@@ -1138,14 +1142,14 @@ def _backends_list(arguments: argparse.Namespace) -> int:
 
 
 def _backends_install(arguments: argparse.Namespace) -> int:
-    from dropscribe import environments
+    from dropscribe.backends import environments
 
     print(environments.install(settings.load().settings, _say, arguments.python, again=arguments.again))
     return Exit.OK
 
 
 def _backends_remove(arguments: argparse.Namespace) -> int:
-    from dropscribe import environments
+    from dropscribe.backends import environments
 
     there = environments.remove(settings.load().settings)
     _say(f"The environment of {arguments.backend} is {'removed' if there else 'not there'}.")
@@ -1175,9 +1179,9 @@ def _service(arguments: argparse.Namespace) -> int:
                 print("The installed file is not what would be written now: `dropscribe service install` renews it.")
         return Exit.OK if found.running else Exit.NOT_RUNNING
     if arguments.action == "install":
-        from dropscribe import supervisor
+        from dropscribe.supervisor import loop
 
-        supervisor.make_folders(chosen)
+        loop.make_folders(chosen)
         chosen.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         outcome = manager.install(spec)
     else:

@@ -6,7 +6,7 @@ being run twice (`id` in its facts tells); one of each kind at a time, in order 
 failure; never in the way of transcribing. A hook that takes too long is ended with every process it started.
 
 A command gets the paths as arguments, exactly as the file system has them; `DROPSCRIBE_FACT_…` variables; and JSON on
-its standard input. A webhook gets the same JSON (`dropscribe.webhook`).
+its standard input. A webhook gets the same JSON (`dropscribe.supervisor.webhook`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import crash, engine
+from dropscribe import crash
 from dropscribe.settings import FACT, PREFIX
+from dropscribe.supervisor import worker_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from dropscribe.journal import Hook, Journal, Recording
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.journal import Hook, Journal, Recording
     from dropscribe.transcript import Transcript
 
 WAYS = ("on_done", "on_failed", "webhook")
@@ -230,7 +231,7 @@ class _Run:
         """Run it to its end, or to the end of its time; return what went wrong."""
         environment = {**os.environ, **variables(facts)}
         if self._hook.way == "webhook":
-            command = [sys.executable, "-m", "dropscribe.webhook"]
+            command = [sys.executable, "-m", "dropscribe.supervisor.webhook"]
             environment[f"{PREFIX}WEBHOOK"] = self._settings.webhook
         else:
             command = [*getattr(self._settings, self._hook.way), facts["source"], *facts["files"]]
@@ -258,7 +259,7 @@ class _Run:
         if code == 0:
             return ""
         said = output.text().strip().splitlines()
-        return f"It ended with {engine.how(code)}{f': {said[-1][:200]}' if said else ''}."
+        return f"It ended with {worker_process.how(code)}{f': {said[-1][:200]}' if said else ''}."
 
 
 class _Tail:

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import crash, engine, heal, packing, profiles
-from dropscribe.inbox import Stat
-from dropscribe.intake import UNREAD
-from dropscribe.journal import State
-from dropscribe.outbox import readable
+from dropscribe import crash
+from dropscribe.supervisor import profiles, recovery, worker_process
+from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.intake import UNREAD
+from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.outbox import readable
+from dropscribe.worker import packing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dropscribe.delivery import Delivery
-    from dropscribe.intake import Intake
-    from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.intake import Intake
+    from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.supervisor.publisher import Delivery
 
 
 _GATHER = 2.0
@@ -67,7 +69,7 @@ class Claims:
                 own = known.of(found.name).settings
             except profiles.ProfileError:
                 break
-            if engine.options(own) != engine.options(chosen) or not self._packs(found, own):
+            if worker_process.options(own) != worker_process.options(chosen) or not self._packs(found, own):
                 break
             if (taken := self._claim_one(own)) is None:
                 break  # it may be first in the queue again: the inbox left, or it is just being archived
@@ -82,12 +84,12 @@ class Claims:
             return False  # it would tell the speakers of all apart together, and number them through
         if not 0 < queued.size <= packing.MOST_BYTES or self._intake.too_large(queued.size):
             return False
-        key = f"{queued.sha256}:{heal.fingerprint(engine.options(chosen))}"
+        key = f"{queued.sha256}:{recovery.fingerprint(worker_process.options(chosen))}"
         return self._journal.result(key) is None and not self._journal.checkpoints(key)
 
     def _claim_one(self, chosen: Settings) -> Recording | None:
         """Take the first of the queue; None when it needs no work of the engine."""
-        fingerprint, used = heal.fingerprint(engine.options(chosen)), json.dumps(profiles.used(chosen))
+        fingerprint, used = recovery.fingerprint(worker_process.options(chosen)), json.dumps(profiles.used(chosen))
         recording = self._journal.claim(fingerprint, time.time(), used)
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.backends import Window
-    from dropscribe.speech import Span
     from dropscribe.transcript import Segment, Word
+    from dropscribe.worker.vad import Span
 
 _HOP = 80  # samples between two frames: 5 ms
 _FRAME = 320  # samples of a frame: 20 ms

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropscribe.speech import Span
     from dropscribe.transcript import Segment, Word
+    from dropscribe.worker.vad import Span
 
 MOST = 128
 """Recordings that are given to the worker at once: with memos of a few seconds some full batches of windows. It

@@ -5,9 +5,9 @@ parent does (stdin closes), also in the middle of a job; nothing a library print
 stdout is kept aside and descriptor 1 points to stderr). Model libraries are imported when the first job needs them.
 
 It may run under another interpreter, which has none of our dependencies but what its own backend brings (see
-`dropscribe.environments`): this module and what it imports at its top are standard library only. A backend that lives
-elsewhere is reached by becoming that interpreter (exec): same process, same pipes, so that the parent sees one worker
-whose line of backends simply went on. Parents give one job at a time, so nothing is on its way meanwhile.
+`dropscribe.backends.environments`): this module and what it imports at its top are standard library only. A backend
+that lives elsewhere is reached by becoming that interpreter (exec): same process, same pipes, so that the parent sees
+one worker whose line of backends simply went on. Parents give one job at a time, so nothing is on its way meanwhile.
 
 Events, each with the job's number: `decoding` `decoded` `model` (download progress) `fallback` `loaded` `planned`
 `window` (one a finished window) and at last `finished` or `failed`; of a pack, `apart` where a recording must go
@@ -35,18 +35,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from dropscribe import __version__, backends, crash, environments, packing, telling
+from dropscribe import __version__, backends, crash, log_bridge
+from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
+from dropscribe.worker import packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dropscribe.audio import Decoded
-    from dropscribe.channels import Sound
-    from dropscribe.languages import Spoken
     from dropscribe.models import ModelFolder, Progress
     from dropscribe.transcript import Notice, Segment
+    from dropscribe.worker.channels import Sound
+    from dropscribe.worker.decoding import Decoded
+    from dropscribe.worker.languages import Spoken
 
 _FILES = 1024
 """Files that may be open at once."""
@@ -203,7 +205,7 @@ def _versions() -> dict[str, str]:
 
 
 def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
-    from dropscribe import doubt, languages
+    from dropscribe.worker import languages, recheck
 
     try:
         decoded = _decode(job, channel, job["max_seconds"])
@@ -221,7 +223,7 @@ def _transcribe(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
                 continue
             run, options = spoken.windows[first:last], _options(job, language)
             started = time.monotonic()
-            for window, segments, notices in doubt.transcribe(
+            for window, segments, notices in recheck.transcribe(
                 backend, sound.samples, run, spans, options, done=max(0, done - first)
             ):
                 seconds, started = time.monotonic() - started, time.monotonic()
@@ -235,17 +237,17 @@ def _heard(
     job: dict[str, Any], entry: dict[str, Any], decoded: Decoded, heartbeat: Callable[[float], None] | None = None
 ) -> Sound:
     """Listen for speech in a recording, on each channel or in all together."""
-    from dropscribe import channels
+    from dropscribe.worker import channels
 
     return channels.heard(decoded, Path(entry["spool"]), job["channels"], job["split_channels"], heartbeat=heartbeat)
 
 
 def _sweep(entry: dict[str, Any]) -> None:
     """Remove the spool files of a recording."""
-    from dropscribe import audio
+    from dropscribe.worker import decoding
 
     spool = Path(entry["spool"])
-    for path in (spool, audio.beside(spool)):
+    for path in (spool, decoding.beside(spool)):
         with contextlib.suppress(OSError):
             path.unlink()
 
@@ -257,12 +259,12 @@ def _options(job: dict[str, Any], language: str) -> backends.Options:
 
 def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None) -> Decoded:
     """Decode the recording of a job into its spool file and tell what was found."""
-    from dropscribe import audio
+    from dropscribe.worker import decoding
 
     started = time.monotonic()
     path, spool = Path(entry["path"]), Path(entry["spool"])
     apart = entry["split_channels"] != "never"
-    decoded = audio.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds, apart=apart)
+    decoded = decoding.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds, apart=apart)
     decode_s = time.monotonic() - started
     crash.reach("decoded")
     channel.send(
@@ -289,7 +291,7 @@ def _resumed(job: dict[str, Any], sound: Sound, basis: dict[str, Any]) -> tuple[
 
     Only from checkpoints of exactly this plan: else the parts would not fit together.
     """
-    from dropscribe import languages
+    from dropscribe.worker import languages
 
     resume = job.get("resume") or {}
     if {name: resume.get(name) for name in basis} != basis:
@@ -308,7 +310,7 @@ def _languages(
     job: dict[str, Any], backend: backends.Backend, sound: Sound, windows: list[backends.Window], channel: _Channel
 ) -> Spoken:
     """Decide what is spoken, and in which windows that is transcribed."""
-    from dropscribe import languages
+    from dropscribe.worker import languages
 
     return languages.decide(
         backend,
@@ -390,7 +392,7 @@ def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
 
     `apart` with a reason leaves a recording to be transcribed alone: whatever is wrong with it shows there.
     """
-    from dropscribe import doubt
+    from dropscribe.worker import recheck
 
     number = channel.job
     try:
@@ -413,7 +415,7 @@ def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
             for memo, found, seconds in _heard_together(backend, memos, options):
                 channel.job = memo.job
                 sound = memo.sound
-                checked = doubt.checked(backend, sound.samples, memo.window, found, sound.spans, options)
+                checked = recheck.checked(backend, sound.samples, memo.window, found, sound.spans, options)
                 _tell(memo, *checked, seconds, model, channel)
     finally:
         channel.job = number
@@ -643,12 +645,8 @@ def _configure_logs(channel: _Channel) -> None:
     def forward(level: str, name: str, facts: dict[str, Any]) -> None:
         channel.send("log", level=level, name=name, facts={k: _plain(v) for k, v in facts.items()})
 
-    telling.sink = forward
+    log_bridge.sink = forward
 
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
-
-
-if __name__ == "__main__":
-    main()

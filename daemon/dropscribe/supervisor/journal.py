@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import outbox
 from dropscribe.errors import DropscribeError
+from dropscribe.supervisor import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence

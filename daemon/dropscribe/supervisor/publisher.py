@@ -19,21 +19,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import crash, formats, hooks, outbox, profiles, recorded, replacements, review
+from dropscribe import crash, formats, recording_date
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.journal import State
-from dropscribe.outbox import readable
+from dropscribe.formats import replacements, review
+from dropscribe.supervisor import hooks, outbox, profiles
+from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.outbox import readable
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dropscribe.afterwards import Afterwards
-    from dropscribe.intake import Intake
-    from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
-    from dropscribe.trouble import Trouble
+    from dropscribe.supervisor.disposal import Afterwards
+    from dropscribe.supervisor.intake import Intake
+    from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.supervisor.outage import Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Delivery:
         transcript = Transcript.from_json(stored)
         # It may have been made from the same recording under another name.
         now = datetime.now().astimezone()
-        recorded_at, recorded_from = recorded.filled(transcript.source, recording.name, recording.mtime_ns, now)
+        recorded_at, recorded_from = recording_date.filled(transcript.source, recording.name, recording.mtime_ns, now)
         source = dataclasses.replace(
             transcript.source,
             name=readable(recording.name.name),

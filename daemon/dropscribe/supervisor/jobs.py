@@ -17,23 +17,25 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, crash, engine, packing, profiles
-from dropscribe.delivery import Progress
+from dropscribe import backends, crash
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.inbox import Stat
-from dropscribe.journal import State
-from dropscribe.outbox import readable
+from dropscribe.supervisor import profiles, worker_process
+from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.publisher import Progress
 from dropscribe.transcript import Source
+from dropscribe.worker import packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dropscribe.claims import Claims
-    from dropscribe.delivery import Delivery
-    from dropscribe.intake import Intake, Taken
-    from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
-    from dropscribe.trouble import Trouble
+    from dropscribe.supervisor.intake import Intake, Taken
+    from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.supervisor.outage import Trouble
+    from dropscribe.supervisor.publisher import Delivery
+    from dropscribe.supervisor.scheduler import Claims
 
 ATTEMPTS = 3
 """How often a recording is tried when the engine fails on it."""
@@ -74,7 +76,7 @@ class Jobs:
         claims: Claims,
         delivery: Delivery,
         trouble: Trouble,
-        post: Callable[[engine.Message], None],
+        post: Callable[[worker_process.Message], None],
         *,
         command: Sequence[str] | None,
         progress: Callable[[Progress], None],
@@ -91,7 +93,7 @@ class Jobs:
         self._progress = progress
         self._log = structlog.get_logger()
         self._spool = settings.state / "spool"
-        self._worker: engine.Worker | None = None
+        self._worker: worker_process.Worker | None = None
         self._worker_ready = False
         self._jobs: dict[int, _Job] = {}
         self._pack = False  # whether the worker is given several recordings and has not told the end of that
@@ -122,7 +124,7 @@ class Jobs:
         recordings, chosen = [recording for recording, _ in claimed], claimed[0][1]
         try:
             # A file that was dropped into the inbox makes nobody open a connection.
-            request = engine.request(chosen, download=chosen.model == self._settings.model)
+            request = worker_process.request(chosen, download=chosen.model == self._settings.model)
         except EnvironmentFaultError:
             self._claims.put_back(recordings)
             raise
@@ -131,7 +133,7 @@ class Jobs:
             self._stop_worker("a last attempt begins")
         if self._worker is None:
             try:
-                self._worker = engine.Worker(self._post, self._command)
+                self._worker = worker_process.Worker(self._post, self._command)
             except OSError as error:
                 self._claims.put_back(recordings)
                 why = f"The engine's process cannot be started: {error.strerror}."
@@ -195,7 +197,7 @@ class Jobs:
         elif not self.busy and self._worker is not None and idle and now - self._idle_since > idle:
             self._stop_worker("idle")
 
-    def hear(self, message: engine.Message) -> None:
+    def hear(self, message: worker_process.Message) -> None:
         """Act on one event of a worker; one that was replaced has no say."""
         if message.worker is not self._worker:
             return
@@ -223,7 +225,7 @@ class Jobs:
         elif message.job in self._jobs:
             self._hear_of(self._jobs[message.job], message)
 
-    def _hear_of_pack(self, message: engine.Message) -> None:
+    def _hear_of_pack(self, message: worker_process.Message) -> None:
         """Act on an event of work on several recordings that is about all of them."""
         job, facts = next(iter(self._jobs.values()), None), message.facts
         match message.event:
@@ -247,7 +249,7 @@ class Jobs:
                 self._claims.put_back([job.recording for job in jobs], facts["code"], facts["message"])
                 raise EnvironmentFaultError(facts["code"], facts["message"], facts["cure"])
 
-    def _hear_of(self, job: _Job, message: engine.Message) -> None:
+    def _hear_of(self, job: _Job, message: worker_process.Message) -> None:
         """Act on an event of the work on one recording."""
         facts = message.facts
         match message.event:
@@ -371,7 +373,7 @@ class Jobs:
             bytes=recording.size,
         )
         windows = self._journal.checkpoints(recording.result)[1:]
-        transcript = engine.assemble(source, job.facts, windows, job.settings)
+        transcript = worker_process.assemble(source, job.facts, windows, job.settings)
         self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
         crash.reach("kept")
         self._intake.note(recording, State.PUBLISHING)
@@ -470,7 +472,7 @@ class Jobs:
             for left in self._spool.iterdir():
                 left.unlink()
 
-    def _weigh(self, worker: engine.Worker) -> None:
+    def _weigh(self, worker: worker_process.Worker) -> None:
         """Replace a worker that has grown too large: between recordings it costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
         if most and (worker.memory() or 0) > most:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from watchdog.observers.api import BaseObserver
 
-    from dropscribe.journal import Recording
+    from dropscribe.supervisor.journal import Recording
 
 logging.getLogger("watchdog").setLevel(logging.CRITICAL)  # at its end it warns of an end that was asked for
 

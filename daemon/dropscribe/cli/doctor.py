@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dropscribe import __version__, backends, engine, service, settings, supervisor
+from dropscribe import __version__, backends, service, settings
 from dropscribe.errors import DropscribeError
-from dropscribe.inbox import Inbox, Watcher, file_system
+from dropscribe.supervisor import loop, worker_process
+from dropscribe.supervisor.inbox import Inbox, Watcher, file_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -131,7 +132,7 @@ def _journal(path: Path) -> Check:
 
 
 def _daemon(chosen: Settings) -> Check:
-    if supervisor.running(chosen.state):
+    if loop.running(chosen.state):
         return Check("daemon", "ok", "running")
     return Check("daemon", "note", "not running", "`dropscribe service start`, or `dropscribe run`.")
 
@@ -157,7 +158,7 @@ def _torch() -> Check:
 
 def _engine(chosen: Settings) -> Iterator[Check]:
     try:
-        request = engine.request(chosen, download=False)
+        request = worker_process.request(chosen, download=False)
     except DropscribeError as error:
         yield Check("backend", "fail", error.message, error.cure)
         return
@@ -165,8 +166,8 @@ def _engine(chosen: Settings) -> Iterator[Check]:
     others = sorted(backends.installed(chosen) - {first["name"]})
     also = f"; also installed: {', '.join(others)}" if others else ""
     yield Check("backend", "ok", f"{first['name']}: {first['reason']}{also}")
-    messages: queue.SimpleQueue[engine.Message] = queue.SimpleQueue()
-    worker = engine.Worker(messages.put)
+    messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
+    worker = worker_process.Worker(messages.put)
     loaded: dict[str, str] = {}
     try:
         worker.send(1, "check", **request)

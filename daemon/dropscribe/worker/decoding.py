@@ -26,7 +26,7 @@ import av
 import av.logging
 import numpy as np
 
-from dropscribe import recorded
+from dropscribe import recording_date
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, RecordingFaultError
 from dropscribe.transcript import Notice
@@ -234,7 +234,7 @@ def _decode(source: _Source, mixer: _Mixer, heartbeat: Callable[[float], None], 
             container=str(container.format.name),
             rate=mixer.rate,
             offset=round(offset, 3),
-            recorded_at=recorded.from_tags(container.metadata, stream.metadata, now=dt.datetime.now(dt.UTC)),
+            recorded_at=recording_date.from_tags(container.metadata, stream.metadata, now=dt.datetime.now(dt.UTC)),
             warnings=tuple(notices),
         )
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import outbox
+from dropscribe.supervisor import outbox
 
 if TYPE_CHECKING:
     from dropscribe.errors import EnvironmentFaultError
-    from dropscribe.journal import Journal
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.journal import Journal
 
 
 class Trouble:

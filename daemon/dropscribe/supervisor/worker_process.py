@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, environments, transcript, turns
+from dropscribe import backends, transcript
+from dropscribe.backends import environments
 from dropscribe.errors import EnvironmentFaultError
+from dropscribe.formats import turns
 from dropscribe.settings import FIELDS
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class Worker:
         }
         self._post = post
         self._process = subprocess.Popen(
-            list(command or (sys.executable, "-m", "dropscribe.worker")),
+            list(command or (sys.executable, "-m", "dropscribe.worker.main")),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -18,9 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dropscribe import review, times
 from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.formats import review
 from dropscribe.transcript import Notice, Segment
+from dropscribe.worker import word_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.backends import Backend, Options
-    from dropscribe.speech import Span
-    from dropscribe.times import Sound
+    from dropscribe.worker.vad import Span
+    from dropscribe.worker.word_times import Sound
 
 MOST_PIECES = 4
 """Pieces of a window that are decoded again; together they are never longer than the window."""
@@ -83,7 +84,7 @@ def transcribe(
     """
     with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
         # The sound of the next windows is listened to while the engine, perhaps a GPU, is at work.
-        ahead = (pool.submit(times.listen, samples, window, spans) for window in windows[done:])
+        ahead = (pool.submit(word_times.listen, samples, window, spans) for window in windows[done:])
         heard = collections.deque(itertools.islice(ahead, _AHEAD))
         try:
             for window, found in backend.transcribe(samples, windows, options, done=done):
@@ -104,21 +105,21 @@ def checked(
     sound: Sound | None = None,
 ) -> tuple[list[Segment], list[Notice]]:
     """Return the sentences of `window`, in which the engine heard `found`, and what stays doubtful."""
-    sound = sound or times.listen(samples, window, spans)
-    segments = times.laid(found, sound)
+    sound = sound or word_times.listen(samples, window, spans)
+    segments = word_times.laid(found, sound)
     notices: list[Notice] = []
     if doubts := look(window, segments, spans, sound):
         for piece, again in backend.transcribe(samples, pieces(window, doubts, sound), options):
-            heard = times.settle(samples, piece, again, spans)
+            heard = word_times.settle(samples, piece, again, spans)
             segments = better(piece, segments, heard, spans, sound)
         segments, notices = told(segments, look(window, segments, spans, sound), sound)
-    return times.sentences(segments), notices
+    return word_times.sentences(segments), notices
 
 
 def look(window: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> list[Doubt]:
     """Return where text and speech do not agree in `window`, whose settled segments these are, by kind and time."""
     units = _units(segments)
-    speech = times.stretches(window, spans)
+    speech = word_times.stretches(window, spans)
     return [*_unheard(units, speech, sound), *_silent(units, speech), *_fast(units), *_loops(units)]
 
 
@@ -227,13 +228,13 @@ def better(
         sides = [(middle >= low) + (middle >= high) for middle in middles]  # before, inside, after
         for side in sorted(set(sides)):
             words = tuple(w for w, own in zip(segment.words, sides, strict=True) if own == side)
-            (old if side == 1 else kept).append(times.part(segment, words))
+            (old if side == 1 else kept).append(word_times.part(segment, words))
     if _badness(piece, old, spans, sound) - _badness(piece, heard, spans, sound) < _GAIN:
         return list(segments)
     before, after = _sureness(old), _sureness(heard)
     if before is not None and after is not None and after < _TRUST * before:
         return list(segments)
-    return times.ordered(sorted([*kept, *heard], key=lambda segment: (segment.start, segment.end)))
+    return word_times.ordered(sorted([*kept, *heard], key=lambda segment: (segment.start, segment.end)))
 
 
 def _badness(piece: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> float:
@@ -261,7 +262,7 @@ def told(segments: Sequence[Segment], doubts: Sequence[Doubt], sound: Sound) -> 
         for segment in segments:
             words = tuple(word for word in segment.words if (word.start, word.end) not in gone)
             if words:
-                kept.append(times.part(segment, words) if len(words) < len(segment.words) else segment)
+                kept.append(word_times.part(segment, words) if len(words) < len(segment.words) else segment)
             elif not segment.words and (segment.start, segment.end) not in gone:
                 kept.append(segment)
         segments = kept

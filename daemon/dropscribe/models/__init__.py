@@ -36,16 +36,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
-from dropscribe import hub, outbox
 from dropscribe.errors import EnvironmentFaultError, UsageError
-from dropscribe.telling import Log
+from dropscribe.log_bridge import Log
+from dropscribe.models import download
+from dropscribe.supervisor import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _log = Log()
 
-Progress = hub.Progress
+Progress = download.Progress
 
 AUTO = {"mlx": "large-v3-turbo", "faster-whisper": "small"}
 """The model of the setting `auto`, by backend: what runs faster than real time there."""
@@ -420,7 +421,7 @@ def remove(model: str, backend: str, *, shared: bool = False, starters: Mapping[
                     "from which other programs on this machine read it too.",
                     "Add --yes to remove it all the same.",
                 )
-            size = hub.forget(repo, str(found.revision))
+            size = download.forget(repo, str(found.revision))
             found.record.unlink(missing_ok=True)
             found.record.with_suffix(_USED).unlink(missing_ok=True)
         else:
@@ -565,7 +566,7 @@ def _local(wanted: _Wanted, starters: Mapping[str, Starter], *, repair: bool) ->
     if (small := _quantised(wanted)) is not None and _made(wanted.name, small, small.made_of):
         return small
     for repo in wanted.repos:
-        with _disk_errors(wanted.name, hub.store(repo.repo)):
+        with _disk_errors(wanted.name, download.store(repo.repo)):
             try:
                 found = _cached(wanted.name, repo)
             except _DamagedError as error:
@@ -642,7 +643,7 @@ def _cached(name: str, repo: _Repo) -> _Found | None:
 
 def _snapshot(repo: _Repo) -> _Found | None:
     """Return a complete snapshot of `repo` in the hub's cache, unchecked: the one recorded, else the newest."""
-    store = hub.store(repo.repo)
+    store = download.store(repo.repo)
     known = models_dir() / "hub" / f"{repo.key}.json"
     record = _read_record(known)
     commits = [record.revision] if record and record.revision else []
@@ -751,7 +752,7 @@ def _repositories() -> list[str]:
 def _incomplete(wanted: _Wanted) -> bool:
     """Whether a download of the model broke off; said in the log."""
     for repo in wanted.repos:
-        store = hub.store(repo.repo)
+        store = download.store(repo.repo)
         folders = [folder for folder in store.glob("snapshots/*") if folder.is_dir()]
         pending = [file.name for file in store.glob("blobs/*.incomplete")]
         if folders or pending:
@@ -869,7 +870,7 @@ def _downloaded(wanted: _Wanted, progress: Callable[[Progress], None] | None) ->
             "Choose a model by its name, or another repository.",
         )
 
-    fetched = hub.fetch(wanted.name, first.repo, first.revision, choose, progress)
+    fetched = download.fetch(wanted.name, first.repo, first.revision, choose, progress)
     with _disk_errors(wanted.name, fetched.folder):
         known = {name: _Stamp(digest, -1, -1) for name, digest in fetched.digests.items()}
         stamps, damaged = _check(fetched.folder, known, known)
@@ -925,7 +926,7 @@ def _converted(wanted: _Wanted, found: _Found) -> _Found:
         source = f"{found.key} {weights.st_size} {weights.st_mtime_ns}"
 
         def fill(folder: Path) -> None:
-            from dropscribe.convert import ConversionError, convert
+            from dropscribe.models.convert import ConversionError, convert
 
             _log.info("model.converting", model=wanted.name, source=str(found.path))
             try:
@@ -1051,7 +1052,7 @@ def _disk_errors(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in hub.NO_ROOM:
+        if error.errno in download.NO_ROOM:
             raise EnvironmentFaultError(
                 "disk-full", f"There is no room for the model {name} in {folder}.", "Make room on that disk."
             ) from error

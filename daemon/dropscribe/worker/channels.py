@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dropscribe import audio, speech
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.speech import FRAME, Cutting, Span, windows
 from dropscribe.transcript import Notice
+from dropscribe.worker import decoding, vad
+from dropscribe.worker.vad import FRAME, Cutting, Span, windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.audio import Decoded
     from dropscribe.transcript import Segment
+    from dropscribe.worker.decoding import Decoded
 
 _STRETCH = 4  # frames that are looked at together to tell what kind of recording it is
 _UNLIKE = (
@@ -156,10 +156,10 @@ def heard(
     try:
         found = _split(decoded, spool, names, split, heartbeat) if decoded.apart is not None else None
     finally:
-        audio.beside(spool).unlink(missing_ok=True)
+        decoding.beside(spool).unlink(missing_ok=True)
     if isinstance(found, Sound):
         return found
-    spans = tuple(speech.spans(decoded.samples, heartbeat=heartbeat))
+    spans = tuple(vad.spans(decoded.samples, heartbeat=heartbeat))
     return Sound(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -188,14 +188,14 @@ def _split(
     speech_of = []
     for channel in range(decoded.channels):
         sound = apart[:, channel]
-        own = speech.probabilities(sound, heartbeat=heartbeat)
+        own = vad.probabilities(sound, heartbeat=heartbeat)
         own[leaks[:, channel]] = 0.0
-        speech_of.append(speech.spans_of(own, sound, _SHORTEST))
+        speech_of.append(vad.spans_of(own, sound, _SHORTEST))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in speech_of]
     if not told and sum(length >= _LEAST for length in lengths) < 2:
         return None
     stride = (math.ceil(len(apart) / SAMPLE_RATE) + _GAP) * SAMPLE_RATE
-    samples = audio.rewritten(spool, _laid(apart, speech_of, stride, heartbeat))
+    samples = decoding.rewritten(spool, _laid(apart, speech_of, stride, heartbeat))
     return Sound(
         samples,
         len(apart),

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import afterwards, crash, profiles
+from dropscribe import crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
-from dropscribe.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest, is_profile
-from dropscribe.journal import State
-from dropscribe.outbox import readable
+from dropscribe.supervisor import disposal, profiles
+from dropscribe.supervisor.inbox import POLL_SECONDS, Inbox, Settler, Stat, Watcher, digest, is_profile
+from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.outbox import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from dropscribe.journal import Journal, Recording
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.journal import Journal, Recording
 
 _MOMENT = 0.5
 """Seconds: files that are copied one after another settle so close behind each other."""
@@ -264,7 +265,7 @@ class Intake:
 
     def look(self, recording: Recording) -> Stat | None:
         """Return the size and time of a recording's file."""
-        return afterwards.look(self._inbox, recording, self._journal.place(recording.id))
+        return disposal.look(self._inbox, recording, self._journal.place(recording.id))
 
     def take_in(self, message: Digested) -> Taken | None:
         """A settled file was digested: queue it. None when it is not taken in, or not yet."""

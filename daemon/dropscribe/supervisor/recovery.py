@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import crash, engine, formats, outbox
-from dropscribe.journal import Journal
+from dropscribe import crash, formats
+from dropscribe.supervisor import outbox, worker_process
+from dropscribe.supervisor.journal import Journal
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dropscribe.inbox import Inbox
+    from dropscribe.supervisor.inbox import Inbox
     from dropscribe.transcript import Option
 
 
@@ -123,6 +124,6 @@ def fingerprint(options: Mapping[str, Option]) -> str:
     engine gave them, but what is read from the outbox is not. An empty value counts as none, so that a setting of a
     later version changes no older key.
     """
-    names = (*engine.RESULT_OPTIONS, "replacements")
+    names = (*worker_process.RESULT_OPTIONS, "replacements")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The command line: arguments, messages and exit codes. Everything it does is done by the other packages."""

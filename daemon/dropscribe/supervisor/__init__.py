@@ -1,0 +1,1 @@
+"""The daemon: one loop that holds every piece of state and imports no model library."""
