@@ -28,8 +28,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from conftest import DATA
-from dropscribe.formats.html import html
-from dropscribe.formats.spoken import utterances
+from dropscribe.formats.page import render_html
+from dropscribe.formats.utterances import split_utterances
 from dropscribe.transcript import Segment, Transcript, Word
 from examples import transcript, transcripts
 
@@ -197,7 +197,7 @@ def page(browser: Page) -> Page:
 def laid(folder: Path, made: Transcript = TALK, *, sound: str | None = "jfk.opus") -> Path:
     """Put a page into a folder, and the recording beside it."""
     path = folder / "jfk.html"
-    path.write_text(html(made), encoding="utf-8")
+    path.write_text(render_html(made), encoding="utf-8")
     if sound:
         shutil.copy(DATA / sound, folder / made.source.name)
     return path
@@ -258,8 +258,8 @@ class _Reader(HTMLParser):
 
 @given(transcripts)
 def test_every_word_is_in_the_page_once_and_found_by_its_numbers(made: Transcript) -> None:
-    read = _Reader(html(made))
-    tokens = [token for each in utterances(made) for token in each.tokens]
+    read = _Reader(render_html(made))
+    tokens = [token for each in split_utterances(made) for token in each.tokens]
     data = json.loads(read.bodies[1])
     assert len(data["words"]) == len(read.lines)
     found, clock = [], 0
@@ -278,13 +278,13 @@ def test_every_word_is_in_the_page_once_and_found_by_its_numbers(made: Transcrip
 
 @given(transcripts)
 def test_the_markup_is_the_same_whatever_is_said(made: Transcript) -> None:
-    read = _Reader(html(made))
+    read = _Reader(render_html(made))
     assert [(s["tag"], s.get("id")) for s in read.scripts] == [("style", None), ("script", "data"), ("script", None)]
-    assert read.tags <= _Reader(html(TALK)).tags | {"br", "mark", "details", "summary", "ol", "li"}
+    assert read.tags <= _Reader(render_html(TALK)).tags | {"br", "mark", "details", "summary", "ol", "li"}
 
 
 def test_the_policy_allows_this_script_and_this_style_alone() -> None:
-    read = _Reader(html(TALK))
+    read = _Reader(render_html(TALK))
     rules = dict(rule.split(" ", 1) for rule in read.policy.split("; "))
     style, _, script = (
         f"'sha256-{base64.b64encode(hashlib.sha256(b.encode()).digest()).decode()}'" for b in read.bodies
@@ -303,12 +303,12 @@ def test_the_policy_allows_this_script_and_this_style_alone() -> None:
 
 
 def test_the_same_transcript_gives_the_same_page() -> None:
-    assert html(TALK) == html(TALK)
+    assert render_html(TALK) == render_html(TALK)
 
 
 def test_where_the_recording_may_lie() -> None:
     def places(name: str, path: str) -> list[str]:
-        return list(json.loads(_Reader(html(named(TALK, name, path))).bodies[1])["places"])
+        return list(json.loads(_Reader(render_html(named(TALK, name, path))).bodies[1])["places"])
 
     assert places("a b#1?.m4a", "x/y/a b#1?.m4a") == [
         "a%20b%231%3F.m4a",
@@ -413,10 +413,10 @@ def test_nothing_that_is_said_becomes_markup_or_script(page: Page, tmp_path: Pat
     assert page.js("return document.scripts.length") == 2
     assert page.js("return document.querySelectorAll('img, iframe, #text svg, #text b, #text script').length") == 0
     assert page.js("return [...document.querySelectorAll('#text .line')].map(line => line.textContent)") == [
-        each.text for each in utterances(made)
+        each.text for each in split_utterances(made)
     ]
     assert page.js("return [...document.querySelectorAll('.speaker')].map(name => name.textContent)") == [
-        each.speaker for each in utterances(made)
+        each.speaker for each in split_utterances(made)
     ]
     assert page.driver.title == "<!--<script>&'\"$x.opus"
     # And every word is where the script thinks: emoji and marks are several units long.

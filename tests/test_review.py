@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.formats.review import LONGEST, passages, review
+from dropscribe.formats.review import LIMITS, list_passages, review
 from dropscribe.transcript import Notice, Passage, Segment, Transcript, Word
 from examples import transcript, transcripts
 
@@ -70,7 +70,7 @@ def test_a_pause_ends_a_passage_and_what_lies_close_is_joined_again() -> None:
 def test_a_long_bad_stretch_is_cut_into_pieces_that_can_be_heard() -> None:
     found = review(made(*[spoken(*[0.2] * 10, at=5.0 * i) for i in range(60)], duration=300))
     assert len(found) >= 10
-    assert max(p.end - p.start for p in found) <= LONGEST
+    assert max(p.end - p.start for p in found) <= LIMITS.longest
 
 
 def test_a_segment_without_word_times_counts_with_its_mean() -> None:
@@ -158,5 +158,5 @@ def test_few_in_order_apart_and_inside(made: Transcript, most: int) -> None:
 def test_a_transcript_of_an_older_version_gets_its_list_where_it_is_shown() -> None:
     older = made(spoken(0.9, 0.9, 0.1, 0.9, 0.9))
     assert older.review is None
-    assert passages(older) == review(older) != ()
-    assert passages(dataclasses.replace(older, review=())) == ()
+    assert list_passages(older) == review(older) != ()
+    assert list_passages(dataclasses.replace(older, review=())) == ()

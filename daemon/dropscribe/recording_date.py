@@ -51,7 +51,7 @@ _RUN_TOGETHER = re.compile(
 _DATE_ALONE = re.compile(rf"(?<![0-9]){_DATE}(?![0-9])")
 
 
-def from_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
+def read_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
     """Return the first plausible time among a container's tags, ISO 8601.
 
     Tags count when they carry a zone. Broadcast WAV (EBU Tech 3285) keeps the recorder's own local date and time in
@@ -63,25 +63,25 @@ def from_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
     """
     for name in _TAGS:
         for tags in metadata:
-            found = _parsed(tags.get(name, ""))
-            if found is not None and found.tzinfo is not None and _plausible(found, now):
+            found = _parse(tags.get(name, ""))
+            if found is not None and found.tzinfo is not None and _is_plausible(found, now):
                 return found.isoformat()
     for tags in metadata:
         date, clock = (tags.get(f"origination_{part}", "").strip() for part in ("date", "time"))
-        found = _parsed(re.sub(r"[^0-9]", "-", date) + "T" + re.sub(r"[^0-9]", ":", clock))
-        if date and clock and found is not None and _plausible(found, now):
+        found = _parse(re.sub(r"[^0-9]", "-", date) + "T" + re.sub(r"[^0-9]", ":", clock))
+        if date and clock and found is not None and _is_plausible(found, now):
             return found.isoformat()
     return None
 
 
-def _parsed(text: str) -> dt.datetime | None:
+def _parse(text: str) -> dt.datetime | None:
     try:
         return dt.datetime.fromisoformat(text.strip())
     except ValueError:
         return None
 
 
-def filled(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) -> tuple[str | None, str | None]:
+def find_date(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) -> tuple[str | None, str | None]:
     """Return `recorded_at` and `recorded_from` of a recording.
 
     Args:
@@ -96,38 +96,38 @@ def filled(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) 
         changed = dt.datetime.fromtimestamp(mtime_ns // 10**9, dt.UTC).astimezone(now.tzinfo)
     except (OverflowError, OSError, ValueError):
         changed = dt.datetime.fromtimestamp(0, dt.UTC)
-    possible = _plausible(changed, now)
-    if (told := from_name(relative, changed if possible else now)) is not None:
+    possible = _is_plausible(changed, now)
+    if (told := read_name(relative, changed if possible else now)) is not None:
         return told, "name"
     return (changed.isoformat(), "mtime") if possible else (None, None)
 
 
-def from_name(relative: PurePath, latest: dt.datetime) -> str | None:
+def read_name(relative: PurePath, latest: dt.datetime) -> str | None:
     """Return the time in a file's name, or in the name of the folder it lies in, ISO 8601; a date may be all.
 
     Args:
         relative: path of the recording.
         latest: a time, with a zone, after which it cannot have been recorded.
     """
-    for found in (*_times(relative.stem), *_times(relative.parent.name)):
-        if _plausible(found, latest):
+    for found in (*_find_times(relative.stem), *_find_times(relative.parent.name)):
+        if _is_plausible(found, latest):
             return found.isoformat()
     for match in _DATE_ALONE.finditer(relative.stem):
-        day = _made(match)
-        if day is not None and _plausible(day, latest):
+        day = _build_date(match)
+        if day is not None and _is_plausible(day, latest):
             return day.date().isoformat()
     return None
 
 
-def _times(name: str) -> Iterator[dt.datetime]:
+def _find_times(name: str) -> Iterator[dt.datetime]:
     for pattern in (_RUN_TOGETHER, _WITH_TIME):
         for match in pattern.finditer(name):
-            found = _made(match)
+            found = _build_date(match)
             if found is not None:
                 yield found
 
 
-def _made(match: re.Match[str]) -> dt.datetime | None:
+def _build_date(match: re.Match[str]) -> dt.datetime | None:
     part = match.groupdict()
     part |= {name: value for name in "HMS" if (value := part.get(f"{name}6"))}
     if len(part["y"]) == 2:
@@ -147,13 +147,13 @@ def _made(match: re.Match[str]) -> dt.datetime | None:
             hour,
             int(part.get("M") or 0),
             int(part.get("S") or 0),
-            tzinfo=dt.UTC if part.get("utc") else _zone(part.get("z")),
+            tzinfo=dt.UTC if part.get("utc") else _parse_zone(part.get("z")),
         )
     except ValueError:
         return None
 
 
-def _zone(text: str | None) -> dt.timezone | None:
+def _parse_zone(text: str | None) -> dt.timezone | None:
     """Return a zone from `Z`, `+0100`, `+01:00`, `GMT+1`; raises ValueError for one that cannot be."""
     if not text:
         return None
@@ -164,7 +164,7 @@ def _zone(text: str | None) -> dt.timezone | None:
     return dt.timezone(dt.timedelta(minutes=-minutes if match[1] == "-" else minutes))
 
 
-def _plausible(moment: dt.datetime, latest: dt.datetime) -> bool:
+def _is_plausible(moment: dt.datetime, latest: dt.datetime) -> bool:
     """Return whether a recording can be of this time, and not of a clock's zero."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
     if moment.year < EARLIEST or aware > latest + SLACK:

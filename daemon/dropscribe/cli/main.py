@@ -430,7 +430,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                     elif message.event == "finished":
                         made = worker_process.assemble(source, facts, windows, chosen)
                         now = datetime.now().astimezone()
-                        at, origin = recording_date.filled(made.source, path, found.st_mtime_ns, now)
+                        at, origin = recording_date.find_date(made.source, path, found.st_mtime_ns, now)
                         source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
                         made = replacements.replace(dataclasses.replace(made, source=source), chosen.replacements)
                         yield path, dataclasses.replace(made, review=review.review(made))

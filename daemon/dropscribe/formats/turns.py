@@ -19,7 +19,7 @@ _PAUSE = 0.3
 """Seconds between two words in which somebody else may take the turn; less is in the middle of a phrase."""
 
 
-def ordered(segments: Iterable[Segment]) -> list[Segment]:
+def order_turns(segments: Iterable[Segment]) -> list[Segment]:
     """Return the segments in order of time, each cut where another speaker begins while its own pauses.
 
     Segments of one speaker, or of nobody in particular, stay as they are. Those of different speakers may overlap.
