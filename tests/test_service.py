@@ -20,8 +20,8 @@ import pytest
 
 from dropscribe import service
 from dropscribe.errors import Exit, UsageError
-from dropscribe.service import Outcome, ServiceError, Spec, Status, spec_here, stable_interpreter
-from dropscribe.service.systemd import command_line, quoted
+from dropscribe.service import Outcome, ServiceError, Spec, Status, find_stable_interpreter, make_spec
+from dropscribe.service.systemd import quote_word, write_command
 
 if TYPE_CHECKING:
     from dropscribe.service import Manager, Platform
@@ -149,7 +149,7 @@ class Machine:
     def manager(self, **given: Any) -> Manager:
         environ = {"PATH": str(self.bin), "HOME": str(self.home), "FAKE_STATE": str(self.file)}
         environ |= given.pop("environ", {})
-        return service.manager(
+        return service.choose_manager(
             self.platform,
             environ=environ,
             home=self.home,
@@ -187,11 +187,11 @@ def example(platform: Platform) -> Spec:
     """Return what `service print` gives a person named Ada who installed with uv."""
     home = HOMES[platform]
     python = f"{home}/.local/share/uv/tools/dropscribe/bin/python"
-    return spec_here({}, python, logs=home / LOGS[platform], platform=platform)
+    return make_spec({}, python, logs=home / LOGS[platform], platform=platform)
 
 
 def rendered(platform: Platform) -> bytes:
-    return service.manager(platform, home=HOMES[platform], environ={}, uid=501).render(example(platform))
+    return service.choose_manager(platform, home=HOMES[platform], environ={}, uid=501).render(example(platform))
 
 
 # The files ------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_the_property_list_holds_these_keys_and_no_other() -> None:
 @pytest.mark.skipif(shutil.which("plistutil") is None, reason="plistutil (libplist-utils) is not installed")
 def test_a_second_parser_reads_the_same_property_list(tmp_path: Path) -> None:
     odd = Spec(ODD, Path("/tmp/ü/<&>.log"), (("DROPSCRIBE_PROMPT", "<Ä> & 100%"),))
-    for name, content in {"golden": rendered("macos"), "odd": service.manager("macos").render(odd)}.items():
+    for name, content in {"golden": rendered("macos"), "odd": service.choose_manager("macos").render(odd)}.items():
         source, binary = tmp_path / f"{name}.plist", tmp_path / f"{name}.bin"
         source.write_bytes(content)
         subprocess.run(["plistutil", "-i", source, "-o", binary, "-f", "bin"], check=True, timeout=60)
@@ -238,7 +238,7 @@ def test_a_second_parser_reads_the_same_property_list(tmp_path: Path) -> None:
 
 
 def test_odd_paths_come_back_from_the_property_list() -> None:
-    found = plistlib.loads(service.manager("macos").render(Spec(ODD, Path("/tmp/ü <&>.log"))))
+    found = plistlib.loads(service.choose_manager("macos").render(Spec(ODD, Path("/tmp/ü <&>.log"))))
     assert found["ProgramArguments"] == [ODD, "-m", "dropscribe", "run"]
     assert found["StandardErrorPath"] == "/tmp/ü <&>.log"
 
@@ -251,7 +251,7 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path, where: str) -> None:
     python.symlink_to(sys.executable)
     spec = Spec(str(python), Path("/tmp/crash.log"), (("DROPSCRIBE_PROMPT", '50% of "$HOME" \\n'),))
     unit = tmp_path / "dropscribe.service"
-    unit.write_bytes(service.manager("linux").render(spec))
+    unit.write_bytes(service.choose_manager("linux").render(spec))
 
     def verify() -> subprocess.CompletedProcess[str]:
         environ = {"XDG_RUNTIME_DIR": str(tmp_path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
@@ -266,12 +266,12 @@ def test_systemd_finds_no_fault_in_the_unit(tmp_path: Path, where: str) -> None:
 
 
 def test_words_of_a_unit_are_quoted() -> None:
-    assert quoted("/usr/bin/python3.11") == "/usr/bin/python3.11"
-    assert quoted("PATH=a b") == '"PATH=a b"'
-    assert quoted('50% \\ "x"') == r'"50%% \\ \"x\""'
-    assert quoted(";") == '";"'
-    assert command_line(("/a b/python", "-m", "x$y")) == '"/a b/python" -m "x$$y"'
-    assert command_line(("/o'b/$x", "run")) == '/usr/bin/env "/o\'b/$$x" run'
+    assert quote_word("/usr/bin/python3.11") == "/usr/bin/python3.11"
+    assert quote_word("PATH=a b") == '"PATH=a b"'
+    assert quote_word('50% \\ "x"') == r'"50%% \\ \"x\""'
+    assert quote_word(";") == '";"'
+    assert write_command(("/a b/python", "-m", "x$y")) == '"/a b/python" -m "x$$y"'
+    assert write_command(("/o'b/$x", "run")) == '/usr/bin/env "/o\'b/$$x" run'
 
 
 @pytest.mark.parametrize("bad", ["/bin/py\nthon", "/bin/py\0", "/bin/\udcff", "", "python", "./python"])
@@ -301,7 +301,7 @@ def test_only_our_own_variables_are_kept_and_no_secret(tmp_path: Path, monkeypat
         "XDG_SESSION_ID": "7",
         "XDG_RUNTIME_DIR": "/run/user/501",
     }
-    assert spec_here(environ, "/v/bin/python", logs=Path("/l"), platform="linux") == Spec(
+    assert make_spec(environ, "/v/bin/python", logs=Path("/l"), platform="linux") == Spec(
         interpreter="/v/bin/python",
         crash_log=Path("/l/crash.log"),
         environment=(
@@ -323,17 +323,17 @@ def test_a_homebrew_path_becomes_the_link_that_outlives_an_upgrade(tmp_path: Pat
     (keg / "bin").mkdir(parents=True)
     python = keg / "bin/python3.13"
     python.touch()
-    assert stable_interpreter(str(python)) == str(python)  # no link: nothing better is known
+    assert find_stable_interpreter(str(python)) == str(python)  # no link: nothing better is known
     (tmp_path / "opt").mkdir()
     (tmp_path / "opt/python@3.13").symlink_to(keg)
-    assert stable_interpreter(str(python)) == f"{tmp_path}/opt/python@3.13/bin/python3.13"
+    assert find_stable_interpreter(str(python)) == f"{tmp_path}/opt/python@3.13/bin/python3.13"
 
 
 def test_the_python_of_a_virtual_environment_is_not_resolved(tmp_path: Path) -> None:
     python = tmp_path / "venv/bin/python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    assert stable_interpreter(str(python)) == str(python)
+    assert find_stable_interpreter(str(python)) == str(python)
 
 
 @pytest.mark.parametrize(
@@ -348,16 +348,16 @@ def test_the_python_of_a_virtual_environment_is_not_resolved(tmp_path: Path) -> 
 )
 def test_an_interpreter_that_will_not_stay_is_refused(passing: str) -> None:
     with pytest.raises(UsageError):
-        stable_interpreter(passing)
+        find_stable_interpreter(passing)
 
 
 def test_the_platform_decides_and_others_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [service.manager(name).name for name in ("macos", "linux")] == ["launchd", "systemd"]
+    assert [service.choose_manager(name).name for name in ("macos", "linux")] == ["launchd", "systemd"]
     with pytest.raises(UsageError, match="plan9"):
-        service.manager("plan9")  # type: ignore[arg-type]
+        service.choose_manager("plan9")  # type: ignore[arg-type]
     monkeypatch.setattr(sys, "platform", "freebsd14")
     with pytest.raises(ServiceError, match="freebsd14"):
-        service.manager()
+        service.choose_manager()
 
 
 # launchd ------------------------------------------------------------------------------------------------------

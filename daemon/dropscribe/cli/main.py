@@ -1163,8 +1163,8 @@ def _service(arguments: argparse.Namespace) -> int:
     from dropscribe import service
 
     chosen = settings.load().settings
-    manager = service.manager(arguments.platform if arguments.action == "print" else None)
-    spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
+    manager = service.choose_manager(arguments.platform if arguments.action == "print" else None)
+    spec = service.make_spec(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
     if arguments.action == "print":
         sys.stdout.buffer.write(manager.render(spec))
         return Exit.OK

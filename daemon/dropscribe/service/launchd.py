@@ -12,24 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
-from dropscribe.service import (
-    LABEL,
-    STOP_SECONDS,
-    Answer,
-    Outcome,
-    ServiceError,
-    Spec,
-    Status,
-    Tools,
-    folder,
-    read,
-    remove,
-    write,
-)
+from dropscribe.service.manager import STOP_SECONDS, Outcome, Status
+from dropscribe.service.spec import LABEL
+from dropscribe.service.tools import Answer, ServiceError, Tools, make_folder, read_file, remove_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from dropscribe.service.spec import Spec
 
 _NOT_FOUND = 113  # `launchctl print`: there is no such service
 _BUSY = (
@@ -96,15 +87,15 @@ class Launchd:
 
     def install(self, spec: Spec) -> Outcome:
         """See `Manager.install`. One that did not change is only started anew, so that new code runs."""
-        content, before, loaded = self.render(spec), read(self.path()), self._print() is not None
+        content, before, loaded = self.render(spec), read_file(self.path()), self._print() is not None
         # launchd makes the log file but not its folder, and without that starts nothing (exit 78).
-        folder(spec.crash_log.parent)
+        make_folder(spec.crash_log.parent)
         self._launchctl("enable", self._target)  # undoes a `disable`, which else makes bootstrap fail
         if before == content and loaded:
             self._kickstart()
             return Outcome("restarted", f"It was installed already, as {self.path()}; it was started anew.")
         if before != content:
-            write(self.path(), content)
+            write_file(self.path(), content)
         if loaded:
             self._bootout()
         self._bootstrap()
@@ -116,17 +107,17 @@ class Launchd:
 
     def uninstall(self) -> Outcome:
         """See `Manager.uninstall`."""
-        loaded, there = self._print() is not None, read(self.path()) is not None
+        loaded, there = self._print() is not None, read_file(self.path()) is not None
         if loaded:
             self._bootout()
-        remove(self.path())
+        remove_file(self.path())
         if not (loaded or there):
             return Outcome("nothing", "It was not installed.")
         return Outcome("uninstalled", f"Stopped, and {self.path()} removed.")
 
     def start(self) -> Outcome:
         """See `Manager.start`."""
-        state = self._installed()
+        state = self._require_installed()
         if state is not None and state.running:
             return Outcome("nothing", f"It is running already, as process {state.pid}.")
         self._launchctl("enable", self._target)
@@ -138,21 +129,21 @@ class Launchd:
 
     def stop(self) -> Outcome:
         """See `Manager.stop`. Not by a signal: only one that is not loaded is surely not started again."""
-        if self._installed() is None:
+        if self._require_installed() is None:
             return Outcome("nothing", "It was not running.")
         self._bootout()
         return Outcome("stopped", "Stopped; it starts again at the next login.")
 
     def restart(self) -> Outcome:
         """See `Manager.restart`."""
-        if self._installed() is None:
+        if self._require_installed() is None:
             return self.start()
         self._kickstart()
         return Outcome("restarted", "Started anew.")
 
     def status(self, spec: Spec | None = None) -> Status:
         """See `Manager.status`."""
-        state, content = self._print(), read(self.path())
+        state, content = self._print(), read_file(self.path())
         there = content is not None
         return Status(
             installed=there,
@@ -182,10 +173,10 @@ class Launchd:
     def _launchctl(self, *arguments: str, allowed: tuple[int, ...] = (), more: float = 0.0) -> Answer:
         answer = self.tools.ask("launchctl", *arguments, more=more)
         if answer.code and answer.code not in allowed:
-            raise self._refused(arguments, answer)
+            raise self._make_error(arguments, answer)
         return answer
 
-    def _refused(self, arguments: tuple[str, ...], answer: Answer) -> ServiceError:
+    def _make_error(self, arguments: tuple[str, ...], answer: Answer) -> ServiceError:
         cure = f"Look at `launchctl print {self._target}` and try again."
         if re.search(r"find domain|domain does not support", answer.words, re.IGNORECASE):
             cure = "Log in at the Mac's own screen (not only over ssh), and run the command there."
@@ -195,9 +186,9 @@ class Launchd:
         answer = self._launchctl("print", self._target, allowed=(_NOT_FOUND,))
         return None if answer.code else _Loaded.parse(answer.out)
 
-    def _installed(self) -> _Loaded | None:
+    def _require_installed(self) -> _Loaded | None:
         state = self._print()
-        if state is None and read(self.path()) is None:
+        if state is None and read_file(self.path()) is None:
             raise ServiceError("Dropscribe is not installed as a service.", "Run `dropscribe service install`.")
         return state
 
@@ -231,7 +222,7 @@ class Launchd:
             self.sleep(pause)
             if self._print() is not None:  # it was loaded after all, or by another command meanwhile
                 return
-        raise self._refused(arguments, answer)
+        raise self._make_error(arguments, answer)
 
 
 @dataclass(frozen=True, slots=True)
