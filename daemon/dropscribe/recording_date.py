@@ -1,15 +1,18 @@
-"""When a recording was made: from the file's own metadata, else its name, else the time it was last changed.
+"""When a recording was made: from the file's own metadata, else its name, else the time it was
+last changed.
 
-Guarantees: pure functions; what is told says no more than is known (a local time without a zone stays without one, a
-date alone stays a date), and where it comes from; what cannot be is never told: a time to come, one before 1990, the
-zero of a clock that was never set, a name's date later than the file itself.
+Guarantees: pure functions. A result says no more than is known (a local time without a zone stays
+without one, a date alone stays a date), and where it comes from. What cannot be is never returned:
+a time to come, one before 1990, the zero of a clock that was never set, a name's date later than
+the file itself.
 
-The names are those that programs give by themselves: Zoom (`GMT20240131-093000_Recording.m4a`, and folders
-`2024-01-31 09.30.12 …` around `audio1234567.m4a`), Voice Memos (`20240131 093000-1A2B.m4a`), Samsung and call
-recorders (`Voice 240131_093000.m4a`), WhatsApp (`PTT-20240131-WA0001.opus`, `WhatsApp Audio 2024-01-31 at
-09.30.00.ogg`), Signal (`signal-2024-01-31-093000.m4a`), Telegram (`audio_2024-01-31_09-30-00.ogg`), Pixel
-(`PXL_20240131_093000123.mp4`, in UTC), Google Meet (`(2024-01-31 09:30 GMT+1)`), QuickTime and OBS, and ISO 8601 in
-its many spellings.
+The names are those that programs give by themselves: Zoom (`GMT20240131-093000_Recording.m4a`, and
+folders `2024-01-31 09.30.12 …` around `audio1234567.m4a`), Voice Memos (`20240131
+093000-1A2B.m4a`), Samsung and call recorders (`Voice 240131_093000.m4a`), WhatsApp
+(`PTT-20240131-WA0001.opus`, `WhatsApp Audio 2024-01-31 at 09.30.00.ogg`), Signal
+(`signal-2024-01-31-093000.m4a`), Telegram (`audio_2024-01-31_09-30-00.ogg`), Pixel
+(`PXL_20240131_093000123.mp4`, in UTC), Google Meet (`(2024-01-31 09:30 GMT+1)`), QuickTime and
+OBS, and ISO 8601 in its many spellings.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Source
 
 EARLIEST = 1990
-"""Year before which no file of the kind was recorded: such dates come from clocks that were never set."""
+"""Year before which no file of the kind was recorded: such dates come from clocks that were never
+set."""
 SLACK = dt.timedelta(days=1)
-"""How far two times may be apart and still be the same: local times are up to 14 hours from UTC, clocks go wrong."""
+"""How far two times may differ and still be the same: local times are up to 14 hours from UTC,
+clocks go wrong."""
 _ZEROS = frozenset({dt.datetime(2000, 1, 1), dt.datetime(2001, 1, 1)})  # noqa: DTZ001
 """Zeros of clocks after `EARLIEST`: recorders without a battery, and Apple's reference date."""
 
@@ -41,7 +46,7 @@ _CLOCK = (
 _ZONE = r"(?P<z>Z|[+-]\d\d:?\d\d|\s(?:GMT|UTC)(?:[+-]\d\d?(?::?\d\d)?)?)?(?!\w)"
 _NOON = r"(?:[\s\u202f]*(?P<p>[AaPp])\.?[Mm]\b\.?)?"
 _WITH_TIME = re.compile(
-    # A word such as "at", "um" or "à" may stand between.
+    # A word such as "at", "um" or "à" may be between.
     rf"(?<![0-9]){_DATE}(?:[T_,. -]|\s+-\s+|,?\s+(?:[^\W\d_]{{1,3}}\s+)?){_CLOCK}{_NOON}{_ZONE}"
 )
 _RUN_TOGETHER = re.compile(
@@ -54,8 +59,8 @@ _DATE_ALONE = re.compile(rf"(?<![0-9]){_DATE}(?![0-9])")
 def read_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
     """Return the first plausible time among a container's tags, ISO 8601.
 
-    Tags count when they carry a zone. Broadcast WAV (EBU Tech 3285) keeps the recorder's own local date and time in
-    two fields; they are told without a zone.
+    Tags count when they carry a zone. Broadcast WAV (EBU Tech 3285) keeps the recorder's own local
+    date and time in two fields; they are returned without a zone.
 
     Args:
         metadata: tags of the container and of the stream.
@@ -85,7 +90,7 @@ def find_date(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetim
     """Return `recorded_at` and `recorded_from` of a recording.
 
     Args:
-        source: what the transcript says so far; what came from the container stands.
+        source: what the transcript says so far; what came from the container stays.
         relative: the recording's path in the inbox, whose folders may carry the date.
         mtime_ns: when the file was last changed.
         now: the present, with a zone.
@@ -97,13 +102,14 @@ def find_date(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetim
     except (OverflowError, OSError, ValueError):
         changed = dt.datetime.fromtimestamp(0, dt.UTC)
     possible = _is_plausible(changed, now)
-    if (told := read_name(relative, changed if possible else now)) is not None:
-        return told, "name"
+    if (written := read_name(relative, changed if possible else now)) is not None:
+        return written, "name"
     return (changed.isoformat(), "mtime") if possible else (None, None)
 
 
 def read_name(relative: PurePath, latest: dt.datetime) -> str | None:
-    """Return the time in a file's name, or in the name of the folder it lies in, ISO 8601; a date may be all.
+    """Return the time in a file's name, or in the name of the folder it is in, ISO 8601; a date
+    may be all.
 
     Args:
         relative: path of the recording.
@@ -154,7 +160,7 @@ def _build_date(match: re.Match[str]) -> dt.datetime | None:
 
 
 def _parse_zone(text: str | None) -> dt.timezone | None:
-    """Return a zone from `Z`, `+0100`, `+01:00`, `GMT+1`; raises ValueError for one that cannot be."""
+    """Return a zone from `Z`, `+0100`, `+01:00`, `GMT+1`. Raises: ValueError."""
     if not text:
         return None
     match = re.search(r"([+-])(\d\d?):?(\d\d)?$", text)

@@ -1,13 +1,14 @@
 """The formats a transcript is written in: each is a pure function from a `Transcript` to text.
 
-Guarantees: no format can fail on any text or any finite times; nothing a speaker says can break a file's syntax; no
-word is lost.
+Guarantees: no format can fail on any text or any finite times; nothing a speaker says can break a
+file's syntax; no word is lost.
 
-To add a format, write such a function in a module of this package and name it in `RENDERERS`. Settings, profiles,
-command line and outbox take it from there, and the tests that hold the guarantees run over every entry. Most
-functions begin with one of these:
+To add a format, write such a function in a module of this package and name it in `RENDERERS`.
+Settings, profiles, command line and outbox take it from there, and the tests that hold the
+guarantees run over every entry. Most functions begin with one of these:
 
-- `utterances.split_utterances`: what was said, by segment and speaker, as clean text and as words with times;
+- `utterances.split_utterances`: what was said, by segment and speaker, as clean text and as words
+  with times;
 - `cues.make_cues`: the same cut into lines and cues that read well on a screen;
 - `review.list_passages`: the passages that a person should listen to again.
 """

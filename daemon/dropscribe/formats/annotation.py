@@ -1,11 +1,12 @@
 """Annotations for linguists: Praat TextGrid and the ELAN annotation format (EAF 3.0).
 
-Guarantees: both open without an import dialogue; each speaker has a tier of utterances and one of words; intervals
-of a tier are in order, at least 1 ms long and never overlap, as both programs demand. Times that overlap within a
-tier are moved for that by as little as it takes; everything else keeps its time, to the millisecond.
+Guarantees: both open without an import dialogue; each speaker has a tier of utterances and one of
+words; intervals of a tier are in order, at least 1 ms long and never overlap, as both programs
+demand. Times that overlap within a tier are moved for that by as little as it takes; everything
+else keeps its time, to the millisecond.
 
-TextGrid: "TextGrid file formats" in Praat's manual, full text format. EAF: the schema EAFv3.0.xsd of the Max Planck
-Institute for Psycholinguistics.
+TextGrid: "TextGrid file formats" in Praat's manual, full text format. EAF: the schema EAFv3.0.xsd
+of the Max Planck Institute for Psycholinguistics.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ def render_textgrid(transcript: Transcript) -> str:
 
 
 def render_eaf(transcript: Transcript) -> str:
-    """Return an ELAN document that plays the recording next to it; the words' tier is included in the utterances'."""
+    """Return an ELAN document that plays the recording next to it; the words' tier is included in
+    the utterances'.
+    """
     slots: list[str] = []
     tiers: list[str] = []
     count = 0
@@ -105,7 +108,7 @@ def render_eaf(transcript: Transcript) -> str:
             f'    <TIER LINGUISTIC_TYPE_REF="word" PARENT_REF={quoteattr(title)}{participant}'
             f" TIER_ID={quoteattr(words)}>\n{lower}    </TIER>\n"
         )
-    # The schema demands a date; the epoch stands for "not known".
+    # The schema demands a date; the epoch means "not known".
     date = accept_datetime(transcript.source.recorded_at) or "1970-01-01T00:00:00Z"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -151,7 +154,9 @@ def _write_header(transcript: Transcript, annotations: int) -> str:
 
 
 def _list_voices(transcript: Transcript) -> Iterator[tuple[str, list[_Interval]]]:
-    """Yield each speaker's name, unique and safe as a tier's, and what they said; an unknown one's name is empty."""
+    """Yield each speaker's name, unique and safe as a tier's, and what they said; an unknown one's
+    name is empty.
+    """
     spoken: dict[str | None, list[Utterance]] = {}
     for said in split_utterances(transcript):
         spoken.setdefault(said.speaker, []).append(said)
@@ -168,7 +173,9 @@ def _list_voices(transcript: Transcript) -> Iterator[tuple[str, list[_Interval]]
 
 
 def _arrange(utterances: Sequence[Utterance]) -> list[_Interval]:
-    """Return what one person said as intervals that follow one another, with room for each word of 1 ms at least."""
+    """Return what one person said as intervals that follow one another, with room for each word of
+    1 ms at least.
+    """
     arranged: list[_Interval] = []
     for said, following in zip(utterances, [*utterances[1:], None], strict=True):
         start = max(to_milliseconds(said.start), arranged[-1].end if arranged else 0)

@@ -1,11 +1,13 @@
 """Transcripts as other programs' data: WhisperX, whisper.cpp and Podcasting 2.0 JSON, CSV and TSV.
 
-Guarantees: field names and units are the other program's own; what this program does not know is left out, never made
-up; the text of a segment and of its words is kept as it is, but for white space.
+Guarantees: field names and units are the other program's own; what this program does not know is
+left out, never made up; the text of a segment and of its words is kept as it is, but for white
+space.
 
-WhisperX: `AlignedTranscriptionResult` in its `schema.py`, as its `WriteJSON` writes it. whisper.cpp: `output_json` in
-`examples/cli/cli.cpp` with `--output-json-full`. Podcasting 2.0: "Transcript File Format Details" of the podcast
-namespace, version 1.0.0. CSV: RFC 4180. TSV: `WriteTSV` of OpenAI's whisper.
+WhisperX: `AlignedTranscriptionResult` in its `schema.py`, as its `WriteJSON` writes it.
+whisper.cpp: `output_json` in `examples/cli/cli.cpp` with `--output-json-full`. Podcasting 2.0:
+"Transcript File Format Details" of the podcast namespace, version 1.0.0. CSV: RFC 4180. TSV:
+`WriteTSV` of OpenAI's whisper.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 
 def render_whisperx_json(transcript: Transcript) -> str:
-    """Return what WhisperX writes: seconds; words without spaces around them; `score` is the word's probability."""
+    """Return what WhisperX writes: seconds; words without spaces around them; `score` is the
+    word's probability.
+    """
     segments = []
     for segment in transcript.segments:
         converted: dict[str, Any] = {
@@ -53,8 +57,9 @@ def _convert_whisperx_word(word: Word) -> dict[str, Any]:
 def render_cpp_json(transcript: Transcript) -> str:
     """Return whisper.cpp's full JSON: times as text and in milliseconds, a token for each word.
 
-    A word stands where whisper.cpp has the model's tokens, so `id` is -1, which is no token's, and `t_dtw` is -1,
-    which is whisper.cpp's own mark for "not computed". The model's dimensions and `systeminfo` are not known here.
+    Words take the place of the model's tokens that whisper.cpp has, so `id` is -1, which is no
+    token's, and `t_dtw` is -1, which is whisper.cpp's own mark for "not computed". The model's
+    dimensions and `systeminfo` are not known here.
     """
     options = transcript.engine.options
     return _dump_json(
@@ -71,7 +76,7 @@ def render_cpp_json(transcript: Transcript) -> str:
 
 
 def _convert_cpp_segment(segment: Segment) -> dict[str, Any]:
-    # Whisper's own text begins with a space; here that is known only where the words tell it.
+    # Whisper's own text begins with a space; here only the words show it.
     joined = "".join(w.word for w in segment.words)
     converted: dict[str, Any] = {
         **_convert_cpp_times(segment.start, segment.end),
@@ -101,7 +106,9 @@ def _convert_cpp_times(start: float, end: float) -> dict[str, Any]:
 
 
 def render_podcast_json(transcript: Transcript) -> str:
-    """Return a Podcasting 2.0 transcript (`application/json`): seconds; a new segment where the speaker changes."""
+    """Return a Podcasting 2.0 transcript (`application/json`): seconds; a new segment where the
+    speaker changes.
+    """
     segments = []
     for said in split_utterances(transcript):
         speaker = {} if said.speaker is None else {"speaker": said.speaker}
@@ -111,9 +118,11 @@ def render_podcast_json(transcript: Transcript) -> str:
 
 
 def render_csv(transcript: Transcript) -> str:
-    """Return CSV, a row for each segment and speaker: `start,end,speaker,text`, times in whole milliseconds.
+    """Return CSV, a row for each segment and speaker: `start,end,speaker,text`, times in whole
+    milliseconds.
 
-    Whole milliseconds hold no decimal mark, which spreadsheets read differently in different countries.
+    Whole milliseconds hold no decimal mark, which spreadsheets read differently in different
+    countries.
     """
     out = io.StringIO()
     writer = csv.writer(out)  # "\r\n" and doubled quotes, as RFC 4180 has them
@@ -124,7 +133,9 @@ def render_csv(transcript: Transcript) -> str:
 
 
 def render_tsv(transcript: Transcript) -> str:
-    """Return the TSV of OpenAI's whisper: `start`, `end`, `text`; milliseconds; no quoting, and no speakers."""
+    """Return the TSV of OpenAI's whisper: `start`, `end`, `text`; milliseconds; no quoting, and no
+    speakers.
+    """
     rows = (
         f"{to_milliseconds(u.start)}\t{to_milliseconds(u.end)}\t{join_tokens(u.tokens)}\n"
         for u in split_utterances(transcript)

@@ -1,14 +1,16 @@
 # ruff: noqa: RUF001 (the marks of other writing systems are meant)
-"""How wide text is and where a line may end, in the writing systems of the world, as far as subtitles need it.
+"""How wide text is and where a line may end, in the world's writing systems, for subtitles.
 
-Guarantees: no break parts a grapheme (what a reader sees as one sign), nor a closing mark from what it closes.
+Guarantees: no break parts a grapheme (what a reader sees as one sign), nor a closing mark from
+what it closes.
 
-Width and graphemes are wcwidth's (Unicode's UAX 11 and UAX 29). The rules of line breaking are our own: the libraries
-for UAX 14 are bindings to ICU, far larger than all else that is installed here, and speech recognition writes only a
-small part of what UAX 14 is about. `phrases` knows better places for Japanese, Chinese and Thai.
+Width and graphemes are wcwidth's (Unicode's UAX 11 and UAX 29). The rules of line breaking are our
+own: the libraries for UAX 14 are bindings to ICU, far larger than all else that is installed here,
+and speech recognition writes only a small part of what UAX 14 is about. `phrases` knows better
+places for Japanese, Chinese and Thai.
 
-wcwidth is imported on the first text that needs it: its tables take 8 MB, which a daemon that transcribes English or
-French should not carry.
+wcwidth is imported on the first text that needs it: its tables take 8 MB, which a daemon that
+transcribes English or French should not carry.
 """
 
 from __future__ import annotations
@@ -24,21 +26,23 @@ SENTENCE_ENDS = frozenset(".?!…。！？．؟۔।॥։።")
 """Marks that end a sentence."""
 
 _CLOSING = frozenset("?!:;,.%»›…")
-"""Besides what is closing by category: marks that stay with the word before them even after a space, as in French."""
+"""Besides what is closing by category: marks that stay with the word before them even after a
+space, as in French."""
 _NEVER_FIRST = frozenset(
     "ぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶーｰ々〻ゝゞヽヾ・〜ะาำๅๆฯะາຳໆ、。，．：；？！"
 )
-"""No line begins with these: small kana, marks of length and repetition (W3C, "Requirements for Japanese Text
-Layout", 3.1.7), Thai and Lao vowels that follow their consonant."""
+"""No line begins with these: small kana, marks of length and repetition (W3C, "Requirements for
+Japanese Text Layout", 3.1.7), Thai and Lao vowels that follow their consonant."""
 _NEVER_LAST = frozenset("เแโใไເແໂໃໄ")
 """No line ends with these: Thai and Lao vowels that are written before their consonant."""
 
 _NARROW = re.compile("[\x20-\x7e\u00a0-\u02ff\u0391-\u03a1\u03a3-\u0482\u2010-\u2027]*")
-"""Text of Latin, Greek and Cyrillic letters and usual punctuation: each character is one grapheme of one column."""
+"""Text of Latin, Greek and Cyrillic letters and usual punctuation: each character is one grapheme
+of one column."""
 
 
 def count_columns(text: str) -> int:
-    """Return the columns a text takes: two for a full-width sign or an emoji, none for a mark above a letter."""
+    """Return the columns a text takes: two for a full-width sign or emoji, none for a mark."""
     if _NARROW.fullmatch(text):
         return len(text)
     import wcwidth
@@ -47,7 +51,7 @@ def count_columns(text: str) -> int:
 
 
 def split_graphemes(text: str) -> Iterable[str]:
-    """Return what a reader sees as single signs: a letter with its marks, a flag, a family of emoji."""
+    """Return the signs a reader sees: a letter with its marks, a flag, a family of emoji."""
     if _NARROW.fullmatch(text):
         return text
     import wcwidth
@@ -61,7 +65,7 @@ def forbids_break(before: str, after: str, *, spaced: bool) -> bool:
     Args:
         before: what was written. Not empty.
         after: the word that follows. Not empty.
-        spaced: whether a space stands between the two.
+        spaced: whether there is a space between the two.
     """
     first = after[0]
     if spaced:
@@ -80,15 +84,18 @@ def forbids_break(before: str, after: str, *, spaced: bool) -> bool:
 
 
 def is_ideographic(character: str) -> bool:
-    """Return whether a character is Chinese or Japanese, which put no spaces between words, or one of their marks."""
+    """Return whether a character is Chinese or Japanese, which put no spaces between words, or one
+    of their marks.
+    """
     return unicodedata.east_asian_width(character) in "WF" and not "\uac00" <= character <= "\ud7a3"
 
 
 def breaks_without_space(character: str) -> bool:
-    """Return whether a line may end next to a character without a space: Han, kana, Thai, Lao, Khmer and others.
+    """Return whether a line may end next to a character without a space: Han, kana, Thai, Lao,
+    Khmer and others.
 
-    In Thai and its neighbours that is right between words only, which takes a dictionary. Where `phrases` has none,
-    the model's own tokens are taken for words.
+    In Thai and its neighbours that is right between words only, which takes a dictionary. Where
+    `phrases` has none, the model's own tokens are taken for words.
     """
     return (
         is_ideographic(character)
@@ -99,10 +106,12 @@ def breaks_without_space(character: str) -> bool:
 
 
 def rate_break(before: str, after: str) -> float:
-    """Return how bad a break between two characters without a space is likely to be: 0 is good, 2 in doubt, 12 bad.
+    """Return how bad a break between two characters without a space is likely to be: 0 is good, 2
+    unsure, 12 bad.
 
-    For text of a language that `phrases` does not know. Japanese phrases mostly begin with kanji or katakana and end
-    in hiragana; a run of katakana is one word, and the honorific prefixes belong to what follows.
+    For text of a language that `phrases` does not know. Japanese phrases mostly begin with kanji
+    or katakana and end in hiragana; a run of katakana is one word, and the honorific prefixes
+    belong to what follows.
     """
     if before in "おご御":
         return 12.0

@@ -1,8 +1,9 @@
-"""LRC, the format of synchronised lyrics, which music players and audiobook players show along with the sound.
+"""LRC, the format of synchronised lyrics, which music players show along with the sound.
 
 Guarantees: lines are in order of time; nothing a speaker says can be taken for a time or a tag.
-There is no standard: `[mm:ss.xx]` before each line and the ID tags are as in the first format of 1998, which every
-player reads. Its later per-word times are left out: players that do not know them show them as text.
+There is no standard: `[mm:ss.xx]` before each line and the ID tags are as in the first format of
+1998, which every player reads. Its later per-word times are left out: players that do not know
+them show them as text.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Transcript
 
 _BRACKETS = str.maketrans("[]<>", "()\u2039\u203a")
-"""LRC has no escape, and players drop `[Music]` as a tag they do not know: brackets become round or pointed."""
+"""LRC has no escape, and players drop `[Music]` as a tag they do not know: brackets become round
+or pointed."""
 CLEAR_MS = 1000
 """Milliseconds of silence after which an empty line takes the last one off the screen."""
 

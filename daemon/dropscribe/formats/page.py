@@ -1,16 +1,19 @@
-"""One page (.html) that plays the recording beside its words.
+"""One page (.html) that plays the recording next to its words.
 
-Guarantees: one file, no server, no network: the policy in its head refuses everything but the page's own script and
-style (by their digests) and sound from the same place, from `file:` or chosen by hand. Nothing that a speaker says,
-and no file name, becomes markup or script. Without scripts the text is there to read; without the recording
-everything but playing works. Every word of every segment is in the page, once.
+Guarantees: one file, no server, no network: the policy in its head refuses everything but the
+page's own script and style (by their digests) and sound from the same place, from `file:` or
+chosen by hand. Nothing that a speaker says, and no file name, becomes markup or script. Without
+scripts the text is there to read; without the recording everything but playing works. Every word
+of every segment is in the page, once.
 
-The text is plain text in paragraphs. The words' places and times lie beside it as numbers, and the script lights
-words by painting over the text: three hours are some thousand elements, not thirty thousand (`page.js`).
+The text is plain text in paragraphs. The words' places and times are given next to it as numbers,
+and the script lights words by painting over the text: three hours are some thousand elements, not
+thirty thousand (`page.js`).
 
-The recording lies in the inbox and the page in the outbox. So the page looks for it beside itself, then where the
-inbox and the archive are when the folders have their usual names, then at the absolute path that `dropscribe
-transcribe` knows; else the reader chooses it or drops it onto the page.
+The recording is in the inbox and the page in the outbox. So the page looks for it next to itself,
+then where the inbox and the archive are when the folders have their usual names, then at the
+absolute path that `dropscribe transcribe` knows; else the reader chooses it or drops it onto the
+page.
 """
 
 from __future__ import annotations
@@ -44,14 +47,14 @@ if TYPE_CHECKING:
 TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
 FOLDERS = ("Inbox", "Archive")
-"""Names, as set by default, of the folders beside the outbox in which the recording may lie."""
+"""Names, as set by default, of the folders next to the outbox in which the recording may be."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
 class _Paragraph:
-    """What one person says in one go."""
+    """What one person says without a break."""
 
     speaker: str | None
     language: str | None
@@ -88,7 +91,9 @@ def _read_resource(name: str) -> str:
 
 
 def _write_policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy. `file:` counts only where the page itself was opened from a disk."""
+    """Return the Content-Security-Policy. `file:` counts only where the page itself was opened
+    from a disk.
+    """
 
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -127,7 +132,7 @@ def _split_paragraphs(transcript: Transcript) -> list[_Paragraph]:
         if new:
             found.append(_Paragraph(said.speaker, said.language, []))
             length = 0
-        # Between two segments a space stands where the writing has any.
+        # Between two segments there is a space where the writing system has any.
         lead = "" if new or needs_no_space(last[-1:], said.text[:1]) else " "
         found[-1].tokens.extend((" " * token.spaced if i else lead, token) for i, token in enumerate(said.tokens))
         length, end, last = length + len(said.text) + 1, said.end, said.text
@@ -194,10 +199,10 @@ def _write_facts(transcript: Transcript) -> str:
 
 
 def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
-    """Return what the script works on, as JSON that may stand in a script element.
+    """Return what the script works on, as JSON that is safe in a script element.
 
-    `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take, milliseconds since the
-    start of the word before it in the page, milliseconds it lasts.
+    `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take,
+    milliseconds since the start of the word before it in the page, milliseconds it lasts.
     """
     rows = []
     clock = 0
@@ -221,7 +226,7 @@ def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs:
 
 
 def _list_places(name: str, path: str) -> Iterator[str]:
-    """Yield the addresses at which the recording may lie, seen from the page."""
+    """Yield the addresses at which the recording may be, seen from the page."""
     yield _escape_address(name)
     place = PurePosixPath(path)
     if place.is_absolute():

@@ -1,4 +1,4 @@
-"""Finding the passages that a person should listen to again among the words, for lists and marks of them."""
+"""Passages that a person should listen to again, found among the words: for lists and marks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class PassageIndex:
         return self._order[at] if at >= 0 and middle <= self.passages[self._order[at]].end else None
 
     def quote(self, spoken: Iterable[tuple[str, Token]]) -> dict[int, str]:
-        """Return the words of each passage that has any, cut after `QUOTED` characters, by number of the passage.
+        """Return the words of each passage that has any, cut after `QUOTED` characters, by number
+        of the passage.
 
         Args:
             spoken: every word with the space before it, or nothing.

@@ -1,7 +1,9 @@
-"""Phrases of Japanese, Chinese and Thai, which put no spaces between words: lines are best broken between them.
+"""Phrases of Japanese, Chinese and Thai, which put no spaces between words: lines are best broken
+between them.
 
-The phrases are BudouX's, whose models were trained for this. It finds phrases in Japanese and words in Chinese and
-Thai. BudouX and a model of it are loaded with the first text of their language, and kept.
+The phrases are BudouX's, whose models were trained for this. It finds phrases in Japanese and
+words in Chinese and Thai. BudouX and a model of it are loaded with the first text of their
+language, and kept.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class PhraseSplitter:
         self._parsers: dict[str, Callable[[str], list[str]] | None] = {}
 
     def split(self, text: str, language: str | None) -> list[str] | None:
-        """Return the phrases of a text, which joined are the text, or None where its language has no model.
+        """Return the phrases of a text, which joined are the text, or None where its language has
+        no model.
 
         Args:
             text: one line.
@@ -41,7 +44,8 @@ class PhraseSplitter:
 def choose_model(language: str, text: str) -> str | None:
     """Return the name of BudouX's model for a language, None where there is none.
 
-    Whisper's `zh` and `yue` say nothing of the characters: the text tells whether they are simplified or traditional.
+    Whisper's `zh` and `yue` say nothing of the characters: the text shows whether they are
+    simplified or traditional.
     """
     if language in {"ja", "th"}:
         return language

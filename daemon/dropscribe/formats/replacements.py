@@ -1,15 +1,17 @@
-"""Writing words as a person wants them written: the setting `replacements`, applied to a finished transcript.
+"""Writing words as a person wants them written: the setting `replacements`, applied to a finished
+transcript.
 
-Guarantees: a pure function; only whole words change, and of those only what the table names; what was replaced is not
-looked at again; joined, the words of a segment are its text; no time lies outside the words replaced; the table is
-recorded among the transcript's options.
+Guarantees: a pure function; only whole words change, and of those only what the table names; what
+was replaced is not looked at again; joined, the words of a segment are its text; no time is
+outside the words replaced; the table is recorded among the transcript's options.
 
-A left side is found in any case of letters, the longest first, and before a possessive 's. The right side is written
-as it stands; where both sides are in small letters, it follows what it replaces: Capitalised, or IN CAPITALS. Where
-there are as many words after as before, each keeps its time. Else the new ones share the time of the old ones by
-their length, and have the least probability among them. Nothing is found across two segments or two speakers.
+A left side is found in any case of letters, the longest first, and before a possessive 's. The
+right side is written as it is; where both sides are in small letters, it follows what it replaces:
+Capitalised, or IN CAPITALS. Where there are as many words after as before, each keeps its time.
+Else the new ones share the time of the old ones by their length, and have the least probability
+among them. Nothing is found across two segments or two speakers.
 
-Scripts without spaces have no whole words to tell: there a left side is found wherever it stands.
+Scripts without spaces show no whole words: there a left side is found wherever it occurs.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
-    """Return the transcript with every left side of `table` written as its right side; neither may be empty.
+    """Return the transcript with every left side of `table` written as its right side; neither may
+    be empty.
 
     A transcript that says that this was done already is returned as it is.
     """
@@ -104,7 +107,9 @@ def _adapt_case(found: str, wrong: str, right: str) -> str:
 
 
 def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
-    """Return a text with its matches replaced; `start` is where it stands in what the matches count in."""
+    """Return a text with its matches replaced; `start` is its place in the text that the matches
+    count in.
+    """
     parts, position = [], start
     for match in matches:
         parts += [text[position - start : match.start - start], match.right]
@@ -133,7 +138,9 @@ def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
 def _group_matches(
     words: Sequence[Word], ends: Sequence[int], matches: Iterator[_Match]
 ) -> Iterator[tuple[int, int, list[_Match]]]:
-    """Yield runs of words, by first and last index, with the matches in them; no word is in two runs."""
+    """Yield runs of words, by first and last index, with the matches in them; no word is in two
+    runs.
+    """
     found: list[tuple[int, int, list[_Match]]] = []
     first = 0
     for match in matches:
@@ -152,7 +159,7 @@ def _group_matches(
 
 
 def _time_words(old: Sequence[Word], text: str) -> list[Word]:
-    """Return the words of `text`, which stands in the place of `old`."""
+    """Return the words of `text`, which replaces `old`."""
     new = re.findall(r"\s*\S+(?:\s+$)?", text)
     if len(new) == len(old):
         return [dataclasses.replace(word, word=text) for word, text in zip(old, new, strict=True)]

@@ -1,13 +1,15 @@
 """Where to listen again: the passages of a transcript that are most likely wrong, the worst first.
 
-Guarantees: a pure function of the transcript; never more than `most` passages, none overlapping another, each inside
-the recording and longer than nothing. Passages are spans of several words where there is more than one doubtful
-word, and no word alone is listed unless the model gave it less than one chance in four.
+Guarantees: a pure function of the transcript; never more than `most` passages, none overlapping
+another, each inside the recording and longer than nothing. Passages are spans of several words
+where there is more than one unsure word, and no word alone is listed unless the model gave it less
+than one chance in four.
 
 What counts, and what does not, was chosen by looking at transcripts whose words are known
 (`Limits.unsure` has the figures). Two things are left out on purpose. The sampling temperature: in
 Russian 91 words at 0.4 or more held 4 errors, and the words' own probabilities say more. And
-`no_speech_prob` by itself: it belongs to a window of up to 30 s and was 0.77 over faultless speech.
+`no_speech_prob` by itself: it belongs to a window of up to 30 s and was 0.77 over faultless
+speech.
 """
 
 from __future__ import annotations
@@ -32,28 +34,34 @@ class Limits:
     """What makes a passage worth listening to again. Times in seconds."""
 
     unsure: float = 0.75
-    """A word below this probability speaks for a passage, a word above it against: the sum decides.
+    """A word below this probability speaks for a passage, a word above it against: the sum
+    decides.
 
-    Measured on prompts with known words, with the other limits as they are here: share of all words that are inside
-    the passages, against share of the wrong words: English 0.7 % and 10 % (tiny.en), 0.5 % and 9 % (base); with base
-    French 4 % and 10 %, Italian 2 % and 12 %, Russian 1 % and 6 %, Spanish 9 % and 19 %; with noise over two thirds
-    of the time English 38 % and 86 %, French 37 % and 71 %. Of the words inside, 0.36 to 0.71 are wrong. With 0.6
-    about half of that is found; with 0.8 the noisy recording becomes one passage. Most errors of a clean recording
+    Measured on prompts with known words, with the other limits as they are here: share of all
+    words that are inside the passages, against share of the wrong words: English 0.7 % and 10 %
+    (tiny.en), 0.5 % and 9 % (base); with base French 4 % and 10 %, Italian 2 % and 12 %, Russian 1
+    % and 6 %, Spanish 9 % and 19 %; with noise over two thirds of the time English 38 % and 86 %,
+    French 37 % and 71 %. Of the words inside, 0.36 to 0.71 are wrong. With 0.6 about half of that
+    is found; with 0.8 the noisy recording becomes one passage. Most errors of a clean recording
     are words that the model is sure of: no list can show them.
     """
     least_sum: float = 0.5
-    """The least sum of `unsure - probability` over the words of a passage: a word alone needs less than 0.25."""
+    """The least sum of `unsure - probability` over the words of a passage: a word alone needs less
+    than 0.25."""
     pause: float = 1.0
     """Silence that ends a run of words: what is beyond is listened to separately."""
     longest: float = 30.0
     """After this time a run is cut, at the end of a segment: nobody listens to more in one go."""
     loop_ratio: float = 2.4
-    """Whisper's own limit of `compression_ratio` for a loop (openai/whisper, `transcribe.py`). It counts bytes, so
-    Cyrillic passes it with nothing repeated (2.8 was seen over faultless Russian): `loop_share` must agree."""
+    """Whisper's own limit of `compression_ratio` for a loop (openai/whisper, `transcribe.py`). It
+    counts bytes, so Cyrillic passes it with nothing repeated (2.8 was seen over faultless
+    Russian): `loop_share` must agree."""
     loop_share: float = 0.3
-    """Share of a window's three-word sequences that occurred before. Seen: loops 0.33, 0.60; speech up to 0.22."""
+    """Share of a window's three-word sequences that occurred before. Seen: loops 0.33, 0.60;
+    speech up to 0.22."""
     no_speech: float = 0.6
-    """Whisper's own limit of `no_speech_prob`: an unsure run above it is called words over silence."""
+    """Whisper's own limit of `no_speech_prob`: an unsure run above it is called words over
+    silence."""
     near: float = 1.5
     """Time between two passages that are listed as one."""
     short: float = 5.0
@@ -69,8 +77,8 @@ MOST = 50
 """Passages listed by default: what a person goes through for one recording."""
 
 LOOP_TIMES = 3
-"""The same words so many times in a row are a loop too, from `LOOP_WORDS` words on: short loops in a long window
-compress less (2.1 was seen)."""
+"""The same words so many times in a row are a loop too, from `LOOP_WORDS` words on: short loops in
+a long window compress less (2.1 was seen)."""
 LOOP_WORDS = 6
 LOOP_PHRASE = 12
 """Longest phrase whose repetition is looked for, in words."""
@@ -106,7 +114,7 @@ def review(transcript: Transcript, most: int = MOST) -> tuple[Passage, ...]:
 
 
 def list_passages(transcript: Transcript) -> tuple[Passage, ...]:
-    """Return the list a transcript carries, or make it where the transcript is of an older version."""
+    """Return the list a transcript carries, or make it for a transcript of an older version."""
     return review(transcript) if transcript.review is None else transcript.review
 
 
@@ -119,7 +127,7 @@ def _read_words(segment: Segment) -> Iterator[_Spoken]:
 
 
 def _find_unsure(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
-    """Yield the stretches in which doubtful words outweigh the others."""
+    """Yield the stretches in which unsure words outweigh the others."""
     first = 0
     for i in range(1, len(spoken) + 1):
         if i < len(spoken) and not _ends_run(spoken, first, i):
@@ -143,7 +151,8 @@ def _ends_run(spoken: Sequence[_Spoken], first: int, i: int) -> bool:
 def _find_runs(values: Sequence[float]) -> list[tuple[int, int, float]]:
     """Return all maximal scoring runs as (first, after the last, sum), in linear time.
 
-    W. L. Ruzzo and M. Tompa, "A linear time algorithm for finding all maximal scoring subsequences", ISMB 1999.
+    W. L. Ruzzo and M. Tompa, "A linear time algorithm for finding all maximal scoring
+    subsequences", ISMB 1999.
     """
     found: list[tuple[int, int, float, float]] = []  # first, after the last, sum before, sum after
     total = 0.0
@@ -178,7 +187,7 @@ def _describe_run(run: Sequence[_Spoken]) -> Passage:
 
 
 def _find_loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
-    """Yield where the same words stand again and again."""
+    """Yield where the same words are repeated."""
     for first, last, size in loops([s.text if s.count == 1 else "" for s in spoken]):
         times = (last - first) // size
         why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
@@ -186,7 +195,8 @@ def _find_loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
 
 
 def loops(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Yield where words stand again and again: the first, one past the last, and how many make one turn.
+    """Yield where words are repeated: the first, one past the last, and how many make one
+    turn.
 
     `texts` are single words; what holds no letter belongs to no loop.
     """
@@ -209,7 +219,9 @@ def loops(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
 
 
 def _find_compressed(segments: Sequence[Segment]) -> Iterator[Passage]:
-    """Yield windows that compress like a loop and repeat themselves. All segments of a window carry its one ratio."""
+    """Yield windows that compress like a loop and repeat themselves. All segments of a window
+    carry its one ratio.
+    """
     for ratio, group in groupby(segments, key=lambda segment: segment.compression_ratio):
         if ratio is None or ratio <= LIMITS.loop_ratio:
             continue
@@ -228,12 +240,14 @@ def _read_notices(transcript: Transcript) -> Iterator[Passage]:
     for notice in transcript.warnings:
         kind = _NOTICES.get(notice.code)
         seconds = min(notice.end, transcript.duration) - max(notice.start, 0.0)
-        if kind or 0 < seconds < transcript.duration:  # what is about the whole recording is nowhere to listen
+        if kind or 0 < seconds < transcript.duration:  # not about the whole recording
             yield Passage(notice.start, notice.end, kind or "warning", notice.detail, max(1.0, LIMITS.rate * seconds))
 
 
 def _find_switches(segments: Sequence[Segment]) -> Iterator[Passage]:
-    """Yield where a mixed recording changes its language: a short stretch whole, of longer ones their borders."""
+    """Yield where a mixed recording changes its language: a short stretch whole, of longer ones
+    their borders.
+    """
     stretches = [list(group) for _, group in groupby(segments, key=lambda segment: segment.language)]
     for before, stretch in pairwise(stretches):
         old, new = before[-1].language, stretch[0].language
@@ -254,7 +268,7 @@ def _clip(passage: Passage, duration: float) -> Passage | None:
     """Return the passage cut to the recording; None when nothing of it remains."""
     start, end = max(passage.start, 0.0), min(passage.end, duration)
     if end - start < 0.001:
-        # A word of no length, which engines do give: it is heard with a little around it.
+        # A word of no length, which engines do give: it is listened to with a little around it.
         start, end = max(0.0, start - 0.1), min(duration, start + 0.1)
     if not (end > start and passage.score > 0):
         return None
@@ -262,7 +276,9 @@ def _clip(passage: Passage, duration: float) -> Passage | None:
 
 
 def _merge(passages: Sequence[Passage]) -> list[Passage]:
-    """Join what overlaps or lies nearer than `LIMITS.near`; the worse one gives the kind, both say why."""
+    """Join what overlaps or is nearer than `LIMITS.near`; the worse one gives the kind, both say
+    why.
+    """
     groups: list[list[Passage]] = []
     end = -math.inf
     for passage in sorted(passages, key=lambda p: (p.start, p.end)):

@@ -1,7 +1,9 @@
 """Subtitles: SubRip (.srt) and WebVTT (.vtt).
 
-Guarantees: text cannot end a cue or open a tag; `cues` has the rest.
-WebVTT: W3C, "WebVTT: The Web Video Text Tracks Format", cue text and voice spans. SubRip has no standard.
+Guarantees: text cannot end a cue or open a tag. `cues` guarantees the rest.
+
+WebVTT: W3C, "WebVTT: The Web Video Text Tracks Format", cue text and voice spans. SubRip has no
+standard.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Transcript
 
 _UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
-"""SubRip has no escape, and players take `<i>`, `{\\an8}` and `\\N` for commands: other signs stand for theirs."""
+"""SubRip has no escape, and players take `<i>`, `{\\an8}` and `\\N` for commands: other signs
+replace theirs."""
 
 
 def render_srt(transcript: Transcript) -> str:
@@ -29,7 +32,9 @@ def render_srt(transcript: Transcript) -> str:
 
 
 def render_vtt(transcript: Transcript) -> str:
-    """Return WebVTT text; speakers are voices (`<v Name>`); `&`, `<` and `>` are written as character references."""
+    """Return WebVTT text; speakers are voices (`<v Name>`); `&`, `<` and `>` are written as
+    character references.
+    """
     body = "".join(
         f"{format_timestamp(cue.start, '.')} --> {format_timestamp(cue.end, '.')}\n"
         f"{_open_voice(cue.speaker)}{_escape_vtt_lines(cue.lines)}\n\n"
@@ -45,8 +50,9 @@ def _escape_srt_lines(lines: tuple[str, ...]) -> str:
 def _mark_direction(line: str) -> str:
     """Return a line of Arabic or Hebrew marked as right-to-left; other lines as they are.
 
-    Players set SubRip from the left, which puts a full stop at the wrong end (UAX 9: U+202B embeds, U+202C ends).
-    WebVTT needs no marks: there each cue takes its direction from its first letter.
+    Players set SubRip from the left, which puts a full stop at the wrong end (UAX 9: U+202B
+    embeds, U+202C ends). WebVTT needs no marks: there each cue takes its direction from its first
+    letter.
     """
     strong = next((kind for kind in map(unicodedata.bidirectional, line) if kind in {"L", "R", "AL"}), "L")
     return line if strong == "L" else f"\u202b{line}\u202c"

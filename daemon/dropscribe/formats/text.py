@@ -1,7 +1,8 @@
 """Text to read: paragraphs, with or without times, and Markdown.
 
 Guarantees: nothing a speaker says becomes a heading, a link, a tag or a field of the front matter.
-Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECONDS` is W3C "Media Fragments URI 1.0".
+Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECONDS` is W3C "Media
+Fragments URI 1.0".
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class _Paragraph:
 
 
 def render_txt(transcript: Transcript) -> str:
-    """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG` begins a new one."""
+    """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG`
+    begins a new one.
+    """
     return "\n\n".join(_write_paragraph(p) for p in _split_paragraphs(transcript)) + "\n"
 
 
@@ -57,7 +60,9 @@ def render_times_txt(transcript: Transcript) -> str:
 
 
 def render_markdown(transcript: Transcript) -> str:
-    """Return Markdown with YAML front matter; the time before each paragraph links into the recording beside it."""
+    """Return Markdown with YAML front matter; the time before each paragraph links into the
+    recording next to it.
+    """
     name = transcript.source.name
     recorded = transcript.source.recorded_at
     known = accept_datetime(recorded) or accept_date(recorded)
@@ -84,7 +89,7 @@ def render_markdown(transcript: Transcript) -> str:
 
 
 def _list_review(transcript: Transcript, link: str) -> str:
-    """Return the passages to listen to again as a numbered list, the worst first; nothing where there are none."""
+    """Return the passages to listen to again as a numbered list, the worst first, or nothing."""
     passages = list_passages(transcript)
     if not passages:
         return ""
@@ -126,12 +131,15 @@ def _split_paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
 
 
 def _escape_markdown(text: str) -> str:
-    # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list or a rule.
+    # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list
+    # or a rule.
     return _MARKUP.sub(r"\\\g<0>", text)
 
 
 def _quote_yaml(text: str) -> str:
-    """Return a double-quoted scalar. Every character that is not plainly printable is escaped: YAML allows few."""
+    """Return a double-quoted scalar. Every character that is not plainly printable is escaped:
+    YAML allows few.
+    """
     escaped = (c if c.isprintable() and c not in '"\\' else _escape_yaml(c) for c in text)
     return f'"{"".join(escaped)}"'
 

@@ -25,7 +25,9 @@ def format_timestamp(milliseconds: int, mark: str) -> str:
 
 
 def accept_datetime(recorded: str | None) -> str | None:
-    """Return a time as it is if it is ISO 8601 with date and seconds, as YAML and XML both read it; else None."""
+    """Return a time as it is if it is ISO 8601 with date and seconds, as YAML and XML both read
+    it; else None.
+    """
     if not recorded or not _DATE_TIME.fullmatch(recorded):
         return None
     try:

@@ -1,7 +1,8 @@
 """What was said, as every format needs it: clean text, its tokens with times, and who spoke.
 
-Guarantees: no token is lost or invented; what has no words of its own, or words that do not spell the segment's text,
-gets times in proportion to its length; text holds no control characters, which some format or other cannot carry.
+Guarantees: no token is lost or invented; what has no words, or words that do not spell the
+segment's text, gets times in proportion to its length; text holds no control characters, which
+some format or other cannot carry.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 _BLANK = re.compile(r"[^\S\u00a0\u2007\u202f]+")
 """White space, but for the no-break spaces: French writes one before `?` and in numbers."""
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Control characters, lone surrogates and the like: XML, YAML or a parser for subtitles refuses each of them."""
+"""Control characters, lone surrogates and the like: XML, YAML or a parser for subtitles refuses
+each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word as it was spoken, or what stands for one."""
+    """A word as it was spoken, or what takes its place."""
 
     text: str
     """Not empty, with no white space around it."""
@@ -34,7 +36,8 @@ class Token:
     end: float
     """Seconds, never before `start`."""
     spaced: bool
-    """Whether a space stands before it; false inside a word, and in writing systems that have no spaces."""
+    """Whether there is a space before it; false inside a word, and in writing systems that have no
+    spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,9 @@ def clean_text(text: str) -> str:
 
 
 def split_utterances(transcript: Transcript) -> Iterator[Utterance]:
-    """Yield what was said, in the order of the segments, cut where the speaker changes. Empty segments yield none."""
+    """Yield what was said, in the order of the segments, cut where the speaker changes. Empty
+    segments yield none.
+    """
     for segment in transcript.segments:
         speakers, tokens = _read_tokens(segment)
         first = 0
@@ -127,8 +132,10 @@ def join_texts(left: str, right: str) -> str:
 
 
 def needs_no_space(before: str, after: str) -> bool:
-    """Return whether no space stands between two sentences, by the characters at their edges; either may be empty.
+    """Return whether there is no space between two sentences, by the characters at their edges;
+    either may be empty.
 
-    So it is between Chinese or Japanese characters. Thai, Lao and Khmer put spaces between phrases.
+    So it is between Chinese or Japanese characters. Thai, Lao and Khmer put spaces between
+    phrases.
     """
     return before != "" and after != "" and is_ideographic(before) and is_ideographic(after)

@@ -1,11 +1,12 @@
 """Dropscribe as a service of the machine: started at login, started again after a crash.
 
-Guarantees: nothing is installed twice: `install` finds what is there, replaces it where it differs and says
-what it did; a service file is whole or absent; every question to launchctl, systemctl or loginctl has a time
-limit; nothing here prints. `render` and `path` ask nobody: a service file can be made for the other system.
+Guarantees: nothing is installed twice: `install` finds what is there, replaces it where it differs
+and says what it did; a service file is whole or absent; every question to launchctl, systemctl or
+loginctl has a time limit; nothing here prints. `render` and `path` ask nobody: a service file can
+be made for the other system.
 
-The contract with `dropscribe run`: exit 0 means stopped on purpose, and the service manager leaves it so;
-anything else is a crash and it is started again.
+The contract with `dropscribe run`: exit 0 means stopped on purpose, and the service manager leaves
+it so; anything else is a crash and it is started again.
 """
 
 from __future__ import annotations

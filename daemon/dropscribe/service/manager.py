@@ -29,7 +29,8 @@ class Status:
     file: Path
     """Where the service file is, or would be."""
     differs: bool
-    """The installed file is not what `install` would write now. False with nothing to compare with."""
+    """The installed file is not what `install` would write now. False with nothing to compare
+    with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,9 @@ class Outcome:
 
 
 class Manager(Protocol):
-    """launchd or systemd. All but `name`, `render` and `path` ask it; `ServiceError` when that fails."""
+    """launchd or systemd. All but `name`, `render` and `path` ask it; `ServiceError` when that
+    fails.
+    """
 
     @property
     def name(self) -> str:
@@ -60,7 +63,9 @@ class Manager(Protocol):
         ...
 
     def install(self, spec: Spec) -> Outcome:
-        """Write the service file, have it started at login, and start it now; a running one starts anew."""
+        """Write the service file, have it started at login, and start it now; a running one is
+        restarted.
+        """
         ...
 
     def uninstall(self) -> Outcome:

@@ -21,12 +21,14 @@ LABEL = "app.dropscribe"
 """What launchd calls the service."""
 
 _PATH = {
-    # launchd's own PATH has no Homebrew (the first is Apple Silicon's, the second Intel's), where programs
-    # that a hook calls may be. Fixed, not the shell's: else the file would differ with each terminal.
+    # launchd's own PATH has no Homebrew (the first is Apple Silicon's, the second Intel's), where
+    # programs that a hook calls may be. Fixed, not the shell's: else the file would differ with
+    # each terminal.
     "macos": "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     "linux": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
 }
-# The rest of XDG_* (session, seat, runtime folder) belongs to one login and would be wrong in the next.
+# The rest of XDG_* (session, seat, runtime folder) belongs to one login and would be wrong in the
+# next.
 _FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 _PATHS = tuple(
     f"DROPSCRIBE_{name}"
@@ -41,7 +43,8 @@ class Spec:
     interpreter: str
     """Absolute path of the Python that runs it; see `find_stable_interpreter`."""
     crash_log: Path
-    """Absolute. Where launchd puts what is written outside our own log; systemd has its journal for that."""
+    """Absolute. Where launchd puts what is written outside our own log; systemd has its journal
+    for that."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables and values, in the order they are written."""
     arguments: tuple[str, ...] = ("-m", "dropscribe", "run")
@@ -50,7 +53,8 @@ class Spec:
     def __post_init__(self) -> None:
         texts = [self.interpreter, str(self.crash_log), *self.arguments, self.label]
         for text in (*texts, *(f"{name}={value}" for name, value in self.environment)):
-            # Neither a property list nor a unit can hold these; surrogates are bytes that were not UTF-8.
+            # Neither a property list nor a unit can hold these; surrogates are bytes that were not
+            # UTF-8.
             if not text or any(ord(char) < 0x20 or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in text):
                 raise UsageError(
                     f"A service file cannot hold {text!r}.",
@@ -82,8 +86,9 @@ def make_spec(environ: Mapping[str, str], executable: str, *, logs: Path, platfo
     """Return what a service installed now would run.
 
     Args:
-        environ: its `DROPSCRIBE_*`, `HF_*` and XDG folders are kept for the service, nothing else: a secret
-            (`*TOKEN`) belongs in no service file, and the hub's library finds a saved one by itself.
+        environ: its `DROPSCRIBE_*`, `HF_*` and XDG folders are kept for the service, nothing else:
+            a secret (`*TOKEN`) belongs in no service file, and the hub's library finds a saved one
+            by itself.
         executable: `sys.executable`.
         logs: the folder of Dropscribe's logs.
         platform: `macos` or `linux`; this machine's if None.
@@ -105,17 +110,21 @@ def make_spec(environ: Mapping[str, str], executable: str, *, logs: Path, platfo
 def find_stable_interpreter(executable: str) -> str:
     """Return the path under which the interpreter `executable` stays through updates.
 
-    macOS binds a grant to read a guarded folder to the program that runs, which is the interpreter with every
-    link resolved, and the service file names one path for ever. So:
+    macOS binds a grant to read a guarded folder to the program that runs, which is the interpreter
+    with every link resolved, and the service file names one path for ever. So:
 
-    - the interpreter itself, never `uv run` or another launcher, which may choose a different one tomorrow;
-    - never a versioned Homebrew path: `/opt/homebrew/Cellar/python@3.13/3.13.1/…` is removed by the next
-      `brew upgrade`, while `/opt/homebrew/opt/python@3.13/…` is a link that goes on with it;
-    - a virtual environment's own `bin/python`, NOT resolved: through the link Python finds the environment.
+    - the interpreter itself, never `uv run` or another launcher, which may choose a different one
+      tomorrow;
+    - never a versioned Homebrew path: `/opt/homebrew/Cellar/python@3.13/3.13.1/…` is removed by
+      the next `brew upgrade`, while `/opt/homebrew/opt/python@3.13/…` is a link that goes on with
+      it;
+    - a virtual environment's own `bin/python`, NOT resolved: through the link Python finds the
+      environment.
 
-    Even so a point release behind the link is a new program to macOS, and the grant has to be given again.
+    Even so a point release behind the link is a new program to macOS, and the grant has to be
+    given again.
 
-    Raises: UsageError for a path that is not absolute or lies in a cache.
+    Raises: UsageError for a path that is not absolute or is in a cache.
     """
     if not executable.startswith("/"):
         raise UsageError(f"A service needs the interpreter's absolute path, and {executable!r} is none.")

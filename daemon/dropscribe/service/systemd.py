@@ -1,7 +1,7 @@
 """The service on Linux: a unit of the person's own systemd (`systemctl --user`).
 
-Guarantees: nothing is written before systemd has answered; a note says so when the service would end with the
-person's last login (lingering is off).
+Guarantees: nothing is written before systemd has answered; a note says so when the service would
+end with the person's last login (lingering is off).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ WantedBy=default.target
 
 
 def quote_word(text: str) -> str:
-    """Return `text` as one word of a unit; quotes, backslashes and `%` stand for themselves."""
+    """Return `text` as one word of a unit; quotes, backslashes and `%` keep their own meaning."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return escaped if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{escaped}"'
 
@@ -75,8 +75,9 @@ def quote_word(text: str) -> str:
 def write_command(command: Sequence[str]) -> str:
     """Return `command` for ExecStart.
 
-    systemd takes quotes and backslashes in a program's own path for a mistake, and cannot escape a `$` there;
-    in the words after it both are possible. So such a path goes through `env`, which becomes the program.
+    systemd takes quotes and backslashes in a program's own path for a mistake, and cannot escape a
+    `$` there; in the words after it both are possible. So such a path goes through `env`, which
+    becomes the program.
     """
     program, *arguments = command
     if re.search(r"[\"'\\$]", program):

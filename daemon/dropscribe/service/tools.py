@@ -1,7 +1,7 @@
-"""What both service managers need: their programs, each call with a time limit, and the service file.
+"""What both service managers need: calls of their programs, and the service file.
 
-Guarantees: every question has an end; a service file is whole or absent; what fails is a `ServiceError` that says
-what to do.
+Guarantees: every question has an end; a service file is whole or absent; what fails is a
+`ServiceError` that says what to do.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs of a service manager, found on the PATH of `environ`, each call with a time limit."""
+    """The programs of a service manager, found on the PATH of `environ`, each call with a time
+    limit.
+    """
 
     environ: Mapping[str, str]
     patience: float
@@ -103,7 +105,9 @@ def make_folder(path: Path) -> None:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Put `content` at `path`, whole or not at all, for its owner's eyes only; make its folder if need be."""
+    """Put `content` at `path`, whole or not at all, for its owner's eyes only; make its folder if
+    need be.
+    """
     make_folder(path.parent)
     with _explain_errors(path, "written"):
         files.write_atomically(path, content, prefix=f".{path.name}.", mode=0o600)

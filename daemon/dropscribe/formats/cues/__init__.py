@@ -1,16 +1,18 @@
 """The words of a transcript cut into cues that read well on a screen, for subtitles and lyrics.
 
-Guarantees, whatever the words and their times: every word is shown once, in order; a cue has at most `Limits.lines`
-lines of at most `Limits.line` columns; cues are at least 1 ms long and never overlap. And, whatever the words, if
-their times are such as speech has: no cue is longer than `Limits.longest`, begins more than `Limits.shift` away from
-its first word or stands for more than `Limits.silence` without a word.
+Guarantees, whatever the words and their times: every word is shown once, in order; a cue has at
+most `Limits.lines` lines of at most `Limits.line` columns; cues are at least 1 ms long and never
+overlap. And, whatever the words, if their times are such as speech has: no cue is longer than
+`Limits.longest`, begins more than `Limits.shift` away from its first word or is shown for more
+than `Limits.silence` without a word.
 
-Three steps: `atoms` makes the pieces that no cut divides, `cutting` chooses the cuts, `timing` sets the times. The
-cuts of the whole stretch between two silences are chosen at once.
+Three steps: `atoms` makes the pieces that no cut divides, `cutting` chooses the cuts, `timing`
+sets the times. The cuts of the whole stretch between two silences are chosen at once.
 
-When somebody speaks faster than can be read, something gives way, in this order: the comfortable speed; the exact
-beginning, by up to `Limits.shift`; `Limits.fastest`; last of all `Limits.shortest`. Words, their order, the lines,
-the gaps and the longest time never do. Two people who speak at once are shown one after the other.
+When somebody speaks faster than can be read, something gives way, in this order: the comfortable
+speed; the exact beginning, by up to `Limits.shift`; `Limits.fastest`; last of all
+`Limits.shortest`. Words, their order, the lines, the gaps and the longest time never do. Two
+people who speak at once are shown one after the other.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ def make_cues(transcript: Transcript, limits: Limits | None = None, *, labelled:
 
     Args:
         transcript: what was said. Segments without words get times from their own.
-        limits: what a cue may be; by default those of the guides, tighter where the language has tighter ones.
+        limits: what a cue may be; by default those of the guides, tighter where the language has
+            tighter ones.
         labelled: write each change of speaker as `Name: ` in the text.
     """
     limits = Limits().tighten(transcript.language) if limits is None else limits

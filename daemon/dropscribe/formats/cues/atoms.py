@@ -1,7 +1,7 @@
 """The words of a transcript as the pieces that no cut divides, for `cutting`.
 
-Guarantees: joined, the atoms are the words, each once and in order; no atom is wider than a line; none begins before
-the one before it, nor lasts into the next.
+Guarantees: joined, the atoms are the words, each once and in order; no atom is wider than a line;
+none begins before the one before it, nor lasts into the next.
 """
 
 from __future__ import annotations
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Atom:
-    """What is never cut: a word with the marks that stay with it, or a sign of a writing system without spaces."""
+    """What is never cut: a word with the marks that stay with it, or a sign of a writing system
+    without spaces.
+    """
 
     text: str
     start: int
     """Milliseconds, as all times here."""
     end: int
     spaced: bool
-    """Whether a space stands before it."""
+    """Whether there is a space before it."""
     speaker: str | None
     language: str | None
     turn: bool = False
@@ -46,7 +48,7 @@ class Atom:
 
 
 def make_atoms(transcript: Transcript, limits: Limits, *, labelled: bool) -> list[Atom]:
-    """Return the atoms of a transcript. `labelled` writes each change of speaker as `Name: ` in the text."""
+    """Return the atoms of a transcript; `labelled` writes each change of speaker as `Name: `."""
     phrases = PhraseSplitter(transcript)
     atoms: list[Atom] = []
     for said in split_utterances(transcript):
@@ -88,8 +90,9 @@ def _read_tokens(said: Utterance, phrases: PhraseSplitter) -> Iterator[Atom]:
 
 
 def _fit_to_line(atom: Atom, line: int, phrases: PhraseSplitter) -> Iterator[Atom]:
-    """Yield an atom whole, or in parts where it is wider than a line: phrases, else what lies between spaces, else
-    as many graphemes as a line holds. The parts share its time by their length.
+    """Yield an atom whole, or in parts where it is wider than a line: phrases, else what is
+    between spaces, else as many graphemes as a line holds. The parts share its time by their
+    length.
     """
     atom.width = count_columns(atom.text)
     if atom.width <= line:

@@ -1,8 +1,9 @@
 # ruff: noqa: RUF001 (the marks of other writing systems are meant)
 """Where cues and their lines end.
 
-Of all ways to divide the words between two silences into cues, the one of least cost is taken, found by dynamic
-programming (as Knuth and Plass did for the lines of a paragraph). `Costs` says what costs how much.
+Of all ways to divide the words between two silences into cues, the one of least cost is taken,
+found by dynamic programming (as Knuth and Plass did for the lines of a paragraph). `Costs` says
+what costs how much.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _CONJUNCTIONS = {
     *("und", "aber", "oder", "weil", "dass", "wenn", "en", "maar", "of", "omdat", "dat", "als"),
     *("и", "но", "а", "или", "потому", "что", "когда", "если", "чтобы", "который"),
 }
-"""Conjunctions of the languages measured, and of their neighbours: a line is best broken before them [N]."""
+"""Conjunctions of the languages measured, and of their neighbours: a line is best broken before
+them [N]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +51,22 @@ class Costs:
     """Times the cost of the boundary at which a line of a cue ends."""
 
     after_phrase_mark: float = 1.0
-    """Boundary after a comma and the like, or at a space of a writing system that has none between words."""
+    """Boundary after a comma and the like, or at a space of a writing system that has none between
+    words."""
     after_word: float = 4.0
     """Boundary after any other word."""
     inside_phrase: float = 12.0
     """Added to `after_word` inside a phrase of Japanese, Chinese or Thai."""
     after_short_word: float = 2.0
-    """Added after words of up to three letters: articles and prepositions, which belong to the next word."""
+    """Added after words of up to three letters: articles and prepositions, which belong to the
+    next word."""
     before_conjunction: float = -1.5
     """Added before a conjunction."""
     before_segment: float = -1.0
     """Added where the model began a new segment."""
     pause_ms: float = 150.0
-    """Milliseconds of pause that make a boundary cheaper by 1: to breathe divides speech as well as a comma does."""
+    """Milliseconds of pause that make a boundary cheaper by 1: to breathe divides speech as well
+    as a comma does."""
     least_boundary: float = 0.2
     """Least cost of a boundary that ends no sentence."""
 
@@ -79,7 +84,8 @@ class Costs:
     borrowed: float = 4.0
     """Taking all of `Limits.shift` from a neighbour, to keep a rule of time."""
     flash: float = 3.0
-    """Times the cost of too little time, where `Limits.shortest` is in danger: a flash is worse than haste."""
+    """Times the cost of too little time, where `Limits.shortest` is in danger: a flash is worse
+    than haste."""
     broken_rule: float = 30.0
     """Breaking a rule of time: more than any cut inside a phrase, less than a hail of them."""
 
@@ -99,8 +105,8 @@ class Draft:
 
 
 def split_stretches(atoms: list[Atom], limits: Limits) -> Iterator[tuple[list[Atom], int | None]]:
-    """Yield the atoms between two silences or changes of speaker, over which no cue may reach, and when what follows
-    begins: the last cue must be gone by then.
+    """Yield the atoms between two silences or changes of speaker, over which no cue may reach, and
+    when what follows begins: the last cue must be gone by then.
     """
     first = 0
     for i in range(1, len(atoms)):
@@ -167,7 +173,7 @@ class Cutter:
         return self._reach[j] - self._reach[i] - self._atoms[i].spaced
 
     def _rate_boundary(self, i: int) -> float:
-        """Return what it costs to end a line or a cue after atom `i`: nothing where a sentence ends."""
+        """Return the cost of ending a line or cue after atom `i`: none where a sentence ends."""
         costs, text = self._costs, self._atoms[i].text
         bare = text.rstrip(_AROUND)
         mark = bare[-1:] or text[-1]
@@ -195,7 +201,7 @@ class Cutter:
         return max(costs.least_boundary, cost - (following.start - self._atoms[i].end) / costs.pause_ms)
 
     def _break_lines(self, i: int, j: int, lines: int) -> tuple[tuple[int, ...], float]:
-        """Return the best places to break atoms `i` to `j` into lines, and their cost: one line where it fits."""
+        """Return where to break atoms `i` to `j` into lines, and the cost: one line if it fits."""
         line, costs = self._limits.line, self._costs
         if self._measure(i, j) <= line:
             return (), 0.0
@@ -242,7 +248,7 @@ class Cutter:
         return cost
 
     def _rate_lack(self, missing: float) -> float:
-        """Return the cost of `missing` milliseconds: a neighbour may give `Limits.shift`; more breaks a rule."""
+        """Return the cost of `missing` milliseconds: more than `Limits.shift` breaks a rule."""
         if missing <= 0:
             return 0.0
         beyond = missing - self._limits.shift

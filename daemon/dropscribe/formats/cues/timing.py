@@ -25,11 +25,12 @@ class Cue:
 
 
 def set_times(drafts: list[Draft], limits: Limits) -> list[Cue]:
-    """Return the cues of drafts: they begin with their first word, and take the time they need to be read from the
-    silence after them, or move a neighbour by up to `Limits.shift`.
+    """Return the cues of drafts: they begin with their first word, and take the time they need to
+    be read from the silence after them, or move a neighbour by up to `Limits.shift`.
 
-    Backwards, `latest[k]` is the latest that cue k may begin if all after it are to have the time they need;
-    forwards, each begins with its first word if it can. That keeps all needs wherever `Limits.shift` allows it.
+    Backwards, `latest[k]` is the latest that cue k may begin if all after it are to have the time
+    they need; forwards, each begins with its first word if it can. That keeps all needs wherever
+    `Limits.shift` allows it.
     """
     needs = [max(limits.shortest, math.ceil(d.width * 1000 / limits.fastest)) for d in drafts]
     latest = _find_latest(drafts, needs, limits)
@@ -60,6 +61,7 @@ def _find_latest(drafts: list[Draft], needs: list[int], limits: Limits) -> list[
     latest = [d.start + limits.shift for d in drafts]
     for k in range(len(drafts) - 2, -1, -1):
         fits = latest[k + 1] - limits.gap - needs[k]
-        # Where even the earliest beginning is too late it would only take time from the cue before: exact, then.
+        # Where even the earliest beginning is too late it would only take time from the cue
+        # before: exact, then.
         latest[k] = min(latest[k], fits if fits >= max(0, drafts[k].start - limits.shift) else drafts[k].start)
     return latest
