@@ -100,7 +100,7 @@ def test_the_container_goes_before_the_name_and_the_name_before_the_file() -> No
     assert told("New Recording 5.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
 
 
-def test_a_guess_is_made_anew_for_another_name() -> None:
+def test_a_guess_is_made_again_for_another_name() -> None:
     assert told("New Recording 5.m4a", at="2024-01-31T09:30:00", source="name")[1] == "mtime"
 
 
@@ -110,7 +110,7 @@ def test_a_name_is_not_believed_when_the_file_is_older() -> None:
 
 
 @pytest.mark.parametrize("mtime_ns", [0, -1, 10**9, 978307200 * 10**9, 10**19, 2 * 10**18])
-def test_a_file_whose_own_time_cannot_be_is_told_nothing_of(mtime_ns: int) -> None:
+def test_a_file_whose_own_time_cannot_be_gets_no_date(mtime_ns: int) -> None:
     assert told("talk.m4a", mtime_ns=mtime_ns) == (None, None)
     assert told("talk 2024-01-31.m4a", mtime_ns=mtime_ns) == ("2024-01-31", "name")
 

@@ -42,7 +42,7 @@ def long_talk(words: int = 30_000) -> Transcript:
 
 
 @browsers
-def test_three_hours_are_few_elements_of_which_few_are_laid_out(page: Page, tmp_path: Path) -> None:
+def test_three_hours_are_few_elements_of_which_few_have_a_layout(page: Page, tmp_path: Path) -> None:
     page.open(save_page(tmp_path, long_talk(), sound=None))
     page.until("!document.getElementById('missing').hidden")
     assert page.js("return document.getElementById('text').textContent.match(/w[0-9]+/g).length") == 2000

@@ -40,6 +40,10 @@ _NARROW = re.compile("[\x20-\x7e\u00a0-\u02ff\u0391-\u03a1\u03a3-\u0482\u2010-\u
 """Text of Latin, Greek and Cyrillic letters and usual punctuation: each character is one grapheme
 of one column."""
 
+_LONGEST_GRAPHEME = 64
+"""Characters that are looked at for the last grapheme of a text: what grows token by token stays
+linear."""
+
 
 def count_columns(text: str) -> int:
     """Return the columns a text takes: two for a full-width sign or emoji, none for a mark."""
@@ -72,7 +76,7 @@ def forbids_break(before: str, after: str, *, spaced: bool) -> bool:
         return all(c in _CLOSING or unicodedata.category(c) in {"Pe", "Pf"} for c in after) or (
             unicodedata.category(before[-1]) in {"Ps", "Pi"}
         )
-    *_, sign = split_graphemes(before)
+    *_, sign = split_graphemes(before[-_LONGEST_GRAPHEME:])
     if len(list(split_graphemes(sign + first))) == 1:
         return True
     last = sign[0]
