@@ -5,9 +5,9 @@ Guarantees: no break parts a grapheme (what a reader sees as one sign), nor a cl
 what it closes.
 
 Width and graphemes are wcwidth's (Unicode's UAX 11 and UAX 29). The rules of line breaking are our
-own: the libraries for UAX 14 are bindings to ICU, far larger than all else that is installed here,
-and speech recognition writes only a small part of what UAX 14 is about. `phrases` knows better
-places for Japanese, Chinese and Thai.
+own: Unicode's (UAX 14) say where a line may end but not where it ends well, and leave Thai and its
+neighbours to a dictionary. What is left of them for the text of speech recognition is the few sets
+below. `phrases` knows better places for Japanese, Chinese and Thai.
 
 wcwidth is imported on the first text that needs it: its tables take 8 MB, which a daemon that
 transcribes English or French should not carry.
