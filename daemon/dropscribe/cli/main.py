@@ -1010,10 +1010,10 @@ def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _models_list(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     backend = getattr(arguments, "backend", None)
-    rows = [row for row in models.listed() if backend in {None, row.backend}]
+    rows = [row for row in ModelStore().list_models() if backend in {None, row.backend}]
     if getattr(arguments, "json", False):
         names = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
         _print_json([{name: getattr(row, name) for name in names} for row in rows])
@@ -1027,19 +1027,19 @@ def _models_list(arguments: argparse.Namespace) -> int:
 
 
 def _models_quantize(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.catalogue import name_quantised
 
     model, backend = _model_and_backend(arguments)
     if arguments.backend is None:
         backend = "mlx"
     if backend != "mlx":
         raise UsageError(f"{backend} quantises by itself when it loads a model.", "This is for the backend mlx.")
-    arguments.model, arguments.backend = models.quantised(model, arguments.bits), backend
+    arguments.model, arguments.backend = name_quantised(model, arguments.bits), backend
     return _models_pull(arguments)
 
 
 def _models_remove(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     model, backend = _model_and_backend(arguments)
     if not arguments.yes and _in_use(model, backend):
@@ -1047,7 +1047,7 @@ def _models_remove(arguments: argparse.Namespace) -> int:
             f"The running daemon uses the model {model}.",
             "Stop it first, or add --yes: it keeps what is in memory, and gets the model again later.",
         )
-    removed = models.remove(model, backend, shared=arguments.yes)
+    removed = ModelStore().remove_model(model, backend, shared=arguments.yes)
     if arguments.json:
         _print_json({"path": removed.path, "bytes": removed.bytes})
     else:
@@ -1057,7 +1057,7 @@ def _models_remove(arguments: argparse.Namespace) -> int:
 
 def _in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
     from dropscribe.supervisor import loop
 
     chosen = settings.load().settings
@@ -1067,19 +1067,20 @@ def _in_use(model: str, backend: str) -> bool:
     loaded = journal.meta("engine").partition(" on ")[0]
     journal.close()
     try:
-        folder = models.path(model, backend)
-        return any(models.path(name, backend) == folder for name in {loaded, chosen.model} - {""})
+        store = ModelStore()
+        folder = store.find_path(model, backend)
+        return any(store.find_path(name, backend) == folder for name in {loaded, chosen.model} - {""})
     except DropscribeError:
         return False
 
 
 def _models_pull(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     model, backend = _model_and_backend(arguments)
     bar = _Bar(sys.stderr.isatty())
     try:
-        found = models.pull(model, backend, lambda p: bar.download(p.model, p.done_bytes, p.total_bytes))
+        found = ModelStore().pull_model(model, backend, lambda p: bar.download(p.model, p.done_bytes, p.total_bytes))
     finally:
         bar.close()
     if arguments.json:
@@ -1092,9 +1093,9 @@ def _models_pull(arguments: argparse.Namespace) -> int:
 
 
 def _models_verify(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
-    report = models.verify(*_model_and_backend(arguments))
+    report = ModelStore().verify_model(*_model_and_backend(arguments))
     if arguments.json:
         files = [{"name": f.name, "bytes": f.bytes, "ok": f.ok} for f in report.files]
         _print_json({"name": report.model.name, "path": report.model.path, "ok": report.ok, "files": files})
@@ -1111,9 +1112,9 @@ def _models_verify(arguments: argparse.Namespace) -> int:
 
 
 def _models_path(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
-    found = models.path(*_model_and_backend(arguments))
+    found = ModelStore().find_path(*_model_and_backend(arguments))
     if arguments.json:
         _print_json({"path": found})
     else:

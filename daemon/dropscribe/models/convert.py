@@ -27,11 +27,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dropscribe.errors import EnvironmentFaultError
+from dropscribe.log_bridge import Log
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_log = Log()
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
@@ -39,7 +44,7 @@ WEIGHTS = "weights.safetensors"
 _VERSIONS = range(4, 7)
 """Format versions read here: 4 brought the type byte, 6 is the newest; faster-whisper's releases are 6."""
 _TYPES = ("<f4", "|i1", "<i2", "<i4", "<f2", "<u2")
-"""numpy's type by CTranslate2's type number. The last is bfloat16, which numpy has not: kept as bits."""
+"""numpy's type by CTranslate2's type number. The last is bfloat16, which numpy lacks: kept as bits."""
 _BFLOAT16 = np.dtype("<u2")
 
 
@@ -69,16 +74,34 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Where one MLX weight lies in the CTranslate2 variables."""
+    """Where one MLX weight is in the CTranslate2 variables."""
 
     variable: str
     row: int
-    """First row taken: fused projections stand one below the other."""
+    """First row taken: the rows of fused projections follow one another."""
     shape: tuple[int, ...]
     """Shape on the MLX side."""
 
 
-def convert(source: Path, target: Path) -> Dimensions:
+def convert_model(name: str, source: Path, target: Path) -> None:
+    """Convert the CTranslate2 model in the folder `source` as `convert_to_mlx` does, with errors for a person.
+
+    Raises:
+        EnvironmentFaultError: `model-unusable`: it is no model that can be converted.
+        OSError: reading or writing failed.
+    """
+    _log.info("model.converting", model=name, source=str(source))
+    try:
+        convert_to_mlx(source, target)
+    except ConversionError as error:
+        raise EnvironmentFaultError(
+            "model-unusable",
+            f"The model {name} cannot be converted for MLX: {error}.",
+            "Choose another model, or the backend faster-whisper.",
+        ) from error
+
+
+def convert_to_mlx(source: Path, target: Path) -> Dimensions:
     """Write the CTranslate2 Whisper model in `source` as an MLX model into the folder `target`.
 
     `target` is made when missing and gets `weights.safetensors` (float16), then `config.json`. Bringing it to
