@@ -1,4 +1,4 @@
-"""Files of models, for the tests of `dropscribe.models`: in the hub's cache, damaged, and small enough to be made."""
+"""Files of models, for the tests of `dropscribe.models`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CTranslate2's Whisper files become MLX's: every weight in its place, and nothing from files that do not fit."""
+"""CTranslate2's Whisper files become MLX's, and files that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class TestConversion:
         with pytest.raises(convert.ConversionError, match=said):
             convert.convert_to_mlx(small_model(tmp_path / "ct2", variables), tmp_path / "mlx")
 
-    def test_an_output_projection_of_its_own_is_refused_because_mlx_has_none(self, tmp_path: Path) -> None:
+    def test_a_separate_output_projection_is_refused_because_mlx_has_none(self, tmp_path: Path) -> None:
         folder = small_model(tmp_path / "ct2")
         write_model_bin(
             folder / "model.bin", small_variables() | {"decoder/projection/weight": np.ones((60, 8), np.float16)}, {}

@@ -1,6 +1,6 @@
-"""Models are downloaded whole, checked and repaired; interruptions are noticed, and progress is told.
+"""Models are downloaded whole, checked and repaired, and progress is reported.
 
-Everything here runs in a process of its own against `hub_stub`, because the library reads HF_ENDPOINT once.
+What needs the hub runs in its own process against `hub_stub`: the library reads HF_ENDPOINT once.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class TestDownload:
         answer = client.resolve()
         assert (Path(answer["folder"][1]) / "model.bin").read_bytes() == WEIGHTS
 
-    def test_a_damaged_cache_is_said_and_repaired(self, client: Client) -> None:
+    def test_a_damaged_cache_is_logged_and_repaired(self, client: Client) -> None:
         path = Path(client.resolve()["folder"][1])
         change_in_place(path / "model.bin", keep_time=False)
         events = client.resolve()["events"]
@@ -324,7 +324,7 @@ class TestProgress:
         assert all(done < total == TOTAL for _, _, done, total in answer["progress"])
 
     def test_what_is_fetched_twice_is_reported_once(self) -> None:
-        """A server may not continue where it was cut off; hf_xet counts received and written bytes in two bars."""
+        """A server may start from the beginning again; hf_xet has two bars for one file."""
         reports: list[Progress] = []
         meter = DownloadMeter("tiny.en", TINY, 130, reports.append)
         with meter.follow_file(30):

@@ -158,7 +158,7 @@ class TestStarter:
         assert found[0] == found[1]
         assert sorted(log["event"] for log in logs) == ["model.converting", "model.unpacking"]
 
-    def test_a_full_disk_is_said_and_leaves_nothing_half_made(self, store: ModelStore, tmp_path: Path) -> None:
+    def test_a_full_disk_is_reported_and_leaves_nothing_half_made(self, store: ModelStore, tmp_path: Path) -> None:
         with limited_file_size(5000), pytest.raises(EnvironmentFaultError) as caught:
             store.resolve_model("base", "faster-whisper", download=False)
         assert caught.value.code == "disk-full"

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from dropscribe.errors import EnvironmentFaultError, UsageError
 from dropscribe.models.catalogue import LAYOUTS, NAMES
+from dropscribe.models.starter import PackagedFile, Starter
 from dropscribe.models.store import ModelStore, mark_used
 from model_files import COMMIT, FILES, NEEDED, TINY, cache_model, change_in_place, code_of, find_listing, small_model
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("models_home")
 
@@ -56,7 +56,7 @@ class TestFolders:
 
 
 class TestCache:
-    def test_a_cached_model_is_found_and_its_commit_told(self, tmp_path: Path) -> None:
+    def test_a_cached_model_is_found_at_its_commit(self, tmp_path: Path) -> None:
         snapshot = cache_model(tmp_path, TINY, FILES)
         found = ModelStore().resolve_model("tiny.en", "faster-whisper", download=False)
         assert (found.name, found.path, found.revision) == ("tiny.en", snapshot, COMMIT)
@@ -84,7 +84,7 @@ class TestCache:
         assert {file.name: file.ok for file in report.files} == {name: name != "model.bin" for name in NEEDED}
         assert code_of("tiny.en") == "model-damaged"
 
-    def test_a_half_downloaded_model_is_noticed_and_said(self, tmp_path: Path) -> None:
+    def test_a_half_downloaded_model_is_noticed_and_logged(self, tmp_path: Path) -> None:
         snapshot = cache_model(tmp_path, TINY, FILES)
         (snapshot / "model.bin").unlink()
         (snapshot.parents[1] / "blobs" / "0123.incomplete").touch()
@@ -126,7 +126,7 @@ class TestCache:
             assert ModelStore().find_path("tiny.en", "faster-whisper") == snapshot
         assert [log["event"] for log in logs] == ["model.record_failed"]
 
-    def test_the_list_tells_what_is_here_and_how_large(self, tmp_path: Path) -> None:
+    def test_the_list_shows_what_is_here_and_how_large(self, tmp_path: Path) -> None:
         snapshot = cache_model(tmp_path, TINY, FILES)
         lines = {(line.name, line.backend): line for line in ModelStore(starters={}).list_models()}
         assert len(lines) == len(NAMES) * len(LAYOUTS)
@@ -136,7 +136,7 @@ class TestCache:
         assert (to_convert.origin, to_convert.path, to_convert.bytes) == ("converted", None, 0)
         assert lines["base", "mlx"].origin is None
 
-    def test_the_list_tells_where_a_model_came_from_and_when_it_was_last_used(self, tmp_path: Path) -> None:
+    def test_the_list_shows_where_a_model_came_from_and_when_it_was_last_used(self, tmp_path: Path) -> None:
         cache_model(tmp_path, TINY, FILES)
         cache_model(tmp_path, "somebody/fine-tuned", FILES)
         ModelStore().resolve_model("somebody/fine-tuned", "faster-whisper", download=False)
@@ -191,6 +191,63 @@ class TestRemoving:
             ModelStore().remove_model(str(folder), "faster-whisper", shared=True)
         assert (folder / "model.bin").is_file()
 
-    def test_a_model_that_is_not_here_is_said(self) -> None:
+    def test_a_model_that_is_not_here_cannot_be_removed(self) -> None:
         with pytest.raises(EnvironmentFaultError, match="not on this machine"):
             ModelStore().remove_model("tiny.en", "mlx", shared=True)
+
+
+EARLIER = Path(__file__).parent / "data" / "models-0.1"
+
+
+@pytest.fixture
+def earlier(models_home: Path) -> Path:
+    """The folder of models and records that version 0.1 left, with the times of its files."""
+    own = models_home / "own"
+    shutil.copytree(EARLIER, own)
+    for record in own.glob("*/*/dropscribe.json"):
+        for name, stamp in json.loads(record.read_text())["files"].items():
+            os.utime(record.with_name(name), ns=(stamp["mtime_ns"], stamp["mtime_ns"]))
+    return own
+
+
+def starter_of(record: Path) -> Starter:
+    """Return the starter packages, not installed now, from which version 0.1 unpacked a model."""
+    known = json.loads(record.read_text())
+    names = {stamp["digest"].removeprefix("sha256:"): name for name, stamp in known["files"].items()}
+    files = {
+        names[digest]: PackagedFile((("gone", names[digest]),), digest) for digest in json.loads(known["source"])
+    }
+    return Starter(files, known["revision"])
+
+
+class TestModelsOfAnEarlierVersion:
+    @pytest.mark.parametrize(
+        ("name", "backend", "origin", "folder"),
+        [
+            ("tiny.en", "mlx", "converted", "mlx/Systran--faster-whisper-tiny.en@main"),
+            ("tiny.en-4bit", "mlx", "quantised", "mlx/Systran--faster-whisper-tiny.en@main-4bit"),
+            ("base", "faster-whisper", "starter", "ctranslate2/starter--base"),
+            ("base", "mlx", "converted", "mlx/starter--base"),
+        ],
+    )
+    def test_what_was_made_is_found_and_not_made_again(
+        self, earlier: Path, name: str, backend: str, origin: str, folder: str
+    ) -> None:
+        store = ModelStore(starters={"base": starter_of(earlier / "ctranslate2/starter--base/dropscribe.json")})
+        before = {path: path.stat().st_mtime_ns for path in earlier.rglob("*")}
+        with capture_logs() as logs:
+            found = store.resolve_model(name, backend, download=False)
+        assert (found.path, found.revision, found.origin) == (earlier / folder, COMMIT, origin)
+        assert store.verify_model(name, backend).ok
+        assert logs == []
+        assert {path: path.stat().st_mtime_ns for path in earlier.rglob("*")} == before
+
+    def test_the_commit_that_was_recorded_is_kept(self, earlier: Path, models_home: Path) -> None:
+        first = cache_model(models_home, TINY, FILES)
+        cache_model(models_home, TINY, FILES, commit="b" * 40)
+        assert ModelStore().find_path("tiny.en", "faster-whisper") == first
+
+    def test_the_last_uses_are_listed(self, earlier: Path) -> None:
+        used = (earlier / "mlx/Systran--faster-whisper-tiny.en@main/dropscribe.used").stat().st_mtime
+        line = find_listing("tiny.en", "mlx")
+        assert (line.used, line.source) == (used, f"{TINY}@{COMMIT}")

@@ -71,7 +71,11 @@ def build_model(name: str, target: StoredModel, made_of: str, fill: Callable[[Pa
 
 
 def is_current(name: str, target: StoredModel, made_of: str) -> bool:
-    """Return whether `target` is there, whole and made of `made_of`. Damage is logged. Raises: OSError."""
+    """Return whether `target` is there, whole and made of `made_of`. Damage is logged.
+
+    Raises:
+        OSError: its files cannot be read.
+    """
     record = read_record(target.record)
     if record is None or record.source != made_of or record.files.keys() - list_files(target.path):
         return False
@@ -85,9 +89,13 @@ def is_current(name: str, target: StoredModel, made_of: str) -> bool:
 
 @contextlib.contextmanager
 def lock_folder(parent: Path) -> Iterator[Path]:
-    """Work on the models in `parent` as the only process; yield a scratch folder whose content is removed at the end.
+    """Work on the models in `parent` as the only process.
 
-    The lock ends with its process. So a scratch folder that is there when it is taken was left by a killed process.
+    Yields:
+        a scratch folder, which is removed at the end.
+
+    The lock ends with its process. So a scratch folder that is there when it is taken was left by
+    a killed process.
     """
     parent.mkdir(parents=True, exist_ok=True)
     with (parent / ".lock").open("w") as lock:

@@ -66,7 +66,7 @@ _MLX_REPOS = {
 }
 
 NAMES = tuple(_CTRANSLATE2_REPOS)
-"""Every model that has a name, without the aliases. With `-4bit` or `-8bit` after it: quantised, for MLX."""
+"""Every model that has a name. With `-4bit` or `-8bit` after it: quantised, for MLX."""
 
 BITS = (4, 8)
 """Sizes of a weight that a model can be quantised to."""
@@ -80,9 +80,9 @@ class Layout:
     """Which files make a model of one engine."""
 
     title: str
-    """What a person calls it; in lower case, the folder of the models that are made here in this layout."""
+    """What a person calls it; in lower case, the folder of models made here in this layout."""
     groups: tuple[tuple[str, ...], ...]
-    """Of each group the first file that is present is taken, and one must be; the weights come last."""
+    """Of each group the first file present is taken, and one must be. The weights come last."""
     extra: tuple[str, ...] = ()
     """Taken when present."""
 
@@ -113,7 +113,10 @@ LAYOUTS = {"mlx": MLX, "faster-whisper": CTRANSLATE2}
 
 
 def readable_layouts(layout: Layout) -> tuple[Layout, ...]:
-    """Return the layouts that can serve a backend of `layout`, best first: CTranslate2's converts to MLX's."""
+    """Return the layouts that can serve a backend of `layout`, best first.
+
+    CTranslate2's files can be converted to MLX's.
+    """
     return (MLX, CTRANSLATE2) if layout is MLX else (CTRANSLATE2,)
 
 
@@ -129,7 +132,7 @@ class Repository:
 
     @property
     def key(self) -> str:
-        """The name of the folder and the record on disk. It does not tell the layout."""
+        """The name of the folder and the record on disk. The layout is not part of it."""
         return f"{self.repo.replace('/', '--')}@{quote(self.revision, safe='')}"
 
     def describe(self, commit: str | None) -> str:
@@ -161,7 +164,7 @@ class PersonalFolder:
 
     @property
     def key(self) -> str:
-        """The name of the record, and of the folder of what is converted from it: two paths never share one."""
+        """The name of the record, and of the folder of what is converted from it."""
         return f"folder--{self.path.name}-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]}"
 
     def describe(self, commit: str | None) -> str:  # noqa: ARG002 as in the other sources
@@ -198,8 +201,8 @@ def parse_request(model: str, backend: str) -> ModelRequest:
     """Return what `model` means for `backend`.
 
     Args:
-        model: `auto`, a name (`small`, `small-4bit`, `small@revision`), a hub repository (`owner/name`,
-            `owner/name@revision`) or a folder.
+        model: `auto`, a name (`small`, `small-4bit`, `small@revision`), a hub repository
+            (`owner/name`, `owner/name@revision`) or a folder.
         backend: a key of `LAYOUTS`, or `whisperx`, which reads what faster-whisper reads.
 
     Raises:
@@ -250,7 +253,11 @@ def _join_revision(name: str, revision: str) -> str:
 
 
 def check_name(model: str) -> None:
-    """Raise UsageError unless `model` is written as `auto`, a known name or a hub repository; a folder is refused."""
+    """Check that `model` is written as `auto`, a known name or a hub repository.
+
+    Raises:
+        UsageError: it is not, or it is a folder.
+    """
     if parse_request(model, next(iter(LAYOUTS))).folder is not None:
         raise UsageError(f"The model {model} is a folder.", "Only a name (small) or a hub repository can stand here.")
 

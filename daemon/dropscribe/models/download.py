@@ -55,7 +55,9 @@ def fetch_files(
     choose: Callable[[set[str]], list[str]],
     progress: Callable[[Progress], None] | None = None,
 ) -> FetchedFiles:
-    """Bring files of a repository into the hub's cache, one after the other; what is in it already stays.
+    """Bring files of a repository into the hub's cache, one after the other.
+
+    What is in the cache already stays.
 
     Args:
         model: its name, for messages.
@@ -65,8 +67,8 @@ def fetch_files(
         progress: see `ModelStore.resolve_model`.
 
     Raises:
-        EnvironmentFaultError: `model-unknown`, `hub-refused`, `hub-unreachable`, `hub-interrupted`, `disk-full`
-            or `cache-unusable`; see `ModelStore.resolve_model`.
+        EnvironmentFaultError: `model-unknown`, `hub-refused`, `hub-unreachable`,
+            `hub-interrupted`, `disk-full` or `cache-unusable`; see `ModelStore.resolve_model`.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
@@ -134,7 +136,7 @@ def _require_room(model: str, repo: str, needed: int) -> None:
 
 @contextlib.contextmanager
 def _translate_errors(model: str, repo: str, *, begun: bool) -> Iterator[None]:
-    """Turn what the library raises into an error with a cure. `begun`: the hub has answered once."""
+    """Turn what the library raises into an error with a cure. `begun`: the hub has answered."""
     from huggingface_hub.errors import HTTPError
 
     try:
@@ -161,7 +163,7 @@ def _explain_error(model: str, repo: str, error: Exception, *, begun: bool) -> E
         message = f"The hub's cache {hub_cache.cache_folder(repo)} cannot be written ({error})."
         cure = "Check that folder and its permissions."
     elif status in {401, 403}:
-        # The hub answers so for repositories that do not exist, too, lest it tell which private ones do.
+        # The hub answers so for repositories that do not exist, too: it must not reveal which private ones do.
         code = "hub-refused"
         message = f"The hub refused {repo} (status {status}): it is private or gated, or does not exist."
         cure = "Check the name, and set HF_TOKEN to a token that may read it."

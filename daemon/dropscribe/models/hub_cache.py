@@ -39,7 +39,9 @@ def remove_stale(repo: str) -> None:
 
 
 def discard_files(files: Iterable[Path]) -> None:
-    """Remove damaged files together with the blobs that they link to: else the same blob would be linked again.
+    """Remove damaged files together with the blobs that they link to.
+
+    Otherwise the library would link the same blob again.
 
     Raises:
         OSError: the disk refused.
@@ -55,7 +57,8 @@ def discard_files(files: Iterable[Path]) -> None:
 def remove_snapshot(repo: str, commit: str) -> int:
     """Remove one revision of a repository; return the bytes that were its own.
 
-    What another revision shares with it stays: huggingface_hub's own way of deleting knows what that is.
+    What another revision shares with it stays: huggingface_hub's own way of deleting knows what
+    that is.
     """
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.utils.logging import set_verbosity_error

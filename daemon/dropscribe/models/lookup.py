@@ -1,6 +1,7 @@
-"""Where a model is, or would be made, as far as names of files and records tell.
+"""Where a model is, or would be made, as far as file names and records show.
 
-Guarantees: no network; no file of a model is read, and nothing is written. What is returned is not checked yet.
+Guarantees: no network; no file of a model is read, and nothing is written. What is returned is
+not checked yet.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _log = Log()
 
 
 def models_dir() -> Path:
-    """Return the folder of what this program makes itself: unpacked and converted models, and the records."""
+    """Return the folder of the models that are made here, and of all records."""
     if given := os.environ.get("DROPSCRIBE_MODELS"):
         return Path(given).expanduser()
     if sys.platform == "darwin":
@@ -80,8 +81,8 @@ class ModelLookup:
         """Return the model in the folder that a person named.
 
         Raises:
-            EnvironmentFaultError: `model-missing` there is no such folder; `model-unusable` it lacks files;
-                `cache-unusable` the disk refused.
+            EnvironmentFaultError: `model-missing` there is no such folder; `model-unusable` it
+                lacks files; `cache-unusable` the disk refused.
         """
         source = request.folder
         assert source is not None  # noqa: S101 callers ask for folders only
@@ -122,7 +123,7 @@ class ModelLookup:
         return None
 
     def find_own(self, request: ModelRequest) -> StoredModel | None:
-        """Return what a starter package can give, else what was converted from files that are gone by now."""
+        """Return what a starter package can give, else what was converted from files now gone."""
         starter = self.starters.get(request.plain)
         if starter is not None:
             found = self.place_starter(request.plain, starter)
@@ -135,7 +136,7 @@ class ModelLookup:
         return None
 
     def find_quantised(self, request: ModelRequest) -> StoredModel | None:
-        """Return the quantised model that was made once, whatever has become of what it was made of."""
+        """Return the quantised model that was made once. What it was made of may be gone."""
         if request.bits is not None:
             for source in request.sources:
                 if (made := _read_made(self.place_quantised(source, None, request.bits))) is not None:
@@ -172,7 +173,7 @@ class ModelLookup:
         return self.home / "hub" / f"{repository.key}.json"
 
     def list_repositories(self) -> list[str]:
-        """Return the hub repositories in use that are none of the names', as they were asked for."""
+        """Return the hub repositories in use that no name stands for, as they were asked for."""
         records = sorted((self.home / "hub").glob("*.json"))
         return [model for record in records if (model := read_repository_key(record.stem)) is not None]
 

@@ -1,17 +1,17 @@
 """How far a download is, as huggingface_hub reports it.
 
-Since huggingface_hub 1.1 both `hf_hub_download` and `snapshot_download` take a `tqdm_class` and tell
-it about the bytes of files (huggingface/huggingface_hub#3523; in 1.0 `snapshot_download` told about
-the number of files only). The bar of `snapshot_download` adds the files up, but it cannot give the
-percentage of a whole download:
+Since huggingface_hub 1.1 both `hf_hub_download` and `snapshot_download` take a `tqdm_class` and
+tell it about the bytes of files (huggingface/huggingface_hub#3523; in 1.0 `snapshot_download` told
+about the number of files only). The bar of `snapshot_download` adds the files up, but it cannot
+give the percentage of a whole download:
 
 - its total grows with each file that is begun ("incomplete total", says its label), so the
   percentage falls; files that are in the cache already count as nothing;
 - it comes with one or two other bars (files, bytes received), told apart by their labels only, and
   the labels differ between versions.
 
-So `hf_hub_download` fetches one file after the other, and `DownloadMeter` adds them up. The total is
-in the listing of the repository, which is read before anyway.
+So `hf_hub_download` fetches one file after the other, and `DownloadMeter` adds them up. The total
+is in the listing of the repository, which is read before anyway.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ class Progress:
 
 
 class DownloadMeter:
-    """Adds up the bytes of files that are fetched one after the other, and reports when there are more.
+    """Adds up the bytes of files that are fetched one after the other, and reports them.
 
-    Reports only grow: what is fetched again, because a server did not continue where it was cut off, is not new.
+    Reports only grow: what is fetched again, because a server did not continue where it was cut
+    off, is not new.
     """
 
     def __init__(self, model: str, repo: str, total_bytes: int, report: Callable[[Progress], None] | None) -> None:
@@ -78,10 +79,10 @@ class DownloadMeter:
 
 
 def make_bar(move: Callable[[int], None]) -> type[Any]:
-    """Return a class for `hf_hub_download(tqdm_class=...)` that shows nothing and calls `move` with the bytes so far.
+    """Return a class for `hf_hub_download(tqdm_class=...)` that calls `move` and shows nothing.
 
-    A file may get several bars: one at each attempt, one for what is received and one for what is written. Each calls
-    `move` with its own position.
+    A file may get several bars: one at each attempt, one for what is received and one for what is
+    written. Each calls `move` with its own position in the file.
     """
     from huggingface_hub.utils import tqdm
 
@@ -100,10 +101,11 @@ def make_bar(move: Callable[[int], None]) -> type[Any]:
 
 @contextlib.contextmanager
 def watch_size(file: Path, move: Callable[[int], None]) -> Iterator[None]:
-    """Call `move` with the size of `file` while the block runs: for a huggingface_hub that takes no `tqdm_class`.
+    """Call `move` with the size of `file` while the block runs.
 
-    WhisperX's own environment has one before 1.0, because WhisperX asks for it. Without reports the daemon would take
-    a long download there for a worker that hangs.
+    For a huggingface_hub that takes no `tqdm_class`: WhisperX's own environment has one before
+    1.0, because WhisperX asks for it. Without reports the daemon would take a long download there
+    for a worker that hangs.
     """
     stop = threading.Event()
 

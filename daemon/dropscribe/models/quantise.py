@@ -17,7 +17,7 @@ def quantise_model(name: str, source: Path, target: Path, bits: int) -> None:
     """Write the MLX model in the folder `source`, quantised to `bits`, into the folder `target`.
 
     Raises:
-        EnvironmentFaultError: `model-unusable`: MLX is not installed, or this model cannot be quantised.
+        EnvironmentFaultError: `model-unusable`: MLX is not installed, or cannot quantise it.
         OSError: reading or writing failed.
     """
     try:

@@ -1,10 +1,13 @@
-"""What is written down about a model's files: their digests, and their size and time when they were last seen whole.
+"""What is written down about a model's files: their digests, and their size and time when they
+were last seen whole.
 
-Guarantees: a record appears whole or not at all; one that is missing, damaged or cannot be written only costs reading
-the model again. The format is that of version 0.1: models that an earlier version left are found again.
+Guarantees: a record appears whole or not at all; one that is missing, damaged or cannot be written
+only costs reading the model again. The format is that of version 0.1: models that an earlier
+version left are found again.
 
-A blob of the hub's cache is named by its digest: SHA-256 for large files, git's SHA-1 for small ones. The layout of
-that cache is documented at https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
+A blob of the hub's cache is named by its digest: SHA-256 for large files, git's SHA-1 for small
+ones. The layout of that cache is documented at
+https://huggingface.co/docs/huggingface_hub/guides/manage-cache.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ def touch_use(record: Path) -> None:
 
 
 def read_last_use(record: Path) -> float | None:
-    """Return when the model of this record was last used, in seconds since the epoch; None when it never was."""
+    """Return when the model of this record was last used, in seconds since the epoch, or None."""
     try:
         return record.with_suffix(_USED).stat().st_mtime
     except OSError:
@@ -148,7 +151,8 @@ def stamp_file(file: Path) -> FileStamp:
 def _read_blob_name(file: Path) -> str | None:
     """Return the digest by which the hub's cache names the file.
 
-    The link is followed once: further on it may lead to a store shared by repositories, with names of another kind.
+    The link is followed once: further on it may lead to a store shared by repositories, with names
+    of another kind.
     """
     blob = file.readlink().name if file.is_symlink() else ""
     if re.fullmatch("[0-9a-f]{64}", blob):
@@ -157,7 +161,11 @@ def _read_blob_name(file: Path) -> str | None:
 
 
 def compute_digest(file: Path, kind: str) -> str:
-    """Return the digest of a file: `sha256`, or `git`, the SHA-1 of a blob object. Raises: OSError."""
+    """Return the digest of a file: `sha256`, or `git`, the SHA-1 of a blob object.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with file.open("rb") as data:
         if kind == "sha256":
             return "sha256:" + hashlib.file_digest(data, hashlib.sha256).hexdigest()

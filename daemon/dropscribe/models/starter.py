@@ -1,7 +1,7 @@
 """Models that packages of the Python registry carry: the extra `starter`.
 
-Guarantees: the packages are read as files and never imported; what is put together from them has the digests that are
-written here.
+Guarantees: the packages are read as files and never imported; what is put together from them has
+the digests that are written here.
 """
 
 from __future__ import annotations

@@ -1,18 +1,22 @@
 """The models on this machine: found, made, downloaded, verified, listed and removed.
 
 Guarantees:
-- A model that is here is found without the network: the hub's cache is read as files, and the libraries that can
-  open a connection are not even imported. Only `resolve_model(download=True)` and `pull_model` download, and log it.
-- What is handed out is whole. Every file is checked against its digest once, after the download or when it is first
-  met; later starts compare size and modification time. `verify_model` reads everything again.
-- A model stays at the commit at which it was first used: the commit is recorded, and taken until its files are gone.
+- A model that is here is found without the network: the hub's cache is read as files, and the
+  libraries that can open a connection are not even imported. Only `resolve_model(download=True)`
+  and `pull_model` download, and log it.
+- What is handed out is whole. Every file is checked against its digest once, after the download or
+  when it is first met; later starts compare size and modification time. `verify_model` reads
+  everything again.
+- A model stays at the commit at which it was first used: the commit is recorded, and taken until
+  its files are gone.
 - A half-downloaded or damaged model is noticed, logged, and repaired when downloading is allowed.
-- What is made here (models unpacked from the starter packages, converted and quantised models, records) appears whole
-  under its name or not at all, also with two processes at work.
-- `remove_model` takes away no more than one model: what the hub's cache shares with another revision stays.
+- What is made here (models unpacked from the starter packages, converted and quantised models,
+  records) appears whole under its name or not at all, also with two processes at work.
+- `remove_model` takes away no more than one model: what the hub's cache shares with another
+  revision stays.
 
-Risks accepted: a folder named by its path is used as it is (nobody wrote down its digests); a file changed in place
-with its size and time kept is noticed only by `verify_model`.
+Risks accepted: a folder named by its path is used as it is (nobody wrote down its digests); a file
+changed in place with its size and time kept is noticed only by `verify_model`.
 """
 
 from __future__ import annotations
@@ -71,9 +75,9 @@ class Listing:
     repo: str
     """The hub repository it would be downloaded from."""
     source: str
-    """What it was made of, or would be: `owner/name@commit`, `starter packages`; empty when it is not here."""
+    """What it was made of, or would be: `owner/name@commit`, `starter packages`. Empty: not here."""
     used: float | None
-    """When an engine last took it, in seconds since the epoch; None when none did, or it is not here."""
+    """When an engine last took it, in seconds since the epoch; None when none did."""
     origin: Origin | None
     """None when it would have to be downloaded."""
     path: Path | None
@@ -133,25 +137,27 @@ class ModelStore:
     ) -> ModelFolder:
         """Return the folder of `model` for `backend`, whole and checked.
 
-        Looked for in this order: a folder of that path; the hub's cache; the starter packages (for MLX, also the
-        CTranslate2 files of the same model from these two, converted once); the hub, when `download`. `NAME-4bit` and
-        `NAME-8bit` are NAME quantised once, for MLX; other backends have their own small numbers and take NAME.
+        Looked for in this order: a folder of that path; the hub's cache; the starter packages (for
+        MLX, also the CTranslate2 files of the same model from these two, converted once); the hub,
+        when `download`. `NAME-4bit` and `NAME-8bit` are NAME quantised once, for MLX; other
+        backends have their own small numbers and take NAME.
 
         Args:
             model: see `catalogue.parse_request`.
             backend: see `catalogue.parse_request`.
             download: whether the hub may be asked.
-            progress: called while downloading, from this thread or another, when there is more: several times a
-                second or once in a long while, as the network is. Must not raise.
+            progress: called while downloading, from this thread or another, when there is more:
+                several times a second or once in a long while, as the network is. Must not raise.
 
         Raises:
             UsageError: no such name.
             EnvironmentFaultError: by `code`:
-                `model-missing` not here, and not to be downloaded; `model-damaged` its files do not have their
-                digest; `model-unusable` not a Whisper model for this backend; `model-unknown` the hub has no such
-                repository or revision; `hub-refused` the hub wants a (better) HF_TOKEN; `hub-unreachable` no
-                answer; `hub-interrupted` the download broke off; `disk-full`; `cache-unusable` the disk refused
-                for another reason.
+                `model-missing` not here, and not to be downloaded; `model-damaged` its files do
+                not have their digest; `model-unusable` not a Whisper model for this backend;
+                `model-unknown` the hub has no such repository or revision; `hub-refused` the hub
+                wants a (better) HF_TOKEN; `hub-unreachable` no answer; `hub-interrupted` the
+                download broke off; `disk-full`; `cache-unusable` the disk refused for another
+                reason.
         """
         request = parse_request(model, backend)
         with translate_disk_errors(request.name, self._home):
@@ -169,7 +175,7 @@ class ModelStore:
         return _name_folder(request, found)
 
     def pull_model(self, model: str, backend: str, progress: Callable[[Progress], None] | None = None) -> ModelFolder:
-        """Return `model`, downloaded or repaired when it must be. Raises as `resolve_model` does."""
+        """Return `model`, downloaded or repaired when need be. Raises as `resolve_model` does."""
         return self.resolve_model(model, backend, download=True, progress=progress)
 
     def find_path(self, model: str, backend: str) -> Path:
@@ -177,7 +183,9 @@ class ModelStore:
         return self.resolve_model(model, backend, download=False).path
 
     def verify_model(self, model: str, backend: str) -> Report:
-        """Read every file of `model` again and compare it with its digest. `pull_model` repairs a damaged one.
+        """Read every file of `model` again and compare it with its digest.
+
+        `pull_model` repairs a damaged one.
 
         Raises: as `resolve_model` without download does, but damage is reported, not raised.
         """
@@ -205,8 +213,8 @@ class ModelStore:
     def list_models(self) -> list[Listing]:
         """Return every name for every backend, and where it stands; of others what is here.
 
-        Others are quantised models, and repositories that were asked for as `owner/name`. Reads no weights, and
-        opens no connection.
+        Others are quantised models, and repositories that were asked for as `owner/name`. Reads no
+        weights, and opens no connection.
         """
         rows = []
         for backend, layout in LAYOUTS.items():
@@ -233,7 +241,7 @@ class ModelStore:
         Args:
             model: see `catalogue.parse_request`.
             backend: a key of `LAYOUTS`.
-            shared: whether it may be taken out of the hub's cache, from which other programs read too.
+            shared: whether it may be taken out of the hub's cache, which other programs read too.
 
         Raises:
             UsageError: a folder by its path, or from the hub's cache without `shared`.
@@ -264,11 +272,11 @@ class ModelStore:
         return Removed(found.path, size)
 
     def _find_whole(self, request: ModelRequest, *, repair: bool) -> StoredModel | None:
-        """Return the model, whole, converted and quantised when it must be; None when it is not here.
+        """Return the model, whole, converted and quantised when need be; None when it is not here.
 
         Args:
             request: the model.
-            repair: whether damaged files are discarded, so that they are downloaded again, or raise.
+            repair: whether damaged files are discarded, to be downloaded again, or raise.
         """
         if request.folder is not None:
             return self._adapt(request, self._lookup.find_folder(request))
@@ -292,7 +300,7 @@ class ModelStore:
         return None if own is None else self._adapt(request, own)
 
     def _find_cached(self, name: str, repository: Repository) -> StoredModel | None:
-        """Return the model from the hub's cache, checked; None when it is not there or not all of it.
+        """Return the model from the hub's cache, checked; None when files of it are missing.
 
         Raises:
             DamagedModelError: files do not have their digest.
@@ -311,7 +319,7 @@ class ModelStore:
         return found
 
     def _find_own(self, request: ModelRequest, *, repair: bool) -> StoredModel | None:
-        """Return the model from the starter packages, or one that was converted before; None for neither."""
+        """Return the model from the starter packages, or one that was converted before."""
         found = self._lookup.find_own(request)
         if found is None:
             return None
@@ -330,7 +338,7 @@ class ModelStore:
             return None
 
     def _download(self, request: ModelRequest, progress: Callable[[Progress], None] | None) -> StoredModel:
-        """Download the preferred repository, in the first readable layout that it has, and check what came."""
+        """Download the preferred repository, in the first readable layout it has, and check it."""
         first = request.repositories[0]
         candidates = [one for one in request.repositories if one.repo == first.repo]
         chosen = first
@@ -361,7 +369,7 @@ class ModelStore:
         return StoredModel(fetched.folder, fetched.commit, Origin.DOWNLOAD, chosen.layout, chosen, record)
 
     def _adapt(self, request: ModelRequest, found: StoredModel) -> StoredModel:
-        """Return `found` in the layout and size of `request`, converted and quantised when it must be."""
+        """Return `found` in the layout and size of `request`, converted and quantised if need be."""
         if found.layout is not request.layout:
             found = self._convert(request, found)
         return found if request.bits is None else self._quantise(request, found, request.bits)
@@ -401,5 +409,5 @@ def _name_folder(request: ModelRequest, found: StoredModel) -> ModelFolder:
 
 
 def mark_used(model: ModelFolder) -> None:
-    """Write down that an engine takes this model now, for `models list`. A failure costs only that."""
+    """Write down, for `models list`, that an engine takes this model now. Never raises."""
     touch_use(model.record)

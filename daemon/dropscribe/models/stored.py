@@ -31,7 +31,7 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A model in the layout in which it was found. Its folder is missing where it is still to be made."""
+    """A model in the layout in which it was found. Its folder may be still to be made."""
 
     path: Path
     revision: str | None
