@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -281,7 +281,7 @@ class _Bar:
             self._move(progress.file, progress.done_s, progress.audio_s, "s")
         if progress.outcome:
             self.close()
-            _say(f"{plain(progress.file)}: {progress.outcome}")
+            _say(f"{sanitize(progress.file)}: {progress.outcome}")
 
     def _move(self, name: str, done: float, total: float, unit: str) -> None:
         from tqdm import tqdm
@@ -292,7 +292,7 @@ class _Bar:
             form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self._bar = tqdm(
                 total=total,
-                desc=plain(name)[-40:],
+                desc=sanitize(name)[-40:],
                 unit=unit,
                 unit_scale=unit == "B",
                 bar_format=form if unit == "s" else None,
@@ -430,7 +430,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                     elif message.event == "finished":
                         made = worker_process.assemble(source, facts, windows, chosen)
                         now = datetime.now().astimezone()
-                        at, origin = recording_date.filled(made.source, path, found.st_mtime_ns, now)
+                        at, origin = recording_date.find_date(made.source, path, found.st_mtime_ns, now)
                         source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
                         made = replacements.replace(dataclasses.replace(made, source=source), chosen.replacements)
                         yield path, dataclasses.replace(made, review=review.review(made))
@@ -602,7 +602,7 @@ def _show_status(facts: dict[str, Any]) -> None:
         percent = "" if current["percent"] is None else f" {current['percent']:.0f} %"
         eta = "" if current["eta_s"] is None else f", about {_duration(current['eta_s'])} left"
         again = f", attempt {current['attempt']}" if current["attempt"] > 1 else ""
-        print(f"Now       {plain(current['file'])}: {current['phase']}{percent}{eta}{again}")
+        print(f"Now       {sanitize(current['file'])}: {current['phase']}{percent}{eta}{again}")
     if facts["trouble"]:
         print(f"Waiting   {facts['trouble']['reason']}")
     if facts["inbox_trouble"]:
@@ -614,9 +614,9 @@ def _show_status(facts: dict[str, Any]) -> None:
         ("Stays", facts["staying"]),
     ):
         for row in rows:
-            print(f"{title:<9} {plain(row['file'])} ({row['when']}): {plain(row['reason'])}")
+            print(f"{title:<9} {sanitize(row['file'])} ({row['when']}): {sanitize(row['reason'])}")
     for row in facts["stale"][:5]:
-        print(f"Stale     {plain(row['file'])} ({row['when']}): since then changed: {', '.join(row['changed'])}")
+        print(f"Stale     {sanitize(row['file'])} ({row['when']}): since then changed: {', '.join(row['changed'])}")
     if more := len(facts["stale"]):
         rest = f"; {more - 5} more are stale" if more > 5 else ""
         print(f"          `dropscribe redo --stale` makes them again{rest}")
@@ -662,7 +662,7 @@ def _why(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"file": str(arguments.file), "state": state, "reason": reason})
     else:
-        print(plain(reason))
+        print(sanitize(reason))
     return Exit.OK
 
 
@@ -1164,8 +1164,8 @@ def _service(arguments: argparse.Namespace) -> int:
     from dropscribe import service
 
     chosen = settings.load().settings
-    manager = service.manager(arguments.platform if arguments.action == "print" else None)
-    spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
+    manager = service.choose_manager(arguments.platform if arguments.action == "print" else None)
+    spec = service.make_spec(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
     if arguments.action == "print":
         sys.stdout.buffer.write(manager.render(spec))
         return Exit.OK
