@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares, _whole
-from dropscribe.backends._numbers import CHAIN
-from dropscribe.backends._outcome import Raw, failed, shaped
+from dropscribe.backends.choice import BUNDLED
+from dropscribe.backends.factory import create_backend
+from dropscribe.backends.faster_whisper import FasterWhisper, _edges, _shares, _whole
+from dropscribe.backends.number_normalisation import CHAIN
+from dropscribe.backends.results import Raw, failed, shaped
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, vad
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from dropscribe import backends
 
 DATA = Path(__file__).parent / "data"
 KENNEDY = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
@@ -69,11 +72,11 @@ def model_of(name: str, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=backends.OURS)
+@pytest.fixture(scope="module", params=BUNDLED)
 def engine(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
     """Each backend in turn with the same weights."""
     folder = model_of(request.param, request)
-    made = backends.create(request.param)
+    made = create_backend(request.param)
     loaded = made.load(folder)
     assert loaded.multilingual is False
     assert loaded.device in {"cpu int8", "cpu float32", "gpu float16", "gpu int8_float32"}
@@ -151,7 +154,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from dropscribe.backends import Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper
+from dropscribe.backends.faster_whisper import FasterWhisper
 
 def told(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
@@ -162,7 +165,7 @@ engine.load(Path(sys.argv[1]), threads=2)
 loaded = told("VmRSS")
 sound = np.random.default_rng(0).normal(0, 0.01, 120 * 16000).astype(np.float32)
 windows = [Window(k, 480000 * k, 480000 * (k + 1)) for k in range(4)]
-list(engine.transcribe(sound, windows, Options(language="en", again=False)))
+list(engine.transcribe(sound, windows, Options(language="en", retry=False)))
 print(loaded, told("VmHWM"), told("VmRSS"))
 """
 
@@ -201,7 +204,7 @@ def test_numbers_are_spelled_as_in_the_windows_around(
     sound, (nine, one) = menu
 
     def heard(*windows: Window, alike: bool = True) -> list[str]:
-        found = engine.transcribe(sound, windows, Options(language="en", alike=alike))
+        found = engine.transcribe(sound, windows, Options(language="en", normalise_numbers=alike))
         return [said(segments) for _, segments in found]
 
     sales, figures = heard(nine, one)
@@ -337,13 +340,13 @@ def test_nothing_is_printed_and_no_address_is_looked_up(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-@pytest.mark.parametrize("name", backends.OURS)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_folder_that_cannot_be_loaded_is_told_and_nothing_is_fetched(
     name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model_of(name, request)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("an address was looked up"))
-    made = backends.create(name)
+    made = create_backend(name)
     cut = tmp_path / "cut"
     shutil.copytree(folder, cut)
     weights = max(cut.iterdir(), key=lambda f: f.stat().st_size)
@@ -364,7 +367,7 @@ def test_a_folder_without_a_tokenizer_is_not_completed_from_the_network(tiny_en:
     shutil.copytree(tiny_en, folder)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(EnvironmentFaultError, match=r"tokenizer\.json"):
-        backends.create("faster-whisper").load(folder)
+        create_backend("faster-whisper").load(folder)
 
 
 MLX_HERE = pytest.mark.skipif(
@@ -385,7 +388,7 @@ def test_every_layout_of_an_mlx_folder_is_read(
     else:
         mx.save_safetensors(str(tmp_path / name), weights)
     shutil.copy(tiny_en_mlx / "config.json", tmp_path)
-    made = backends.create("mlx")
+    made = create_backend("mlx")
     made.load(tmp_path)
     ((_, segments),) = made.transcribe(recording, [Window(0, 0, 4 * SAMPLE_RATE)], Options(language="en"))
     made.close()
@@ -397,14 +400,14 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     import mlx.core as mx
     from mlx import nn
 
-    from dropscribe.backends import _mlx
+    from dropscribe.backends import mlx
 
     weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
     mx.save_safetensors(str(tmp_path / "model.safetensors"), quantised(weights))
     config = json.loads((tiny_en_mlx / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 64, "bits": 8}}))
     (tmp_path / "ours").mkdir()
-    _mlx.quantise(tiny_en_mlx, tmp_path / "ours", 8)
+    mlx.quantise(tiny_en_mlx, tmp_path / "ours", 8)
     ours: Any = mx.load(str(tmp_path / "ours" / "weights.safetensors"))
     expected: Any = mx.load(str(tmp_path / "model.safetensors"))
     assert ours.keys() == expected.keys()
@@ -413,10 +416,10 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
         json.loads((tmp_path / "config.json").read_text()), indent=1
     ).split()
     with pytest.raises(ValueError, match="already"):
-        _mlx.quantise(tmp_path, tmp_path / "ours", 4)
+        mlx.quantise(tmp_path, tmp_path / "ours", 4)
     logits = []
     for folder in (tiny_en_mlx, tmp_path):
-        made: Any = backends.create("mlx")
+        made: Any = create_backend("mlx")
         made.load(folder)
         layer = made._model.decoder.blocks[0].attn.query
         assert isinstance(layer, nn.QuantizedLinear) is (folder == tmp_path)
@@ -444,13 +447,13 @@ class TestWindow:
 
     def test_its_edges_are_all_there_is_to_it(self) -> None:
         assert self.WHOLE.edges == [100, 200, 300, 500, 700, 900]
-        assert Window.of(4, self.WHOLE.edges) == self.WHOLE
-        assert Window.of(1, [100, 900]) == Window(1, 100, 900)
-        assert Window(1, 100, 900).heard == [(100, 900)]
+        assert Window.from_edges(4, self.WHOLE.edges) == self.WHOLE
+        assert Window.from_edges(1, [100, 900]) == Window(1, 100, 900)
+        assert Window(1, 100, 900).kept_spans == [(100, 900)]
 
     def test_a_part_is_without_what_the_whole_is_without(self) -> None:
-        assert self.WHOLE.part(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
-        assert self.WHOLE.part(0, 300, 500) == Window(0, 300, 500)
+        assert self.WHOLE.cut(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
+        assert self.WHOLE.cut(0, 300, 500) == Window(0, 300, 500)
 
 
 class TestOutcome:
@@ -535,7 +538,7 @@ class TestOutcome:
 @pytest.mark.parametrize("name", ["faster-whisper", "mlx"])
 def test_a_safe_load_is_on_the_cpu(name: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue("tiny_en_mlx" if name == "mlx" else "tiny_en")  # skips without MLX
-    backend = backends.create(name)
+    backend = create_backend(name)
     loaded = backend.load(folder, safe=True)
     assert loaded.device.startswith("cpu")
     backend.close()

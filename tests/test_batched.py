@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dropscribe.backends._batched import TEMPERATURES, Draft, guarded, joined, merged, raw
-from dropscribe.backends._numbers import Number, beside, has_figures, numbers
+from dropscribe.backends.drafts import TEMPERATURES, Draft, guarded, joined, merged, raw
+from dropscribe.backends.number_normalisation import Number, beside, has_figures, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, recheck, vad
 from dropscribe.worker.recheck import Doubt
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from dropscribe import backends
 
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
@@ -169,7 +171,7 @@ class Faulty:
 @pytest.fixture(scope="module")
 def engine(tiny_en: Path) -> Iterator[backends.Backend]:
     pytest.importorskip("faster_whisper")
-    backend = backends.create("faster-whisper")
+    backend = create_backend("faster-whisper")
     backend.load(tiny_en)
     yield backend
     backend.close()

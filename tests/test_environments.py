@@ -18,13 +18,13 @@ import textwrap
 import venv
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dropscribe import settings
-from dropscribe.backends import environments
-from dropscribe.backends._whisperx import Said, fill_in, sentences
+from dropscribe.backends import environments, installation, listing
+from dropscribe.backends.whisperx import Said, fill_in, sentences
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import worker_process
 from dropscribe.transcript import Transcript
@@ -106,10 +106,10 @@ def talk() -> Iterator[Talk]:
 
 
 def test_the_worker_starts_with_the_standard_library_alone(bare: str) -> None:
-    environments.probe(bare)
+    environments.probe_interpreter(bare)
     files = "(getattr(m, '__file__', None) or '' for m in sys.modules.values())"
     program = f"import sys; print([f for f in {files} if 'site-packages' in f and '/dropscribe/' not in f])"
-    done = subprocess.run(environments.command(bare, program), capture_output=True, text=True, check=True)
+    done = subprocess.run(environments.build_command(bare, program), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -308,7 +308,7 @@ class Shop:
     def install(self) -> Path:
         self.said.clear()
         # This Python also where it is too new for WhisperX: the small wheels run on any.
-        return environments.install(self.settings, self.said.append, sys.executable, pins=self.pins)
+        return installation.install_environment(self.settings, self.said.append, sys.executable, pins=self.pins)
 
 
 @pytest.fixture
@@ -320,18 +320,18 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def test_an_environment_is_made_whole_or_not_at_all(shop: Shop) -> None:
-    assert environments.interpreter(shop.settings) is None
-    place = environments.folder(shop.settings)
+    assert environments.find_interpreter(shop.settings) is None
+    place = environments.environment_folder(shop.settings)
     shop.offer("import torchaudio; import nonesuch")
     with pytest.raises(DropscribeError, match=r"does not hold together: ModuleNotFoundError.*nonesuch"):
         shop.install()
-    assert environments.interpreter(shop.settings) is None
+    assert environments.find_interpreter(shop.settings) is None
     shop.offer("import torchaudio")  # the half-made one is in the way of nothing
     assert shop.install() == place
     assert shop.said[-1] == "whisperx is installed, with PyTorch 1.0+cpu."
-    python = environments.interpreter(shop.settings)
+    python = environments.find_interpreter(shop.settings)
     assert python == place / "bin" / "python"
-    environments.probe(str(python))
+    environments.probe_interpreter(str(python))
     assert not list(place.glob("lib/python3*/site-packages/torchaudio/lib/_torchaudio*"))
     assert [p.name for p in place.parent.iterdir() if p.is_dir()] == ["whisperx"]
     shop.install()
@@ -347,28 +347,28 @@ def test_an_environment_is_made_whole_or_not_at_all(shop: Shop) -> None:
     python.unlink()
     python.symlink_to("/gone/with/an/update/python")
     shop.install()
-    environments.probe(str(python))
+    environments.probe_interpreter(str(python))
 
     shop.pins.write_text(shop.pins.read_text() + "nonesuch==3\n")  # a newer list that cannot be had
     with pytest.raises(DropscribeError, match="failed with exit code 1"):
         shop.install()
-    assert environments.interpreter(shop.settings) == python  # the old one still serves
-    environments.probe(str(python))
-    assert environments.remove(shop.settings)
-    assert not environments.remove(shop.settings)
-    assert environments.interpreter(shop.settings) is None
+    assert environments.find_interpreter(shop.settings) == python  # the old one still serves
+    environments.probe_interpreter(str(python))
+    assert installation.remove_environment(shop.settings)
+    assert not installation.remove_environment(shop.settings)
+    assert environments.find_interpreter(shop.settings) is None
     assert not [p for p in place.parent.iterdir() if p.is_dir()]
 
 
 def test_two_at_once_do_not_meet(shop: Shop) -> None:
-    parent = environments.folder(shop.settings).parent
+    parent = environments.environment_folder(shop.settings).parent
     parent.mkdir(parents=True)
-    with environments._only_one(parent), pytest.raises(DropscribeError, match="Another process"):
+    with installation.lock_folder(parent), pytest.raises(DropscribeError, match="Another process"):
         shop.install()
 
 
 def test_the_pins_name_versions_and_nothing_else() -> None:
-    lines = [line for line in environments.PINS.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in installation.PINS.read_text().splitlines() if not line.startswith("#")]
     names = [line.split("==")[0] for line in lines]
     assert all("==" in line and "://" not in line and "@" not in line for line in lines)
     assert {"whisperx", "torch", "torchaudio", "faster-whisper", "ctranslate2", "av", "onnxruntime"} <= set(names)
@@ -377,23 +377,23 @@ def test_the_pins_name_versions_and_nothing_else() -> None:
 
 
 def test_the_list_says_what_is_there_and_why(other: str, tmp_path: Path) -> None:
-    def rows(**more: str) -> dict[str, dict[str, Any]]:
+    def rows(**more: str) -> dict[str, listing.BackendRow]:
         chosen = settings.load({"state": tmp_path, **more}, {"HOME": str(tmp_path)}).settings
-        return {row["backend"]: row for row in environments.listed(chosen)}
+        return {row.backend: row for row in listing.list_backends(chosen)}
 
     found = rows(backend="whisperx", whisperx_python=other)
-    assert found["whisperx"]["versions"]["whisperx"] == "0.1"
-    assert found["whisperx"]["device"] in {"cpu", "gpu"}
-    assert found["whisperx"]["python"] == other
-    assert found["whisperx"]["chosen"]
-    assert found["whisperx"]["why"] == "taken: set by the setting `backend`"
-    assert found["faster-whisper"]["installed"]
-    assert found["faster-whisper"]["why"] == "the setting `backend` is whisperx"
+    assert found["whisperx"].versions["whisperx"] == "0.1"
+    assert found["whisperx"].device in {"cpu", "gpu"}
+    assert found["whisperx"].python == other
+    assert found["whisperx"].chosen
+    assert found["whisperx"].why == "taken: set by the setting `backend`"
+    assert found["faster-whisper"].installed
+    assert found["faster-whisper"].why == "the setting `backend` is whisperx"
     found = rows(whisperx_python=str(tmp_path / "gone"))
-    assert "cannot be asked" in found["whisperx"]["error"]
+    assert "cannot be asked" in found["whisperx"].error
     found = rows()
-    assert not found["whisperx"]["installed"]
-    assert "dropscribe backends install whisperx" in found["whisperx"]["why"]
+    assert not found["whisperx"].installed
+    assert "dropscribe backends install whisperx" in found["whisperx"].why
 
 
 def test_whisperx_that_is_not_installed_is_named_with_its_cure(tmp_path: Path) -> None:

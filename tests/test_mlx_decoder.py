@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropscribe.backends import SAMPLE_RATE, Options, Window, create
+from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.worker import decoding
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def engine(tiny_en_mlx: Path) -> Iterator[Any]:
-    made: Any = create("mlx")
+    made: Any = create_backend("mlx")
     made.load(tiny_en_mlx)
     yield made
     made.close()
@@ -44,7 +45,7 @@ def heard(engine: Any, sounds: list[NDArray[np.float32]]) -> Any:
 
 
 def rules_of(engine: Any) -> tuple[Any, Any, NDArray[np.int32]]:
-    from dropscribe.backends._mlx import _rules
+    from dropscribe.backends.mlx import _rules
 
     tokenizer = engine._tokenizer("en", "transcribe")
     prefix = np.array([tokenizer.sot_sequence_including_notimestamps], np.int32)
@@ -68,7 +69,7 @@ def warped(costs: NDArray[np.float64]) -> list[int]:
 
 
 def test_the_cheapest_way_is_that_of_plain_dynamic_time_warping() -> None:
-    from dropscribe.backends._mlx_decoder import _path
+    from dropscribe.backends.mlx_decoder import _path
 
     chance = np.random.default_rng(3)
     costs = chance.normal(size=(4, 9, 40)).astype(np.float32)
@@ -81,7 +82,7 @@ def test_the_cheapest_way_is_that_of_plain_dynamic_time_warping() -> None:
 def test_the_median_of_seven_is_mirrored_at_the_ends() -> None:
     import mlx.core as mx
 
-    from dropscribe.backends._mlx_decoder import _median
+    from dropscribe.backends.mlx_decoder import _median
 
     values = np.random.default_rng(4).normal(size=(2, 3, 50)).astype(np.float32)
     mirrored = np.pad(values, ((0, 0), (0, 0), (3, 3)), mode="reflect")
@@ -118,7 +119,7 @@ def test_one_beam_is_the_greedy_text_of_mlx_whisper(
 
 
 def test_what_is_drawn_depends_on_the_seed_and_not_on_the_other_rows(engine: Any, heard: Any) -> None:
-    from dropscribe.backends._mlx import _rows
+    from dropscribe.backends.mlx import _rows
 
     _, rules, prefix = rules_of(engine)
     decoder = engine._decoder
@@ -138,7 +139,7 @@ def test_texts_do_not_depend_on_how_many_windows_are_decoded_at_once(
     windows = [Window(k, a, b) for k, (a, b) in enumerate(itertools.pairwise(edges))]
     found = {}
     for batch in (1, 2, 3):
-        made: Any = create("mlx")
+        made: Any = create_backend("mlx")
         made.load(tiny_en_mlx, batch=batch)
         found[batch] = [segments for _, segments in made.transcribe(recording, windows, Options(language="en"))]
         later = list(made.transcribe(recording, windows, Options(language="en"), done=1))
@@ -168,7 +169,7 @@ def test_a_window_beside_itself_as_on_a_gpu_gives_one_text(
 
 
 def test_texts_weighed_together_are_weighed_alone(engine: Any, heard: Any) -> None:
-    from dropscribe.backends._mlx import _figures, _rows
+    from dropscribe.backends.mlx import _figures, _rows
 
     tokenizer, _, prefix = rules_of(engine)
     figures = _figures(tokenizer.encoding, tokenizer.eot)
@@ -190,8 +191,8 @@ def test_texts_weighed_together_are_weighed_alone(engine: Any, heard: Any) -> No
 
 def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_changes(engine: Any) -> None:
     """A reader that likes figures behind figures stands for the model, which would want a recording of its own."""
-    from dropscribe.backends._batched import Draft
-    from dropscribe.backends._mlx import _Figures
+    from dropscribe.backends.drafts import Draft
+    from dropscribe.backends.mlx import _Figures
 
     tokenizer, _, prefix = rules_of(engine)
     numbers = {tokenizer.encode(f" {word}")[0]: f" {k}" for k, word in enumerate(("one", "two", "six", "seven"), 1)}

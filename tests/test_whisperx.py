@@ -89,10 +89,11 @@ DIARIZED = """
 from pathlib import Path
 import numpy as np
 from dropscribe import audio, telling
-from dropscribe.backends import Options, Window, _whisperx
+from dropscribe.backends import Options, Window
+from dropscribe.backends.whisperx import WhisperX
 telling.sink = lambda *_: None
 sound = audio.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
-backend = _whisperx.WhisperX(diarizer=sys.argv[3])
+backend = WhisperX(diarizer=sys.argv[3])
 backend.load(Path(sys.argv[2]))
 real, lengths = backend._diarizer, []
 backend._diarizer = lambda samples: (lengths.append(len(samples)), real(samples))[1]
@@ -107,7 +108,7 @@ print(lengths, [len(sound), 100000])
 def test_who_speaks_is_found_out_once_a_recording(weights: Path, tiny_en: Path, tmp_path: Path) -> None:
     """Though a window with something doubtful is heard again, in parts."""
     arguments = [str(tiny_en), str(weights / "diarizer"), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
-    command = environments.command(PYTHON, DIARIZED, *arguments)
+    command = environments.build_command(PYTHON, DIARIZED, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[176000, 100000] [176000, 100000]"
@@ -140,12 +141,13 @@ socket.socket.connect = socket.getaddrinfo = None  # nobody is called
 from pathlib import Path
 import numpy as np
 from dropscribe import audio, telling
-from dropscribe.backends import Options, Window, _whisperx
+from dropscribe.backends import Options, Window
+from dropscribe.backends.whisperx import WhisperX
 telling.sink = lambda *_: None
 sound = audio.decode(Path(sys.argv[3]), Path(sys.argv[4])).samples
 sound = np.concatenate([sound, sound, sound])
 windows = [Window(i, i * 176000, i * 176000 + 176000) for i in range(3)]
-backend = _whisperx.WhisperX()
+backend = WhisperX()
 backend._batch = 2
 backend.load(Path(sys.argv[2]))
 print(backend._batch, list(backend.detect_languages(sound, windows[:1])))
@@ -161,7 +163,7 @@ print(len(list(backend.transcribe(quiet, [Window(0, 0, 48000)], Options(language
 
 def test_work_that_goes_on_gives_what_was_not_done_yet(tiny_en: Path, tmp_path: Path) -> None:
     arguments = [str(tiny_en), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
-    command = environments.command(PYTHON, AGAIN, *arguments)
+    command = environments.build_command(PYTHON, AGAIN, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == "" or done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["8 [{'en': 1.0}]", "1"]

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dropscribe.backends import NAMES as BACKENDS
 from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
 
@@ -34,6 +33,9 @@ RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "TEST_WHISPERX", "CRASH
 interpreter that the tests use, and `crash.VARIABLE`."""
 FACT = "FACT_"
 """After our prefix, what a hook is told (`hooks.variables`): no setting, so that a hook may call this program."""
+
+BACKENDS = ("mlx", "faster-whisper", "whisperx")
+"""Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those installed."""
 
 _CODES = (
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy "

@@ -97,7 +97,7 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
     import mlx.core as mx
     import mlx_whisper
 
-    from dropscribe.backends._mlx import MLX
+    from dropscribe.backends.mlx import MLX
 
     engine = MLX()
     load_s, loaded = timed(lambda: engine.load(model, batch=batch))
@@ -151,7 +151,7 @@ def shape(out: Path) -> None:
     import mlx_whisper.whisper
     from mlx.utils import tree_map
 
-    from dropscribe.backends._mlx_decoder import Decoder, Rules
+    from dropscribe.backends.mlx_decoder import Decoder, Rules
 
     mx.random.seed(0)
     model: Any = mlx_whisper.whisper.Whisper(mlx_whisper.whisper.ModelDimensions(**TURBO), mx.float16)

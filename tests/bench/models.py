@@ -41,7 +41,7 @@ MOST = 16
 
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
-    from dropscribe.backends._mlx import quantise
+    from dropscribe.backends.mlx import quantise
     from dropscribe.models import convert
 
     for given in sources:
@@ -80,11 +80,11 @@ def device_peak_mb() -> float | None:
 
 def worker(model: Path, data: Path, sets: list[str], seconds: float) -> None:
     """Load one model, transcribe every set, print one JSON."""
-    from dropscribe import backends
+    from dropscribe.backends.factory import create_backend
 
     before_mb, started = peak_mb(), time.perf_counter()
     name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
-    engine = backends.create(name)
+    engine = create_backend(name)
     import_s, imported_mb = time.perf_counter() - started, peak_mb()
     loaded = engine.load(model)
     first_s = time.perf_counter() - started
@@ -152,20 +152,20 @@ def shape_worker(size: str) -> None:
     import mlx.core as mx
     import numpy as np
 
-    from dropscribe import backends
+    from dropscribe.backends.factory import create_backend
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "random", str(folder), size]
         subprocess.run(command, check=True)  # its memory is not to count here
-        engine: Any = backends.create("mlx")
+        engine: Any = create_backend("mlx")
         before, started = peak_mb(), time.perf_counter()
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
         rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
         decoder, tokens = engine._decoder, engine._tokenizer("en", "transcribe")
-        from dropscribe.backends._mlx import _rules
+        from dropscribe.backends.mlx import _rules
 
         started = time.perf_counter()
         memory = decoder.memory(decoder.features([noise] * rows))
@@ -185,7 +185,7 @@ def random_model(folder: Path, size: str) -> None:
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends._mlx import quantise
+    from dropscribe.backends.mlx import quantise
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -285,10 +285,11 @@ def status_mb(what: str) -> float:
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, log_bridge
+    from dropscribe.backends.factory import create_backend
     from dropscribe.worker import vad
 
     log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
-    engine = backends.create(name)
+    engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew

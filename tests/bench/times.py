@@ -36,8 +36,9 @@ import av
 import jiwer
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import backends, settings
 from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import segment_from_dict, to_dict
 from dropscribe.worker import decoding, recheck, vad, word_times
 
@@ -244,7 +245,7 @@ class Kept:
         """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of all later ones."""
         first, self._first = self._first, False
         if not first:
-            self.again += sum(end - start for w in windows for start, end in w.heard)
+            self.again += sum(end - start for w in windows for start, end in w.kept_spans)
         digest = hashlib.sha256(f"{self._model} {options} {windows}".encode())
         for window in windows:
             digest.update(np.ascontiguousarray(samples[window.start : window.end]).tobytes())
@@ -370,7 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--backend", choices=backends.NAMES, default="faster-whisper")
+    parser.add_argument("--backend", choices=settings.BACKENDS, default="faster-whisper")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--noise", nargs="+", default=["clean"], metavar="KIND:DB")
     parser.add_argument("--seconds", type=float)
@@ -381,7 +382,7 @@ def main() -> None:
     head = [*HEAD, "notices"]
     print(f"| {' | '.join(head)} |\n{'|---' * len(head)}|")
     for model, _, folder in (given.partition("=") for given in options.model):
-        backend = backends.create(options.backend)
+        backend = create_backend(options.backend)
         loaded = backend.load(Path(folder))
         kept = Kept(backend, f"{options.backend} {model} {loaded.versions}", options.keep)
         for name in options.sets:

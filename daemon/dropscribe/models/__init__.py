@@ -897,7 +897,7 @@ def _made_small(wanted: _Wanted, found: _Found, bits: int) -> _Found:
 
     def fill(folder: Path) -> None:
         try:
-            from dropscribe.backends._mlx import quantise
+            from dropscribe.backends.mlx import quantise
         except ImportError as error:
             raise EnvironmentFaultError(
                 "model-unusable",

@@ -204,7 +204,7 @@ def pieces(window: Window, doubts: Sequence[Doubt], sound: Sound) -> list[Window
         found = [(low, middle), (middle, high)]
     found = sorted(sorted(found, key=lambda piece: piece[0] - piece[1])[:MOST_PIECES])
     return [
-        window.part(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+        window.cut(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
         for index, (start, end) in enumerate(found)
     ]
 

@@ -33,9 +33,9 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends import Loaded
-from dropscribe.backends._batched import Draft, guarded, merged, raw
-from dropscribe.backends._numbers import CHAIN, Number, behind, has_figures, numbers
-from dropscribe.backends._outcome import copied, failed, languages, shaped, unusable
+from dropscribe.backends.drafts import Draft, guarded, merged, raw
+from dropscribe.backends.number_normalisation import CHAIN, Number, behind, has_figures, numbers
+from dropscribe.backends.results import copied, failed, languages, shaped, unusable
 from dropscribe.log_bridge import Log
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class FasterWhisper:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        chain = CHAIN if options.alike else 1
+        chain = CHAIN if options.normalise_numbers else 1
         edges = _edges(len(windows), self._batch, self._workers)
         whole = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
         work = (functools.partial(_Batch, self._model, self._seed, audio, windows, part, options) for part in whole)
@@ -144,7 +144,7 @@ class FasterWhisper:
                     ahead.extend(self._begun(self._pool, itertools.islice(work, 1)))
                 held.append(batches[-1])
                 complete = not last % chain or last == len(windows)
-                if complete and options.alike:
+                if complete and options.normalise_numbers:
                     with _faults():
                         self._spell(batches)
                 while held and (complete or not held[0].unplaced):
@@ -215,12 +215,14 @@ class _Batch:
         self._model = model
         self._seed = seed
         self._windows = windows[self.first : last]
-        self._guarded = options.again
+        self._guarded = options.retry
         self._tokenizer = Tokenizer(
             model.hf_tokenizer, model.model.is_multilingual, task=options.task, language=options.language
         )
         self._language = "en" if options.task == "translate" else options.language or ""
-        self._before: list[int] = self._tokenizer.encode(f" {options.before.strip()}") if options.before else []
+        self._before: list[int] = (
+            self._tokenizer.encode(f" {options.initial_prompt.strip()}") if options.initial_prompt else []
+        )
         self._prompt: list[int] = model.get_prompt(self._tokenizer, self._before, without_timestamps=True)
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))
         extractor = model.feature_extractor
@@ -239,7 +241,7 @@ class _Batch:
         for row, draft in enumerate(self.drafts):
             if draft.doubtful and self._guarded:
                 continue
-            if options.alike and (known := self._numbers(draft)):
+            if options.normalise_numbers and (known := self._numbers(draft)):
                 self.unplaced[row] = known
             else:
                 self._placed[row] = self._words(row, draft)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dropscribe.backends._batched import Draft
+    from dropscribe.backends.drafts import Draft
 
 PROMPT_TOKENS = 223
 """What OpenAI's `decode` leaves room for before a text."""

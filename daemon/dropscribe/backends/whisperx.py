@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
-from dropscribe.backends._outcome import Raw, copied, failed, languages, shaped, unusable
+from dropscribe.backends.results import Raw, copied, failed, languages, shaped, unusable
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.log_bridge import Log
 
@@ -150,7 +150,7 @@ class WhisperX:
         seconds = ((edges + 0.5) / SAMPLE_RATE).tolist()
         pipeline = self._pipeline
         pipeline.vad_model.stretches = [{"start": start, "end": end} for start, end in itertools.pairwise(seconds)]
-        pipeline.options.initial_prompt = options.before
+        pipeline.options.initial_prompt = options.initial_prompt
         made = pipeline.transcribe(
             np.concatenate(sounds), batch_size=self._batch, language=options.language, task=options.task
         )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 def copied(audio: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     """Return what is heard of a window in memory of its own: a library must not get a memory map."""
-    return np.concatenate([audio[start:end] for start, end in window.heard], dtype=np.float32)
+    return np.concatenate([audio[start:end] for start, end in window.kept_spans], dtype=np.float32)
 
 
 def languages(model: Any, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
@@ -72,8 +72,8 @@ def shaped(window: Window, raws: Iterable[Raw]) -> list[Segment]:
         words = _words(raw, window, edge, last)
         if words and "".join(word.word for word in words).strip() != text:
             words = []  # letters were cut apart: better no times than wrong words
-        start = words[0].start if words else _inside(window.placed(raw.start), edge, last)
-        end = words[-1].end if words else _inside(window.placed(raw.end, ends=True), start, last)
+        start = words[0].start if words else _inside(window.to_recording_seconds(raw.start), edge, last)
+        end = words[-1].end if words else _inside(window.to_recording_seconds(raw.end, is_end=True), start, last)
         if not text or end <= start or _invented(raw):
             continue
         found.append(
@@ -107,9 +107,9 @@ def _words(raw: Raw, window: Window, edge: float, last: float) -> list[Word]:
     ends: list[float] = []
     low = edge
     for _, start, end, _ in raw.words:
-        low = _inside(window.placed(start), low, last)
+        low = _inside(window.to_recording_seconds(start), low, last)
         starts.append(low)
-        ends.append(_inside(window.placed(end, ends=True), low, last))
+        ends.append(_inside(window.to_recording_seconds(end, is_end=True), low, last))
     # Where two words overlap, the first ends where the second begins.
     ends[:-1] = [min(end, follower) for end, follower in zip(ends, starts[1:], strict=False)]
     return [

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dropscribe.backends._outcome import Raw
+from dropscribe.backends.results import Raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

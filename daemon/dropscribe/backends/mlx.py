@@ -28,10 +28,10 @@ from mlx import nn
 from mlx.utils import tree_flatten, tree_unflatten
 
 from dropscribe.backends import Loaded
-from dropscribe.backends._batched import Draft, guarded, merged, raw
-from dropscribe.backends._mlx_decoder import HOP, Decoder, Rules
-from dropscribe.backends._numbers import CHAIN, PROMPT_TOKENS, behind
-from dropscribe.backends._outcome import copied, failed, shaped, unusable
+from dropscribe.backends.drafts import Draft, guarded, merged, raw
+from dropscribe.backends.mlx_decoder import HOP, Decoder, Rules
+from dropscribe.backends.number_normalisation import CHAIN, PROMPT_TOKENS, behind
+from dropscribe.backends.results import copied, failed, shaped, unusable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # numba warns of what it finds on some machines
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.backends import Options, Window
-    from dropscribe.backends._outcome import Raw
+    from dropscribe.backends.results import Raw
     from dropscribe.transcript import Segment
 
 _WEIGHTS = ("weights.safetensors", "model.safetensors", "weights.npz")
@@ -120,7 +120,7 @@ class MLX:
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
-        step = max(self._batch // CHAIN, 1) * CHAIN if options.alike else self._batch
+        step = max(self._batch // CHAIN, 1) * CHAIN if options.normalise_numbers else self._batch
         try:
             for first in range(done // step * step, len(windows), step):
                 part = windows[first : first + step]
@@ -149,7 +149,7 @@ class MLX:
         """Return what was said in each window. The chains of `windows` are whole; batches are parts of them."""
         tokenizer = self._tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
-        prefix = np.concatenate([_prompt(tokenizer, options.before), start])
+        prefix = np.concatenate([_prompt(tokenizer, options.initial_prompt), start])
         rules = _rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copied(audio, window) for window in windows]
         batches = [range(low, min(low + self._batch, len(windows))) for low in range(0, len(windows), self._batch)]
@@ -185,8 +185,8 @@ class MLX:
         drafts = []
         for batch in batches:
             one = functools.partial(decode, batch, memory(batch))
-            drafts += guarded(one, len(batch), again=options.again)
-        if options.alike:
+            drafts += guarded(one, len(batch), again=options.retry)
+        if options.normalise_numbers:
 
             def weigh(rows: Sequence[int], prefixes: Any, texts: Any, figures: Sequence[int]) -> list[Any]:
                 return self._decoder.weighed(memory(rows), prefixes, texts, tokenizer.eot, figures)  # type: ignore[no-any-return]
