@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = [
     *("audio", "backends", "batched", "choice", "cli", "formats", "inbox", "journal", "models", "outbox", "review"),
-    *("settings", "speech", "subtitles", "times", "transcript"),
+    *("settings", "speech", "subtitles", "transcript", "word_times"),
 ]
 SHOWN = ("av", "faster-whisper", "ctranslate2", "huggingface-hub", "numpy", "onnxruntime", "structlog", "watchdog")
 

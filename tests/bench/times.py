@@ -331,7 +331,7 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
                 if first:
                     raw.extend(word for segment in segments for word in segment.words)
                     began = time.process_time()
-                    word_times.settle(samples, window, segments, spans)
+                    word_times.align_window(samples, window, segments, spans)
                     settling += time.process_time() - began
                 yield window, segments
 
