@@ -88,11 +88,11 @@ class TestPieces:
         self, doubts: list[tuple[int, int]], steps: list[tuple[int, int]]
     ) -> None:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
-        islands = tuple(
+        sound_segments = tuple(
             SoundSegment(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200
         )
         asked = [Doubt("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in doubts]
-        found = recheck.pieces(WINDOW, asked, Sound(found_sound, 25.0))
+        found = recheck.pieces(WINDOW, asked, Sound(sound_segments, 25.0))
         assert len(found) <= recheck.MOST_PIECES
         assert [p.index for p in found] == list(range(len(found)))
         assert all(WINDOW.start <= p.start < p.end <= WINDOW.end for p in found)

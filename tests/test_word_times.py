@@ -266,9 +266,7 @@ class TestAlignWords:
         loudness[round((3.3 - 2.0) * 200) : round((3.42 - 2.0) * 200)] = -20.0
         loudness[round((soft - 2.0) * 200)] = -25.0
         sound = Sound((SoundSegment(2.4, 3.3), SoundSegment(3.42, 5.0)), 25.0, loudness, 2.0)
-        (aligned,) = word_times.align_words(
-            given_, Sound((SoundSegment(2.4, 3.3), SoundSegment(3.42, 5.0)), 25.0, loudness, 2.0)
-        )
+        (aligned,) = word_times.align_words(given_, sound)
         assert (aligned.words[0].end, aligned.words[1].start) == pytest.approx(expected, abs=0.001)
 
     @pytest.mark.parametrize(("headroom", "taken_off"), [(25.0, 0.1 * 7 / 9), (15.0, 0.0)])
@@ -327,12 +325,7 @@ class TestAlignWords:
         assert [w.end for w in aligned.words] == [1.75, 2.875, 4.5, pytest.approx(expected, abs=0.001)]
 
     def test_an_end_in_noise_leaves_no_window_and_meets_no_other_sound(self) -> None:
-        sound_segments = (
-            SoundSegment(1.0, 1.75),
-            SoundSegment(1.78, 2.4),
-            SoundSegment(3.0, 3.6),
-            SoundSegment(4.0, 4.5),
-        )
+        sound = clean_sound((1.0, 1.75), (1.78, 2.4), (3.0, 3.6), (4.0, 4.5), headroom=15.0)
         words = (" one", 1.0, 1.74), (" two", 1.78, 2.1), (" three", 3.0, 3.3), (" four", 4.0, 4.49)
         (aligned,) = word_times.align_words([segment(*words)], sound)
         assert [w.end for w in aligned.words] == pytest.approx([1.78, 2.34, 3.54, 4.5])
@@ -345,9 +338,8 @@ class TestAlignWords:
         self, headroom: float, engine: tuple[float, float], expected: tuple[float, float]
     ) -> None:
         given_ = [segment((" the", engine[0], 6.0), (" conference", 6.0, engine[1]))]
-        (aligned,) = word_times.align_words(
-            given_, Sound((SoundSegment(5.2, 6.9, undetected_start=0.1, undetected_end=0.15),), headroom)
-        )
+        sound = Sound((SoundSegment(5.2, 6.9, undetected_start=0.1, undetected_end=0.15),), headroom)
+        (aligned,) = word_times.align_words(given_, sound)
         assert (aligned.start, aligned.end) == pytest.approx(expected)
 
     def test_words_without_time_get_some(self) -> None:
