@@ -19,10 +19,12 @@ import pytest
 
 from dropscribe.backends import SAMPLE_RATE, Options, Window
 from dropscribe.backends.choice import BUNDLED
+from dropscribe.backends.ctranslate2_device import share_threads
+from dropscribe.backends.engine_errors import to_engine_error
 from dropscribe.backends.factory import create_backend
-from dropscribe.backends.faster_whisper import FasterWhisper, _edges, _shares, _whole
+from dropscribe.backends.faster_whisper import FasterWhisper, divide_into_batches, fit_batch_to_chains
 from dropscribe.backends.number_normalisation import CHAIN
-from dropscribe.backends.results import Raw, failed, shaped
+from dropscribe.backends.results import EngineWord, RawSegment, build_segments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, vad
@@ -128,10 +130,10 @@ def test_a_window_alone_gives_what_it_gives_among_others(
         assert all(s.end * SAMPLE_RATE <= window.end for s in segments)
 
 
-def test_what_is_left_out_of_a_window_is_not_heard(
+def test_what_is_omitted_from_a_window_is_not_transcribed(
     engine: backends.Backend, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """The words behind a gap have the times of the recording."""
+    """The words after a gap have the times of the recording."""
     first, second = vad.windows(recording, vad.spans(recording))
     sound = np.concatenate([recording[: first.end], kennedy, recording[second.start :]])
     gap = (first.end, first.end + len(kennedy))
@@ -181,7 +183,7 @@ def test_what_decoding_takes_is_given_back(tiny_en: Path) -> None:
 def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """One window holds speech played backwards, which the model doubts until it samples."""
+    """One window holds speech played backwards, which fails the checks until it is sampled."""
     sound = np.concatenate([recording, kennedy[::-1], kennedy])
     edges = [0, 4 * SAMPLE_RATE, len(recording), len(recording) + len(kennedy), len(sound)]
     windows = [Window(index, *pair) for index, pair in enumerate(itertools.pairwise(edges))]
@@ -218,7 +220,7 @@ def test_numbers_are_spelled_as_in_the_windows_around(
     assert heard(nine, one, alike=False) == [sales, words]
 
 
-def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
+def test_numbers_normalised_in_a_chain_depend_on_no_batch_and_no_kill(
     tiny_en: Path, menu: tuple[NDArray[np.float32], tuple[Window, Window]]
 ) -> None:
     sound, (nine, one) = menu
@@ -240,7 +242,7 @@ def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
 
 @pytest.mark.parametrize(("batch", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (16, 16)])
 def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None:
-    assert _whole(batch) == expected
+    assert fit_batch_to_chains(batch) == expected
     assert CHAIN % expected == 0 or expected % CHAIN == 0
 
 
@@ -260,7 +262,7 @@ def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None
     ],
 )
 def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool, expected: tuple[int, int]) -> None:
-    assert _shares(threads, batch, large=large) == expected
+    assert share_threads(threads, batch, large=large) == expected
 
 
 @pytest.mark.parametrize(
@@ -275,7 +277,7 @@ def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool
     ],
 )
 def test_the_last_batches_are_shared_out(windows: int, batch: int, workers: int, expected: list[int]) -> None:
-    assert _edges(windows, batch, workers) == expected
+    assert divide_into_batches(windows, batch, workers) == expected
 
 
 def test_a_recording_given_up_leaves_no_batch_behind(
@@ -400,14 +402,14 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     import mlx.core as mx
     from mlx import nn
 
-    from dropscribe.backends import mlx
+    from dropscribe.backends.mlx_weights import quantise_model
 
     weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
-    mx.save_safetensors(str(tmp_path / "model.safetensors"), quantised(weights))
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), quantise_weights(weights))
     config = json.loads((tiny_en_mlx / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 64, "bits": 8}}))
     (tmp_path / "ours").mkdir()
-    mlx.quantise(tiny_en_mlx, tmp_path / "ours", 8)
+    quantise_model(tiny_en_mlx, tmp_path / "ours", 8)
     ours: Any = mx.load(str(tmp_path / "ours" / "weights.safetensors"))
     expected: Any = mx.load(str(tmp_path / "model.safetensors"))
     assert ours.keys() == expected.keys()
@@ -416,7 +418,7 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
         json.loads((tmp_path / "config.json").read_text()), indent=1
     ).split()
     with pytest.raises(ValueError, match="already"):
-        mlx.quantise(tmp_path, tmp_path / "ours", 4)
+        quantise_model(tmp_path, tmp_path / "ours", 4)
     logits = []
     for folder in (tiny_en_mlx, tmp_path):
         made: Any = create_backend("mlx")
@@ -428,7 +430,7 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     assert np.corrcoef(logits[0].ravel(), logits[1].ravel())[0, 1] > 0.99
 
 
-def quantised(weights: dict[str, Any]) -> dict[str, Any]:
+def quantise_weights(weights: dict[str, Any]) -> dict[str, Any]:
     """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens' among them."""
     import mlx.core as mx
 
@@ -451,24 +453,24 @@ class TestWindow:
         assert Window.from_edges(1, [100, 900]) == Window(1, 100, 900)
         assert Window(1, 100, 900).kept_spans == [(100, 900)]
 
-    def test_a_part_is_without_what_the_whole_is_without(self) -> None:
+    def test_a_cut_window_omits_what_the_whole_omits(self) -> None:
         assert self.WHOLE.cut(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
         assert self.WHOLE.cut(0, 300, 500) == Window(0, 300, 500)
 
 
-class TestOutcome:
+class TestBuildSegments:
     """What is made of an engine's raw answer."""
 
     WINDOW = Window(3, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE)
 
     @staticmethod
-    def raw(start: float, end: float, *words: tuple[str, float, float], text: str | None = None) -> Raw:
+    def raw(start: float, end: float, *words: tuple[str, float, float], text: str | None = None) -> RawSegment:
         said_ = "".join(w for w, _, _ in words) if text is None else text
-        return Raw(start, end, said_, [(w, s, e, 0.5) for w, s, e in words], -0.25, 1.5, 0.125, 0.2)
+        return RawSegment(start, end, said_, [EngineWord(w, s, e, 0.5) for w, s, e in words], -0.25, 1.5, 0.125, 0.2)
 
     def test_times_are_those_of_the_recording(self) -> None:
         raw = self.raw(0.5, 2.0, (" Ask", 0.5, 1.0), (" not.", np.float64(1.0), 2.00049))
-        assert shaped(self.WINDOW, [raw]) == [
+        assert build_segments(self.WINDOW, [raw]) == [
             Segment(
                 id=0,
                 start=10.5,
@@ -482,42 +484,42 @@ class TestOutcome:
             )
         ]
 
-    def test_what_is_left_out_counts_in_the_times(self) -> None:
+    def test_what_is_omitted_counts_in_the_times(self) -> None:
         window = Window(0, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE, ((12 * SAMPLE_RATE, 15 * SAMPLE_RATE),))
         raw = self.raw(0, 5, (" a", 0.5, 2.0), (" b", 2.0, 2.5), (" c", 2.5, 9.0))
-        (segment,) = shaped(window, [raw])
+        (segment,) = build_segments(window, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
     def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
         raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))
-        (segment,) = shaped(self.WINDOW, [raw])
+        (segment,) = build_segments(self.WINDOW, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10, 11.5), (11.5, 11.5), (11.5, 13), (13, 20)]
         assert (segment.start, segment.end) == (10, 20)
 
     def test_a_later_segment_begins_after_the_one_before(self) -> None:
-        first, second = shaped(self.WINDOW, [self.raw(0, 4, (" a", 0, 4)), self.raw(3, 6, (" b", 3, 6))])
+        first, second = build_segments(self.WINDOW, [self.raw(0, 4, (" a", 0, 4)), self.raw(3, 6, (" b", 3, 6))])
         assert first.end == second.start == 14
 
     def test_nothing_stays_of_segments_without_text_or_length(self) -> None:
         raws = [self.raw(1, 2, text="  "), self.raw(2, 2, text="Thanks."), self.raw(12, 14, (" Thanks.", 12, 14))]
-        assert shaped(self.WINDOW, raws) == []
+        assert build_segments(self.WINDOW, raws) == []
 
-    def test_nothing_stays_that_the_model_itself_does_not_believe(self) -> None:
+    def test_segments_that_the_model_itself_does_not_believe_are_dropped(self) -> None:
         doubted = self.raw(1, 2, (" You", 1, 2))
-        doubted.no_speech_prob, doubted.words = 0.95, [(" You", 1, 2, 0.03)]
-        assert shaped(self.WINDOW, [doubted]) == []
+        doubted.no_speech_prob, doubted.words = 0.95, [EngineWord(" You", 1, 2, 0.03)]
+        assert build_segments(self.WINDOW, [doubted]) == []
         doubted.no_speech_prob = 0.2
-        assert [s.text for s in shaped(self.WINDOW, [doubted])] == ["You"]
+        assert [s.text for s in build_segments(self.WINDOW, [doubted])] == ["You"]
 
     def test_words_that_are_not_the_text_are_left_out(self) -> None:
-        (segment,) = shaped(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])
+        (segment,) = build_segments(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])
         assert (segment.text, segment.words) == ("naïve", ())
         assert (segment.start, segment.end) == (11, 12)
 
     def test_numbers_that_json_has_not_become_null(self) -> None:
         raw = self.raw(1, 2, (" a", 1, 2))
         raw.avg_logprob, raw.no_speech_prob = float("-inf"), float("nan")
-        (segment,) = shaped(self.WINDOW, [raw])
+        (segment,) = build_segments(self.WINDOW, [raw])
         assert (segment.avg_logprob, segment.no_speech_prob) == (None, None)
 
     @pytest.mark.parametrize(
@@ -530,7 +532,7 @@ class TestOutcome:
         ],
     )
     def test_errors_of_the_engines(self, error: Exception, code: str) -> None:
-        found = failed(error)
+        found = to_engine_error(error)
         assert isinstance(found, EngineFaultError)
         assert found.code == code
 

@@ -24,7 +24,7 @@ import pytest
 
 from dropscribe import settings
 from dropscribe.backends import environments, installation, listing
-from dropscribe.backends.whisperx import Said, fill_in, sentences
+from dropscribe.backends.whisperx_words import AlignedWord, fill_in_times, split_sentences
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import worker_process
 from dropscribe.transcript import Transcript
@@ -237,8 +237,15 @@ def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tm
 
 
 def test_words_without_times_share_what_is_left_between_the_others() -> None:
-    words = [Said("aa"), Said("b", 1.0, 2.0, 0.9), Said("cc"), Said("cc"), Said("d", 5.0, 6.0, 0.8), Said("e")]
-    filled = fill_in(words, 8.0)
+    words = [
+        AlignedWord("aa"),
+        AlignedWord("b", 1.0, 2.0, 0.9),
+        AlignedWord("cc"),
+        AlignedWord("cc"),
+        AlignedWord("d", 5.0, 6.0, 0.8),
+        AlignedWord("e"),
+    ]
+    filled = fill_in_times(words, 8.0)
     assert [(w.word, w.start, w.end) for w in filled] == [
         ("aa", 0.0, 1.0),
         ("b", 1.0, 2.0),
@@ -248,14 +255,16 @@ def test_words_without_times_share_what_is_left_between_the_others() -> None:
         ("e", 6.0, 8.0),
     ]
     assert [math.isnan(w.score) for w in filled] == [True, False, True, True, False, True]
-    assert fill_in([], 3.0) == []
-    backwards = fill_in([Said("a", 4.0, 5.0, 1.0), Said("b"), Said("c", 2.0, 3.0, 1.0)], 6.0)
+    assert fill_in_times([], 3.0) == []
+    backwards = fill_in_times(
+        [AlignedWord("a", 4.0, 5.0, 1.0), AlignedWord("b"), AlignedWord("c", 2.0, 3.0, 1.0)], 6.0
+    )
     assert (backwards[1].start, backwards[1].end) == (5.0, 5.0)
 
 
 def test_sentences_end_with_a_full_stop_unless_a_small_letter_follows() -> None:
-    words = [Said(w) for w in ("Hello.", "It", "is", "3", "p.m.", "now,", "“he", "said.”", "Why?", "because")]
-    assert [" ".join(w.word for w in s) for s in sentences(words)] == [
+    words = [AlignedWord(w) for w in ("Hello.", "It", "is", "3", "p.m.", "now,", "“he", "said.”", "Why?", "because")]
+    assert [" ".join(w.word for w in s) for s in split_sentences(words)] == [
         "Hello.",
         "It is 3 p.m. now, “he said.”",
         "Why? because",

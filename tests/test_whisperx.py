@@ -88,11 +88,12 @@ def test_windows_with_and_without_speakers_are_not_joined(
 DIARIZED = """
 from pathlib import Path
 import numpy as np
-from dropscribe import audio, telling
+from dropscribe import log_bridge
 from dropscribe.backends import Options, Window
 from dropscribe.backends.whisperx import WhisperX
-telling.sink = lambda *_: None
-sound = audio.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
+from dropscribe.worker import decoding
+log_bridge.sink = lambda *_: None
+sound = decoding.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
 backend = WhisperX(diarizer=sys.argv[3])
 backend.load(Path(sys.argv[2]))
 real, lengths = backend._diarizer, []
@@ -140,11 +141,12 @@ import socket
 socket.socket.connect = socket.getaddrinfo = None  # nobody is called
 from pathlib import Path
 import numpy as np
-from dropscribe import audio, telling
+from dropscribe import log_bridge
 from dropscribe.backends import Options, Window
 from dropscribe.backends.whisperx import WhisperX
-telling.sink = lambda *_: None
-sound = audio.decode(Path(sys.argv[3]), Path(sys.argv[4])).samples
+from dropscribe.worker import decoding
+log_bridge.sink = lambda *_: None
+sound = decoding.decode(Path(sys.argv[3]), Path(sys.argv[4])).samples
 sound = np.concatenate([sound, sound, sound])
 windows = [Window(i, i * 176000, i * 176000 + 176000) for i in range(3)]
 backend = WhisperX()

@@ -151,7 +151,10 @@ def shape(out: Path) -> None:
     import mlx_whisper.whisper
     from mlx.utils import tree_map
 
-    from dropscribe.backends.mlx_decoder import Decoder, Rules
+    from dropscribe.backends.mlx_aligner import Aligner
+    from dropscribe.backends.mlx_decoder import Decoder
+    from dropscribe.backends.mlx_encoder import Encoder
+    from dropscribe.backends.mlx_search import Rules
 
     mx.random.seed(0)
     model: Any = mlx_whisper.whisper.Whisper(mlx_whisper.whisper.ModelDimensions(**TURBO), mx.float16)
@@ -159,7 +162,8 @@ def shape(out: Path) -> None:
     model.update(tree_map(lambda a: (0.02 * mx.random.normal(a.shape)).astype(mx.float16), model.parameters()))
     model.alignment_heads = heads[:6]  # as many as the real model has
     mx.eval(model.parameters())
-    decoder = Decoder(model, mlx_whisper.audio.mel_filters(128), mx.float16)
+    encoder = Encoder(model, mlx_whisper.audio.mel_filters(128), mx.float16)
+    decoder, aligner = Decoder(model, mx.float16), Aligner(model, mx.float16)
     never = np.zeros(TURBO["n_vocab"], np.float32)
     never[50257:] = -np.inf
     rules = Rules(mx.array(never), mx.array(never), 0, 50363, 50257)
@@ -172,10 +176,12 @@ def shape(out: Path) -> None:
 
     def batched(rows: int, beams: int) -> dict[str, float]:
         mx.reset_peak_memory()
-        encode_s, memory = timed(lambda: evaluated(decoder.memory(decoder.features([noise] * rows))))
+        encode_s, memory = timed(lambda: evaluated(decoder.compute_memory(encoder.encode([noise] * rows))))
         decode_s, found = timed(lambda: decoder.search(memory, np.tile(prefix, (rows, 1)), rules, beams))
         texts = [each.tokens[:100] for each in found]
-        times_s, _ = timed(lambda: decoder.times(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows))
+        times_s, _ = timed(
+            lambda: aligner.time_tokens(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows)
+        )
         assert all(len(each.tokens) == 224 for each in found)
         return {
             "rows": rows,
@@ -192,7 +198,7 @@ def shape(out: Path) -> None:
 
     def single() -> dict[str, float]:
         mx.reset_peak_memory()
-        mel = decoder.spectrogram([noise])
+        mel = encoder.compute_spectrogram([noise])
         encode_s, features = timed(lambda: evaluated(model.encoder(mel)))
         decode_s, _ = timed(lambda: mlx_whisper.decoding.decode(model, features[0], options))
         return {"rows": 1, "encode_s": encode_s, "decode_s": decode_s, "peak_mb": mx.get_peak_memory() / 1e6}

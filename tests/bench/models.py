@@ -41,7 +41,7 @@ MOST = 16
 
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
-    from dropscribe.backends.mlx import quantise
+    from dropscribe.backends.mlx_weights import quantise_model
     from dropscribe.models import convert
 
     for given in sources:
@@ -57,7 +57,7 @@ def make(folder: Path, sources: list[str]) -> None:
                 started = time.perf_counter()
                 target = folder / f"{name}-{size}"
                 target.mkdir(parents=True, exist_ok=True)
-                quantise(whole, target, bits)
+                quantise_model(whole, target, bits)
                 print(target, round(time.perf_counter() - started, 1), "s", flush=True)
 
 
@@ -164,13 +164,13 @@ def shape_worker(size: str) -> None:
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
         rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
-        decoder, tokens = engine._decoder, engine._tokenizer("en", "transcribe")
-        from dropscribe.backends.mlx import _rules
+        decoder, tokens = engine._decoder, engine._make_tokenizer("en", "transcribe")
+        from dropscribe.backends.mlx import build_rules
 
         started = time.perf_counter()
-        memory = decoder.memory(decoder.features([noise] * rows))
+        memory = decoder.compute_memory(engine._encoder.encode([noise] * rows))
         prefix = np.tile(np.array(tokens.sot_sequence_including_notimestamps, np.int32), (rows, 1))
-        texts = decoder.search(memory, prefix, _rules(tokens, gpu.TURBO["n_vocab"], 0))
+        texts = decoder.search(memory, prefix, build_rules(tokens, gpu.TURBO["n_vocab"], 0))
         mx.synchronize()
         took = time.perf_counter() - started
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
@@ -185,7 +185,7 @@ def random_model(folder: Path, size: str) -> None:
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends.mlx import quantise
+    from dropscribe.backends.mlx_weights import quantise_model
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -202,7 +202,7 @@ def random_model(folder: Path, size: str) -> None:
         mx.save_safetensors(str(whole / WEIGHTS), weights, {"format": "mlx"})
         (whole / CONFIG).write_text(json.dumps(gpu.TURBO))
         if bits := SIZES[size]:
-            quantise(whole, folder, bits)
+            quantise_model(whole, folder, bits)
 
 
 def turbo(folder: Path, base: Path) -> None:

@@ -1,10 +1,7 @@
-"""What decoding many windows at once needs, whatever the engine: drafts, their guards, and the words of a draft.
+"""What decoding many windows at once needs, whatever the engine: drafts, their checks, and the words of a draft.
 
-Guarantees: a draft that trips a guard is decoded again, alone among its neighbours, at rising temperatures;
-what comes of a window does not depend on the windows beside it. No model library is imported.
-
-The thresholds and temperatures are those of OpenAI's `transcribe` (compression ratio 2.4, mean log probability
--1.0, no speech 0.6; 0.0 to 1.0 in steps of 0.2), which the batched pipelines of other engines leave out.
+Guarantees: a draft that fails a check is decoded again, alone among its neighbours, at rising temperatures;
+what a window gives does not depend on the windows next to it. No model library is imported.
 """
 
 from __future__ import annotations
@@ -13,22 +10,33 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dropscribe.backends.results import Raw
+from dropscribe.backends.results import EngineWord, RawSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
-"""What is tried, in order, after greedy decoding or beam search."""
 
-_MOST_REPEATED = 2.4
-_LEAST_LOGPROB = -1.0
-_NO_SPEECH = 0.6
+@dataclass(frozen=True, slots=True)
+class DraftLimits:
+    """The checks of a draft are those of OpenAI's `transcribe`; other engines' batched pipelines leave them out."""
+
+    compression_ratio: float = 2.4
+    """More is a repetition loop."""
+    avg_logprob: float = -1.0
+    """With less the model does not believe in its text."""
+    no_speech_prob: float = 0.6
+    """With more nobody speaks, unless the model believes in its text."""
+
+
+LIMITS = DraftLimits()
+
+TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""What is tried, in order, after greedy decoding or beam search: as OpenAI's `transcribe`."""
 
 _OPENING = "\"'“¿([{-«"
 _CLOSING = "\"'.。,，!！?？:：;”)]}、»«"  # noqa: RUF001 (as in the source)
 _SPACED = "?!:;»"
-"""Marks that French writes behind a space."""
+"""Punctuation that French writes after a space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,82 +55,82 @@ class Draft:
 
     @property
     def compression_ratio(self) -> float:
-        """Bytes of the text by bytes when compressed: high in a loop."""
+        """Bytes of the text by bytes when compressed: high in a repetition loop."""
         plain = self.text.encode()
         return len(plain) / len(zlib.compress(plain))
 
     @property
-    def silent(self) -> bool:
-        """Whether the model heard nobody speak, and does not believe in what it wrote either."""
-        return self.no_speech_prob > _NO_SPEECH and self.avg_logprob < _LEAST_LOGPROB
+    def is_silent(self) -> bool:
+        """Whether the model detects no speech, and does not believe in what it wrote either."""
+        return self.no_speech_prob > LIMITS.no_speech_prob and self.avg_logprob < LIMITS.avg_logprob
 
     @property
-    def doubtful(self) -> bool:
-        """Whether to decode again: the text runs in a loop, or the model does not believe in it."""
-        return not self.silent and (self._loops or self.avg_logprob < _LEAST_LOGPROB)
+    def is_suspicious(self) -> bool:
+        """Whether to decode again: a repetition loop, or a text in which the model does not believe."""
+        return not self.is_silent and (is_repetition_loop(self.text) or self.avg_logprob < LIMITS.avg_logprob)
 
     @property
-    def trusted(self) -> bool:
-        """Whether it is neither silent nor doubtful."""
-        return not (self.silent or self.doubtful)
-
-    @property
-    def _loops(self) -> bool:
-        return loops(self.text)
+    def is_trusted(self) -> bool:
+        """Whether it is neither silent nor suspicious."""
+        return not (self.is_silent or self.is_suspicious)
 
 
-def loops(text: str) -> bool:
-    """Whether a text runs in a loop, told by how well it compresses."""
+def is_repetition_loop(text: str) -> bool:
+    """Return whether a text repeats itself, judged by how well it compresses."""
     # One byte for each letter: the two bytes of Cyrillic alone lift right text over a limit found with Latin.
     places = {letter: place for place, letter in enumerate(dict.fromkeys(text))}
     plain = bytes(places[letter] % 256 for letter in text)
-    return len(plain) / len(zlib.compress(plain)) > _MOST_REPEATED
+    return len(plain) / len(zlib.compress(plain)) > LIMITS.compression_ratio
 
 
-def guarded(
-    decode: Callable[[Sequence[int], float], Sequence[Draft]], rows: int, *, again: bool = True
+def decode_with_retries(
+    decode: Callable[[Sequence[int], float], Sequence[Draft]], rows: int, *, retry: bool = True
 ) -> list[Draft]:
-    """Decode `rows` windows with `decode(rows, temperature)`, those that trip a guard again unless not `again`.
+    """Return the draft of each window that is kept.
 
-    A window of which every draft is doubtful keeps the likeliest of those that do not loop, else the likeliest.
+    A window of which every draft is suspicious keeps the likeliest of those that do not loop, else the likeliest.
+
+    Args:
+        decode: Called with the rows to decode and the temperature; gives a draft for each.
+        rows: How many windows there are.
+        retry: Whether to decode suspicious windows again.
     """
     drafts = [[draft] for draft in decode(range(rows), 0.0)]
-    for temperature in TEMPERATURES if again else ():
-        doubted = [row for row in range(rows) if drafts[row][-1].doubtful]
-        if not doubted:
+    for temperature in TEMPERATURES if retry else ():
+        suspicious = [row for row in range(rows) if drafts[row][-1].is_suspicious]
+        if not suspicious:
             break
-        for row, draft in zip(doubted, decode(doubted, temperature), strict=True):
+        for row, draft in zip(suspicious, decode(suspicious, temperature), strict=True):
             drafts[row].append(draft)
-    return [
-        tried[-1] if not tried[-1].doubtful else max(tried, key=lambda d: (not d._loops, d.avg_logprob))  # noqa: SLF001
-        for tried in drafts
-    ]
+    return [_choose_draft(tried) for tried in drafts]
 
 
-def raw(draft: Draft, words: list[tuple[str, float, float, float]]) -> list[Raw]:
-    """Return the window's one segment; none when nobody speaks.
+def _choose_draft(tried: Sequence[Draft]) -> Draft:
+    if not tried[-1].is_suspicious:
+        return tried[-1]
+    return max(tried, key=lambda draft: (not is_repetition_loop(draft.text), draft.avg_logprob))
 
-    `words`: (word, start, end, probability), seconds from the start of the window.
-    """
-    if draft.silent or not draft.text.strip():
+
+def to_raw_segments(draft: Draft, words: list[EngineWord]) -> list[RawSegment]:
+    """Return the window's one segment; none when nobody speaks."""
+    if draft.is_silent or not draft.text.strip():
         return []
-    start, end = (words[0][1], words[-1][2]) if words else (0.0, float("inf"))
-    return [
-        Raw(
-            start,
-            end,
-            draft.text,
-            words,
-            draft.avg_logprob,
-            draft.compression_ratio,
-            draft.no_speech_prob,
-            draft.temperature,
-        )
-    ]
+    start, end = (words[0].start, words[-1].end) if words else (0.0, float("inf"))
+    segment = RawSegment(
+        start=start,
+        end=end,
+        text=draft.text,
+        words=words,
+        avg_logprob=draft.avg_logprob,
+        compression_ratio=draft.compression_ratio,
+        no_speech_prob=draft.no_speech_prob,
+        temperature=draft.temperature,
+    )
+    return [segment]
 
 
-def joined(texts: Sequence[str]) -> list[list[int]]:
-    """Return which pieces of a text make one word each: opening marks go with the next piece, closing ones before.
+def group_pieces(texts: Sequence[str]) -> list[list[int]]:
+    """Return which pieces of a text make one word each: opening marks go to the next piece, closing ones to the last.
 
     `texts` are the pieces as the tokenizer's `split_to_word_tokens` gives them; the marks are those of OpenAI's
     `merge_punctuations`, and those of French (`quoi ?`, `« oui »`).
@@ -131,7 +139,7 @@ def joined(texts: Sequence[str]) -> list[list[int]]:
     opening = False
     for index, text in enumerate(texts):
         mark, spaced = text.strip(), text.startswith(" ")
-        # French has `« oui »`, German `»ja«`: a mark behind a space opens if a word follows right behind it.
+        # French has `« oui »`, German `»ja«`: a mark after a space opens if a word follows it without one.
         clings = index + 1 < len(texts) and texts[index + 1][:1].isalnum()
         opens = spaced and bool(mark) and (all(c in _OPENING for c in mark) or (mark == "»" and clings))
         closes = bool(mark) and not opens and all(c in _CLOSING for c in mark)
@@ -143,13 +151,13 @@ def joined(texts: Sequence[str]) -> list[list[int]]:
     return groups
 
 
-def merged(pieces: Sequence[tuple[str, float, float, float]]) -> list[tuple[str, float, float, float]]:
-    """Return the words that `pieces`, (text, start, end, probability), make as `joined` says.
+def merge_pieces(pieces: Sequence[EngineWord]) -> list[EngineWord]:
+    """Return the words that the pieces make as `group_pieces` says.
 
-    A word's times and probability are those of its letters: a mark beside it often takes a pause for its own.
+    A word's times and probability are those of its letters: punctuation next to it often takes a pause for its own.
     """
     words = []
-    for group in joined([text for text, *_ in pieces]):
-        own = next((i for i in group if any(map(str.isalnum, pieces[i][0]))), group[0])
-        words.append(("".join(pieces[i][0] for i in group), *pieces[own][1:]))
+    for group in group_pieces([piece.text for piece in pieces]):
+        letters = next((i for i in group if any(map(str.isalnum, pieces[i].text))), group[0])
+        words.append(pieces[letters]._replace(text="".join(pieces[i].text for i in group)))
     return words

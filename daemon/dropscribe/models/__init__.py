@@ -897,7 +897,7 @@ def _made_small(wanted: _Wanted, found: _Found, bits: int) -> _Found:
 
     def fill(folder: Path) -> None:
         try:
-            from dropscribe.backends.mlx import quantise
+            from dropscribe.backends.mlx_weights import quantise_model
         except ImportError as error:
             raise EnvironmentFaultError(
                 "model-unusable",
@@ -906,7 +906,7 @@ def _made_small(wanted: _Wanted, found: _Found, bits: int) -> _Found:
             ) from error
         _log.info("model.quantising", model=wanted.name, source=str(found.path), bits=bits)
         try:
-            quantise(found.path, folder, bits)
+            quantise_model(found.path, folder, bits)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise EnvironmentFaultError(
                 "model-unusable",

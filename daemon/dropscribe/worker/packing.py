@@ -184,12 +184,12 @@ def divided(pieces: Sequence[Piece], segments: Sequence[Segment]) -> list[list[S
 
 def _tripped(segment: Segment) -> bool:
     """Whether a guard of the engine tripped, or the words have no times."""
-    from dropscribe.backends.drafts import loops  # not at the top: numpy is behind it
+    from dropscribe.backends.drafts import is_repetition_loop  # not at the top: numpy is behind it
 
     return (
         bool(segment.temperature)
         or (segment.avg_logprob or 0.0) < _LEAST_LOGPROB
-        or loops(segment.text)
+        or is_repetition_loop(segment.text)
         or not segment.words
     )
 
