@@ -63,7 +63,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield Check(
         "program", "ok", f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
-    path = settings.config_path()
+    path = settings.find_config_path()
     yield Check("settings", "ok", str(path) if path.exists() else f"no file ({path}): defaults and the environment")
     inbox = _folder("inbox", chosen.inbox, "read")
     yield inbox

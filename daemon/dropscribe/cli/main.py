@@ -950,7 +950,7 @@ def _measured(row: Row) -> str:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    path = settings.config_path()
+    path = settings.find_config_path()
     if arguments.action == "path":
         print(path)
         return Exit.OK
