@@ -24,8 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = [
-    *("audio", "backends", "batched", "choice", "cli", "formats", "inbox", "journal", "models", "outbox", "review"),
-    *("settings", "speech", "subtitles", "transcript", "word_times"),
+    *("audio", "backends", "choice", "cli", "drafts", "formats", "inbox", "journal", "models"),
+    *("number_normalisation", "outbox", "review", "settings", "speech", "subtitles", "transcript", "word_times"),
 ]
 SHOWN = ("av", "faster-whisper", "ctranslate2", "huggingface-hub", "numpy", "onnxruntime", "structlog", "watchdog")
 

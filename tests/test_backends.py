@@ -158,17 +158,17 @@ import numpy as np
 from dropscribe.backends import Options, Window
 from dropscribe.backends.faster_whisper import FasterWhisper
 
-def told(name):
+def read_status(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) // 1024
 
 engine = FasterWhisper()
 engine.load(Path(sys.argv[1]), threads=2)
-loaded = told("VmRSS")
+loaded = read_status("VmRSS")
 sound = np.random.default_rng(0).normal(0, 0.01, 120 * 16000).astype(np.float32)
 windows = [Window(k, 480000 * k, 480000 * (k + 1)) for k in range(4)]
 list(engine.transcribe(sound, windows, Options(language="en", retry=False)))
-print(loaded, told("VmHWM"), told("VmRSS"))
+print(loaded, read_status("VmHWM"), read_status("VmRSS"))
 """
 
 
@@ -205,19 +205,19 @@ def test_numbers_are_spelled_as_in_the_windows_around(
 ) -> None:
     sound, (nine, one) = menu
 
-    def heard(*windows: Window, alike: bool = True) -> list[str]:
-        found = engine.transcribe(sound, windows, Options(language="en", normalise_numbers=alike))
+    def transcribe(*windows: Window, normalise: bool = True) -> list[str]:
+        found = engine.transcribe(sound, windows, Options(language="en", normalise_numbers=normalise))
         return [said(segments) for _, segments in found]
 
-    sales, figures = heard(nine, one)
+    sales, figures = transcribe(nine, one)
     assert sales == "press 9 for more entries"
     assert figures.endswith("press 1 now otherwise please press star now")
     words = figures.replace(" 1 ", " one ")
     if engine.name == "mlx":  # on a CPU it takes twenty seconds for a window
         return
-    assert heard(one, one) == [words, words]
-    assert heard(one, nine) == [figures, sales]
-    assert heard(nine, one, alike=False) == [sales, words]
+    assert transcribe(one, one) == [words, words]
+    assert transcribe(one, nine) == [figures, sales]
+    assert transcribe(nine, one, normalise=False) == [sales, words]
 
 
 def test_numbers_normalised_in_a_chain_depend_on_no_batch_and_no_kill(
@@ -283,7 +283,7 @@ def test_the_last_batches_are_shared_out(windows: int, batch: int, workers: int,
 def test_a_recording_given_up_leaves_no_batch_behind(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """Whoever stops listening in the middle, and then listens to another recording, gets what is said there."""
+    """A caller that stops in the middle and then transcribes another recording gets the text of that one."""
     engine = FasterWhisper()
     engine.load(tiny_en, batch=2, threads=2)
     windows = [Window(index, 0, 4 * SAMPLE_RATE) for index in range(6)]
@@ -307,13 +307,13 @@ def test_the_glossary_is_heeded_and_leaves_room_for_the_text(
 ) -> None:
     window = Window(0, 0, 4 * SAMPLE_RATE)
 
-    def heard(**options: Any) -> str:
+    def transcribe(**options: Any) -> str:
         ((_, segments),) = engine.transcribe(recording, [window], Options(language="en", **options))
         return said(segments)
 
-    assert heard().endswith("in this conference")
-    assert heard(hotwords="Konferenz, Konferenz").endswith("in this konferenz")
-    assert heard(hotwords="Aalto, " * 600, prompt="One, two, three. " * 300).endswith("in this conference")
+    assert transcribe().endswith("in this conference")
+    assert transcribe(hotwords="Konferenz, Konferenz").endswith("in this konferenz")
+    assert transcribe(hotwords="Aalto, " * 600, prompt="One, two, three. " * 300).endswith("in this conference")
 
 
 def test_silence_gives_no_text(engine: backends.Backend) -> None:
@@ -505,11 +505,11 @@ class TestBuildSegments:
         assert build_segments(self.WINDOW, raws) == []
 
     def test_segments_that_the_model_itself_does_not_believe_are_dropped(self) -> None:
-        doubted = self.raw(1, 2, (" You", 1, 2))
-        doubted.no_speech_prob, doubted.words = 0.95, [EngineWord(" You", 1, 2, 0.03)]
-        assert build_segments(self.WINDOW, [doubted]) == []
-        doubted.no_speech_prob = 0.2
-        assert [s.text for s in build_segments(self.WINDOW, [doubted])] == ["You"]
+        unlikely = self.raw(1, 2, (" You", 1, 2))
+        unlikely.no_speech_prob, unlikely.words = 0.95, [EngineWord(" You", 1, 2, 0.03)]
+        assert build_segments(self.WINDOW, [unlikely]) == []
+        unlikely.no_speech_prob = 0.2
+        assert [s.text for s in build_segments(self.WINDOW, [unlikely])] == ["You"]
 
     def test_words_that_are_not_the_text_are_left_out(self) -> None:
         (segment,) = build_segments(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])

@@ -172,12 +172,12 @@ def test_what_cannot_be_used_is_told_and_the_next_one_taken(
     for python, words in cases.items():
         talk.ask(tiny_en, whisperx(python), FASTER)
         found = talk.until("finished", "failed", "exit")
-        (told,) = of(found, "fallback")
-        assert (told["backend"], told["code"]) == ("whisperx", "backend-broken")
-        assert words in told["reason"]
+        (fallback,) = of(found, "fallback")
+        assert (fallback["backend"], fallback["code"]) == ("whisperx", "backend-broken")
+        assert words in fallback["reason"]
         (loaded,) = of(found, "loaded")
         assert loaded["backend"] == "faster-whisper"
-        assert told["reason"] in loaded["reason"]
+        assert fallback["reason"] in loaded["reason"]
         assert {facts["pid"] for facts in of(found, "ready")} <= {talk.worker.pid}
     talk.ask(tiny_en, whisperx(bare))  # and when nothing is left, that is said
     (failed,) = of(talk.until("finished", "failed", "exit"), "failed")
@@ -226,8 +226,8 @@ def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tm
     assert "22 words" in notice.detail
     assert 0 <= notice.start < notice.end <= made.duration
     events = [json.loads(line) for line in (tmp_path / "logs" / "dropscribe.jsonl").read_text().splitlines()]
-    (told,) = [e for e in events if e["event"] == "backend.fallback"]
-    assert (told["backend"], told["code"]) == ("faster-whisper", "backend-broken")
+    (fallback,) = [e for e in events if e["event"] == "backend.fallback"]
+    assert (fallback["backend"], fallback["code"]) == ("faster-whisper", "backend-broken")
     (loaded,) = [e for e in events if e["event"] == "model.loaded"]
     assert loaded["reason"].startswith("the fall-back when faster-whisper fails: ")
     assert not [e for e in events if e["event"] in {"worker.died", "job.engine_failed"}]

@@ -1,4 +1,4 @@
-"""Decoding on MLX, part by part, beside plain formulas and mlx-whisper's own functions."""
+"""Decoding on MLX, part by part, compared with plain formulas and mlx-whisper's own functions."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_texts_scored_together_have_the_scores_they_have_alone(engine: Any, memo
 
 
 def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_changes(engine: Any) -> None:
-    """A reader that likes figures behind figures stands for the model, which would want a recording of its own."""
+    """A reader that prefers figures after figures stands in for the model, which would want its own recording."""
     from dropscribe.backends.drafts import Draft
     from dropscribe.backends.mlx_decoder import TextScores
     from dropscribe.backends.mlx_figures import FigureNormaliser
@@ -224,7 +224,7 @@ def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_ch
     first = [" Press two first.", " Press 9 for sales.", " Press one for help.", " Or two."]
     said = [*first, *first, " Then press one."]
     figures = [" Press 2 first.", first[1], " Press 1 for help.", " Or 2."]
-    expected = [*figures, *figures, said[-1]]  # a chain of four begins anew
+    expected = [*figures, *figures, said[-1]]  # a chain of four begins again
     together = spelled(said)
     assert [draft.text for draft in together] == expected
     assert len(together[2].probabilities) == len(together[2].tokens)

@@ -1,7 +1,7 @@
 """WhisperX itself, where `DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that has it.
 
 `dropscribe backends install whisperx` makes such an environment. It has PyTorch in it, so the other tests do without:
-see test_environments.py. The weights beside Whisper's are small and random: what they find is nonsense in order.
+see test_environments.py. The weights other than Whisper's are small and random: what they find is nonsense in order.
 """
 
 from __future__ import annotations
@@ -98,16 +98,16 @@ backend = WhisperX(diarizer=sys.argv[3])
 backend.load(Path(sys.argv[2]))
 real, lengths = backend._diarizer, []
 backend._diarizer = lambda samples: (lengths.append(len(samples)), real(samples))[1]
-for heard in (sound, sound, sound[:100000]):
-    for windows in ([Window(0, 0, len(heard))], [Window(0, 0, len(heard) // 2)]):
-        ((_, segments),) = backend.transcribe(heard, windows, Options(language="en"))
+for part in (sound, sound, sound[:100000]):
+    for windows in ([Window(0, 0, len(part))], [Window(0, 0, len(part) // 2)]):
+        ((_, segments),) = backend.transcribe(part, windows, Options(language="en"))
         assert {s.speaker for s in segments} == {"SPEAKER_00"}
 print(lengths, [len(sound), 100000])
 """
 
 
 def test_who_speaks_is_found_out_once_a_recording(weights: Path, tiny_en: Path, tmp_path: Path) -> None:
-    """Though a window with something doubtful is heard again, in parts."""
+    """Though a window with something suspicious is re-transcribed, in parts."""
     arguments = [str(tiny_en), str(weights / "diarizer"), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
     command = environments.build_command(PYTHON, DIARIZED, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -129,10 +129,10 @@ def test_what_is_wrong_is_said_in_a_sentence_and_the_next_one_taken(
 ) -> None:
     talk.ask(tiny_en, whisperx(PYTHON, **{k: str(weights / v) for k, v in options.items()}), FASTER)
     found = talk.until("finished", "failed", "exit")
-    (told,) = of(found, "fallback")
-    assert (told["backend"], told["code"]) == ("whisperx", code)
-    assert words in told["reason"]
-    assert "\n" not in told["reason"]
+    (fallback,) = of(found, "fallback")
+    assert (fallback["backend"], fallback["code"]) == ("whisperx", code)
+    assert words in fallback["reason"]
+    assert "\n" not in fallback["reason"]
     assert of(found, "loaded")[0]["backend"] == "faster-whisper"
 
 

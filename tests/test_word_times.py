@@ -237,7 +237,7 @@ class TestAlignWords:
         assert [(w.start, w.end) for w in aligned.words] == [(2.4, 3.54), (4.62, 4.8), (4.8, 5.35)]
 
     def test_nor_does_one_that_reaches_over_the_edges_of_both_sounds(self) -> None:
-        # `es` in hum: 0.09 s of the word lie before the pause by the engine, 0.07 s after it.
+        # `es` in hum: by the engine, 0.09 s of the word are before the pause, and 0.07 s after it.
         words = (" menú", 5.64, 6.3), (" para", 6.3, 7.25), (" bloquear", 7.25, 8.02), (" o", 8.02, 8.32)
         given_ = [segment((" del", 5.28, 5.64), *words)]
         (aligned,) = word_times.align_words(given_, clean_sound((5.28, 6.39), (7.18, 8.32)))

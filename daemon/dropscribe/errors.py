@@ -31,7 +31,7 @@ class Fault(enum.StrEnum):
 
 
 class DropscribeError(Exception):
-    """Base of all errors told to a person. `message` says what happened, `cure` what to do."""
+    """Base of all errors shown to a person. `message` says what happened, `cure` what to do."""
 
     exit_code = Exit.FAILED
 

@@ -1,4 +1,4 @@
-"""The engines beside each other as the daemon runs them: load time, speed, memory and word error rate.
+"""The engines compared, as the daemon runs them: load time, speed, memory and word error rate.
 
 usage: engines.py --speech DIR --model FOLDER [--sets en digits] [--seconds 180] [--rounds 2] [--whisperx PYTHON]
                   [--mlx FOLDER] [--score FILE]

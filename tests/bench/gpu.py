@@ -7,8 +7,9 @@ usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays,
 
 SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine needs MLX,
 mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every engine gets samples and the
-language. Ours is timed from samples to settled words, the detection of speech not included, which `run` times
-apart where onnxruntime is. The peer is `mlx_whisper.transcribe` with its defaults, with and without word times.
+language. Ours is timed from samples to aligned words; speech detection is not included: `run` times
+it separately where onnxruntime is. The peer is `mlx_whisper.transcribe` with its defaults, with and without word
+times.
 """
 
 from __future__ import annotations
@@ -109,10 +110,10 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
         seconds = len(samples) / backends.SAMPLE_RATE
 
         def peer(*, words: bool, samples: Any = samples, language: str = language) -> Any:
-            heard = mlx_whisper.transcribe(
+            result = mlx_whisper.transcribe(
                 samples, path_or_hf_repo=str(model), language=language, word_timestamps=words, verbose=None
             )
-            return heard["segments"]
+            return result["segments"]
 
         ways: dict[str, Callable[[], Any]] = {
             "dropscribe": functools.partial(ours, engine, samples, spans, language),

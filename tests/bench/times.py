@@ -1,4 +1,4 @@
-"""Where words are put: beside pauses, inside speech, in noise, and over silence; Whisper's own times beside ours.
+"""Errors of word times next to pauses, inside speech, in noise and over silence: Whisper's own times and ours.
 
 usage: times.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx] [--sets en digits ...]
                 [--noise clean white:20 ...] [--seconds N] [--keep DIR]
@@ -7,13 +7,13 @@ DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`,
 pauses). The sets `joined-LANGUAGE` are those prompts without the pauses between. The sets `said-LANGUAGE` are their
 texts without pauses, spoken by espeak-ng (its library must be there), whose word and phoneme events are the truth.
 `silence`, `hiss` and `tones` are 10 minutes (or N seconds) without a word.
-Models of English alone (`*.en`) hear English.
+Models of English alone (`*.en`) run on English sets only.
 
-Each recording is cut, transcribed and settled as the worker does it; `Whisper` are the times as the engine gave them,
+Each recording is cut, transcribed and aligned as the worker does it; `Whisper` are the times as the engine gave them,
 in the same run. Errors in ms, median / 95th percentile; of prompts the onset of the first word and the offset of the
 last, of `said-*` those of every word; only words that were understood count. `over silence` counts words more than
-0.3 s outside all prompts. `settling` is our share of the CPU time, the second hearing not counted; `again` is the
-share of the recording that was heard a second time. With `--keep` what the engine gave is kept and used again.
+0.3 s outside all prompts. `aligning` is our share of the CPU time, the recheck not counted; `again` is the share of
+the recording that was re-transcribed. With `--keep` what the engine gave is kept and used again.
 
 Noise is added at a given number of dB under the speech: `white`, `hum` (50 Hz with 11 harmonics), `babble` (eight
 voices out of the other recordings).
@@ -226,7 +226,7 @@ def sound(name: str, how: str, options: argparse.Namespace) -> tuple[NDArray[np.
 
 
 class Kept:
-    """A backend whose answers are kept in files, or read from them: a change of the settling needs no engine."""
+    """A backend whose answers are kept in files, or read from them: a change of the alignment needs no engine."""
 
     def __init__(self, backend: backends.Backend, model: str, folder: Path | None) -> None:
         self.seconds = 0.0
@@ -282,14 +282,14 @@ def errors(truth: Truth, words: Sequence[Word]) -> tuple[list[float], list[float
         if (tokens := plain(text))
         for i, token in enumerate(tokens)
     ]
-    heard = [(token, word) for word in words for token in plain(word.word)]
+    recognised = [(token, word) for word in words for token in plain(word.word)]
     onsets, offsets = [], []
-    aligned = jiwer.process_words(" ".join(k[0] for k in known), " ".join(h[0] for h in heard) or "-")
+    aligned = jiwer.process_words(" ".join(k[0] for k in known), " ".join(h[0] for h in recognised) or "-")
     for chunk in aligned.alignments[0]:
         if chunk.type == "equal":
             pairs = zip(
                 known[chunk.ref_start_idx : chunk.ref_end_idx],
-                heard[chunk.hyp_start_idx : chunk.hyp_end_idx],
+                recognised[chunk.hyp_start_idx : chunk.hyp_end_idx],
                 strict=True,
             )
             for (_, start, end), (_, word) in pairs:
@@ -319,51 +319,51 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
     windows = vad.windows(samples, spans)
     asked = backends.Options(language=truth.language)
     raw: list[Word] = []
-    settling = 0.0
+    aligning = 0.0
 
     class Watched:
-        """Passes what the engine gives on, and notes it."""
+        """Yields what the engine gives, and records it."""
 
         def transcribe(self, *arguments: Any, **named: Any) -> Iterator[tuple[Window, list[Segment]]]:
-            nonlocal settling
+            nonlocal aligning
             first = kept._first
             for window, segments in kept.transcribe(*arguments, **named):
                 if first:
                     raw.extend(word for segment in segments for word in segment.words)
                     began = time.process_time()
                     word_times.align_window(samples, window, segments, spans)
-                    settling += time.process_time() - began
+                    aligning += time.process_time() - began
                 yield window, segments
 
     kept._first, kept.seconds, kept.again = True, 0.0, 0
     ours: list[Word] = []
     notices = 0
-    for _, segments, told in recheck.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
+    for _, segments, found in recheck.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
         ours += [word for segment in segments for word in segment.words]
-        notices += len(told)
+        notices += len(found)
     rows = []
-    for way, words in (("Whisper", raw), ("ours", ours)):
+    for source, words in (("Whisper", raw), ("ours", ours)):
         onsets, offsets = errors(truth, words) if truth.units else ([], [])
-        mine = way == "ours"
+        is_ours = source == "ours"
         rows.append(
             [
                 name,
                 how,
-                way,
+                source,
                 str(len(words)),
                 str(len(onsets)),
                 both(onsets),
                 both(offsets),
                 str(outside(truth, words)),
-                f"{100 * settling / max(kept.seconds, 1e-9):.1f} %" if mine and kept.seconds else "",
-                f"{100 * kept.again / len(samples):.0f} %" if mine else "",
-                str(notices) if mine else "",
+                f"{100 * aligning / max(kept.seconds, 1e-9):.1f} %" if is_ours and kept.seconds else "",
+                f"{100 * kept.again / len(samples):.0f} %" if is_ours else "",
+                str(notices) if is_ours else "",
             ]
         )
     return rows
 
 
-HEAD = ["model", "set", "noise", "way", "words", "matched", "onset", "offset", "over silence", "settling", "again"]
+HEAD = ["model", "set", "noise", "way", "words", "matched", "onset", "offset", "over silence", "aligning", "again"]
 
 
 def main() -> None:

@@ -47,7 +47,7 @@ def install_environment(
         settings: They say where to.
         report: Called with each step, in sentences. What uv and pip print goes to stderr.
         python: The interpreter, or its version, to make it with; empty: ours where WhisperX accepts it.
-        again: Make it anew also when it looks whole.
+        again: Make it again also when it looks whole.
         pins: The list of what it consists of.
 
     Raises:

@@ -29,7 +29,7 @@ FORMATS = (
 )
 """The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
 
-They stand here, for the settings are below the formats and the worker imports them with the standard library alone.
+They are here because the settings are below the formats, which need more than the standard library.
 """
 
 _CODES = (

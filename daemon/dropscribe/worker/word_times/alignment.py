@@ -1,7 +1,7 @@
 """Which words belong to which sound segments: the assignment with the least cost, in order.
 
 A dynamic programme. Its state is a pair of counts: so many sound segments and so many words, from the first on, are
-settled. `_Assignments` holds for each state the lowest cost and the group of words that was assigned last.
+assigned. `_Assignments` holds for each state the lowest cost and the group of words that was assigned last.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def assign_words(
     count = len(words)
     starts = np.array([word.start for word in words])
     ends = np.array([word.end for word in words])
-    # The engine often makes a pause part of the word after it; where punctuation stands for it, of the word before.
+    # The engine often makes a pause part of the word after it; where punctuation represents it, of the word before.
     no_punctuation = np.array([word.word[-1:].isalnum() for word in words])
     starts = np.maximum(starts, np.where(no_punctuation, ends - COSTS.longest_word * usual_lengths, starts))
     lengths = np.maximum(ends - starts, COSTS.shortest_word)
