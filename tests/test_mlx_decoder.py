@@ -90,6 +90,17 @@ def test_the_median_of_seven_is_mirrored_at_the_ends() -> None:
     assert np.array_equal(np.array(filter_median(mx.array(values))), expected)
 
 
+def test_a_row_that_is_asked_for_twice_is_that_row() -> None:
+    import mlx.core as mx
+
+    from dropscribe.backends.mlx_layers import select_rows
+
+    memory = [(mx.array([[1.0], [2.0]]), mx.array([[3.0], [4.0]]))]
+    assert select_rows(memory, [0, 1], 2) is memory
+    ((keys, values),) = select_rows(memory, [1, 1], 2)  # as many rows as there are, but not these
+    assert (keys.tolist(), values.tolist()) == ([[2.0], [2.0]], [[4.0], [4.0]])
+
+
 def test_the_spectrogram_is_that_of_the_sound_and_silence(engine: Any, sounds: list[NDArray[np.float32]]) -> None:
     import mlx_whisper.audio
 
