@@ -283,7 +283,9 @@ def test_the_last_batches_are_shared_out(windows: int, batch: int, workers: int,
 def test_a_recording_given_up_leaves_no_batch_behind(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """A caller that stops in the middle and then transcribes another recording gets the text of that one."""
+    """A caller that stops in the middle and then transcribes another recording gets the text of
+    that one.
+    """
     engine = FasterWhisper()
     engine.load(tiny_en, batch=2, threads=2)
     windows = [Window(index, 0, 4 * SAMPLE_RATE) for index in range(6)]
@@ -431,7 +433,9 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
 
 
 def quantise_weights(weights: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens' among them."""
+    """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens'
+    among them.
+    """
     import mlx.core as mx
 
     found = {}

@@ -1,8 +1,9 @@
 """A backend under another interpreter: real ones, which have none of our own dependencies.
 
-PyTorch is too large for these tests, so `whisperx` in them is a small package that answers as WhisperX does and lets
-faster-whisper do the work, with real weights. WhisperX itself is run where `DROPSCRIBE_TEST_WHISPERX` names the
-interpreter of an environment that has it: `dropscribe backends install whisperx` makes one.
+PyTorch is too large for these tests, so `whisperx` in them is a small package that answers as
+WhisperX does and lets faster-whisper do the work, with real weights. WhisperX itself is run where
+`DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that has it: `dropscribe
+backends install whisperx` makes one.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 OURS = ("structlog", "watchdog", "shtab", "dropscribe", "__editable__", "_dropscribe", "mlx")
-"""What the other interpreter must do without: our dependencies that its engine does not bring, and us."""
+"""What the other interpreter must do without: our dependencies that its engine does not bring, and
+us."""
 
 STUB = {
     "whisperx/__init__.py": "",
@@ -82,7 +84,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter with the stub, and of ours only what WhisperX would bring: no structlog, no watchdog."""
+    """An interpreter with the stub, and of ours only what WhisperX would bring: no structlog, no
+    watchdog.
+    """
     python = bare_python(tmp_path_factory.mktemp("other") / "venv")
     (packages,) = python.parent.parent.glob("lib/python3*/site-packages")
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -198,7 +202,9 @@ def test_a_model_that_neither_can_load_fails_as_the_first_one_said(talk: Talk, o
 
 
 def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tmp_path: Path) -> None:
-    """`auto`, and the CTranslate2 of our own environment is broken: a package before it on the path cannot load."""
+    """`auto`, and the CTranslate2 of our own environment is broken: a package before it on the
+    path cannot load.
+    """
     broken = tmp_path / "broken" / "ctranslate2"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libctranslate2.so.4: undefined symbol')\n")
@@ -294,7 +300,9 @@ TORCHAUDIO = """
 
 
 class Shop:
-    """A folder of small wheels for real pip, in place of a registry; and the settings to install with."""
+    """A folder of small wheels for real pip, in place of a registry; and the settings to install
+    with.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.said = folder, list[str]()

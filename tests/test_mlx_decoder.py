@@ -53,7 +53,9 @@ def rules_of(engine: Any) -> tuple[Any, Any, NDArray[np.int32]]:
 
 
 def warped(costs: NDArray[np.float64]) -> list[int]:
-    """Dynamic time warping cell by cell: the frame at which the cheapest path enters each token."""
+    """Dynamic time warping cell by cell: the frame at which the cheapest path enters each
+    token.
+    """
     tokens, frames = costs.shape
     least = np.full((tokens + 1, frames + 1), np.inf)
     least[0, 0] = 0
@@ -204,7 +206,9 @@ def test_texts_scored_together_have_the_scores_they_have_alone(engine: Any, memo
 
 
 def test_numbers_become_figures_as_in_the_texts_around_them_and_no_other_word_changes(engine: Any) -> None:
-    """A reader that prefers figures after figures stands in for the model, which would want its own recording."""
+    """A reader that prefers figures after figures stands in for the model, which would want its
+    own recording.
+    """
     from dropscribe.backends.drafts import Draft
     from dropscribe.backends.mlx_decoder import TextScores
     from dropscribe.backends.mlx_figures import FigureNormaliser

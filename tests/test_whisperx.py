@@ -1,7 +1,9 @@
-"""WhisperX itself, where `DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that has it.
+"""WhisperX itself, where `DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that
+has it.
 
-`dropscribe backends install whisperx` makes such an environment. It has PyTorch in it, so the other tests do without:
-see test_environments.py. The weights other than Whisper's are small and random: what they find is nonsense in order.
+`dropscribe backends install whisperx` makes such an environment. It has PyTorch in it, so the
+other tests do without: see test_environments.py. The weights other than Whisper's are small and
+random: what they find is nonsense in order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Words aligned with sound whose edges are known, in quiet and in noise; the promises of alignment by property."""
+"""Words aligned with sound whose edges are known, in quiet and in noise; the promises of alignment
+by property.
+"""
 
 from __future__ import annotations
 
@@ -170,7 +172,8 @@ class TestMeasureSound:
 
 class TestAlignWords:
     def test_a_pause_that_is_detected_as_well_separates_words(self) -> None:
-        # Twelve numbers of `digits`, eight voices 20 dB below: base is half a second early, and two were separated.
+        # Twelve numbers of `digits`, eight voices 20 dB below: base is half a second early, and
+        # two were separated.
         edges = [(120.58, 121.24), (122.10, 122.83), (123.20, 123.73), (124.44, 125.17), (125.41, 126.18)]
         edges += [(126.33, 126.61), (126.76, 127.26), (128.01, 128.68), (129.03, 129.16), (129.31, 129.82)]
         edges += [(130.05, 130.64), (131.23, 131.58), (132.02, 132.55), (132.73, 133.40)]
@@ -285,7 +288,8 @@ class TestAlignWords:
         assert (aligned.words[-1].start, aligned.words[-1].end) == (30.0, 30.5)  # far from any sound: as it was
 
     def test_a_word_after_punctuation_and_a_pause_shows_the_lag_that_others_hide(self) -> None:
-        # The engine is 0.04 s early but for words after punctuation; where there is none it gives pauses to a word.
+        # The engine is 0.04 s early but for words after punctuation; where there is none it gives
+        # pauses to a word.
         words, found = [], []
         for number in range(6):
             at = 2.4 * number
@@ -373,7 +377,9 @@ def sounds(draw: st.DrawFn) -> Sound:
 
 @st.composite
 def transcripts(draw: st.DrawFn) -> list[Segment]:
-    """Return segments of any lengths, as engines give them: in order, words of no length among them."""
+    """Return segments of any lengths, as engines give them: in order, words of no length among
+    them.
+    """
     steps = draw(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 300)), max_size=60))
     texts = st.sampled_from([" a", " word", ".", " 2026", " Mr.", " end.", "\u3002", " “Why?”", " longish", " 3.5"])
     position, words = 0, []

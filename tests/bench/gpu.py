@@ -1,15 +1,16 @@
 """How fast and how well the MLX engine works beside mlx-whisper's own `transcribe`, on a GPU.
 
-usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech (needs PyAV)
-       gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]     on the GPU: OUT/run.json
-       gpu.py shape OUT                    on the GPU: large-v3-turbo's shape with random weights: OUT/shape.json
-       gpu.py score OUT SPEECH             on any machine: a table (jiwer, whisper-normalizer, `tests` in PYTHONPATH)
+usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech
+       (needs PyAV) gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]
+       on the GPU: OUT/run.json gpu.py shape OUT                    on the GPU: large-v3-turbo's
+       shape with random weights: OUT/shape.json gpu.py score OUT SPEECH             on any
+       machine: a table (jiwer, whisper-normalizer, `tests` in PYTHONPATH)
 
-SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine needs MLX,
-mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every engine gets samples and the
-language. Ours is timed from samples to aligned words; speech detection is not included: `run` times
-it separately where onnxruntime is. The peer is `mlx_whisper.transcribe` with its defaults, with and without word
-times.
+SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine
+needs MLX, mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every
+engine gets samples and the language. Ours is timed from samples to aligned words; speech detection
+is not included: `run` times it separately where onnxruntime is. The peer is
+`mlx_whisper.transcribe` with its defaults, with and without word times.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ TURBO = {
 
 
 def prepare(folder: Path, data: Path) -> None:
-    """Write NAME.npz: `samples` (int16, 16 kHz), `spans` (first and one past the last sample), `language`."""
+    """Write NAME.npz: `samples` (int16, 16 kHz), `spans` (first and one past the last sample),
+    `language`.
+    """
     from dropscribe.worker import decoding
 
     data.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,9 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
 
 
 def shape(out: Path) -> None:
-    """Encode 16 windows and decode 224 tokens of each, at once and one at a time, and with mlx-whisper's decoder."""
+    """Encode 16 windows and decode 224 tokens of each, at once and one at a time, and with
+    mlx-whisper's decoder.
+    """
     import mlx.core as mx
     import mlx_whisper.audio
     import mlx_whisper.decoding

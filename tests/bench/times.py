@@ -1,22 +1,24 @@
-"""Errors of word times next to pauses, inside speech, in noise and over silence: Whisper's own times and ours.
+"""Errors of word times next to pauses, inside speech, in noise and over silence: Whisper's own
+times and ours.
 
-usage: times.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx] [--sets en digits ...]
-                [--noise clean white:20 ...] [--seconds N] [--keep DIR]
+usage: times.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx]
+                [--sets en digits ...] [--noise clean white:20 ...] [--seconds N] [--keep DIR]
 
-DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`: prompts between
-pauses). The sets `joined-LANGUAGE` are those prompts without the pauses between. The sets `said-LANGUAGE` are their
-texts without pauses, spoken by espeak-ng (its library must be there), whose word and phoneme events are the truth.
-`silence`, `hiss` and `tones` are 10 minutes (or N seconds) without a word.
-Models of English alone (`*.en`) run on English sets only.
+DIR holds `NAME.flac` with `NAME.json` (`language`, and `segments` with `start`, `end`, `text`:
+prompts between pauses). The sets `joined-LANGUAGE` are those prompts without the pauses between.
+The sets `said-LANGUAGE` are their texts without pauses, spoken by espeak-ng (its library must be
+there), whose word and phoneme events are the truth. `silence`, `hiss` and `tones` are 10 minutes
+(or N seconds) without a word. Models of English alone (`*.en`) run on English sets only.
 
-Each recording is cut, transcribed and aligned as the worker does it; `Whisper` are the times as the engine gave them,
-in the same run. Errors in ms, median / 95th percentile; of prompts the onset of the first word and the offset of the
-last, of `said-*` those of every word; only words that were understood count. `over silence` counts words more than
-0.3 s outside all prompts. `aligning` is our share of the CPU time, the recheck not counted; `again` is the share of
-the recording that was re-transcribed. With `--keep` what the engine gave is kept and used again.
+Each recording is cut, transcribed and aligned as the worker does it; `Whisper` are the times as
+the engine gave them, in the same run. Errors in ms, median / 95th percentile; of prompts the onset
+of the first word and the offset of the last, of `said-*` those of every word; only words that were
+understood count. `over silence` counts words more than 0.3 s outside all prompts. `aligning` is
+our share of the CPU time, the recheck not counted; `again` is the share of the recording that was
+re-transcribed. With `--keep` what the engine gave is kept and used again.
 
-Noise is added at a given number of dB under the speech: `white`, `hum` (50 Hz with 11 harmonics), `babble` (eight
-voices out of the other recordings).
+Noise is added at a given number of dB under the speech: `white`, `hum` (50 Hz with 11 harmonics),
+`babble` (eight voices out of the other recordings).
 """
 
 from __future__ import annotations
@@ -130,7 +132,8 @@ def empty(name: str, seconds: float) -> NDArray[np.float32]:
     random = np.random.default_rng(3)
     if name == "hiss":
         return random.normal(0, 0.02, length).astype(np.float32)
-    # Chords of three notes with overtones, struck every half second, dying away: about what a piano does.
+    # Chords of three notes with overtones, struck every half second, dying away: about what a
+    # piano does.
     beat = SAMPLE_RATE // 2
     clock = np.arange(beat) / SAMPLE_RATE
     total = np.zeros(length, np.float32)
@@ -226,7 +229,9 @@ def sound(name: str, how: str, options: argparse.Namespace) -> tuple[NDArray[np.
 
 
 class Kept:
-    """A backend whose answers are kept in files, or read from them: a change of the alignment needs no engine."""
+    """A backend whose answers are kept in files, or read from them: a change of the alignment
+    needs no engine.
+    """
 
     def __init__(self, backend: backends.Backend, model: str, folder: Path | None) -> None:
         self.seconds = 0.0
@@ -242,7 +247,9 @@ class Kept:
         *,
         done: int = 0,
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of all later ones."""
+        """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of
+        all later ones.
+        """
         first, self._first = self._first, False
         if not first:
             self.again += sum(end - start for w in windows for start, end in w.kept_spans)
@@ -275,7 +282,9 @@ def plain(text: str) -> list[str]:
 
 
 def errors(truth: Truth, words: Sequence[Word]) -> tuple[list[float], list[float]]:
-    """Return the errors in seconds of the onsets and the offsets of the words that were understood."""
+    """Return the errors in seconds of the onsets and the offsets of the words that were
+    understood.
+    """
     known = [
         (token, start if i == 0 else None, end if i == len(tokens) - 1 else None)
         for text, start, end in truth.units

@@ -1,7 +1,7 @@
 """What every engine shares: the `Backend` protocol and its values.
 
-Importing this package imports no model library and starts nothing. `choice` says which engines there are and which
-one to take; `factory` creates one, and with it imports its libraries.
+Importing this package imports no model library and starts nothing. `choice` says which engines
+there are and which one to take; `factory` creates one, and with it imports its libraries.
 
 A backend knows nothing of files: it gets an array and windows, and yields segments.
 """
@@ -27,7 +27,9 @@ SAMPLE_RATE = 16000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the recording that is decoded on its own, cut in pauses. It holds at most 30 s of kept sound."""
+    """A part of the recording that is decoded on its own, cut in pauses. It holds at most 30 s of
+    kept sound.
+    """
 
     index: int
     """Position in the recording's list of windows, from 0; also the seed of any sampling in it."""
@@ -36,7 +38,8 @@ class Window:
     end: int
     """One past the last sample."""
     omitted: tuple[tuple[int, int], ...] = ()
-    """The parts of its pauses that the engine does not get: first sample and one past the last of each, in order."""
+    """The parts of its pauses that the engine does not get: first sample and one past the last of
+    each, in order."""
 
     @classmethod
     def from_edges(cls, index: int, edges: Sequence[int]) -> Self:
@@ -50,7 +53,9 @@ class Window:
 
     @property
     def kept_spans(self) -> list[tuple[int, int]]:
-        """The spans that the engine gets, joined without a gap: first sample and one past the last of each."""
+        """The spans that the engine gets, joined without a gap: first sample and one past the last
+        of each.
+        """
         edges = self.edges
         return list(zip(edges[::2], edges[1::2], strict=True))
 
@@ -63,7 +68,8 @@ class Window:
     def to_recording_seconds(self, seconds: float, *, is_end: bool = False) -> float:
         """Return the time in the recording of a time in the joined kept spans.
 
-        Exactly on the border of two kept spans, a start belongs to the second one and an end to the first.
+        Exactly on the border of two kept spans, a start belongs to the second one and an end to
+        the first.
 
         Args:
             seconds: From the start of the window, omitted parts not counted.
@@ -90,13 +96,17 @@ class Options:
     hotwords: str | None = None
     """Terms the model should know, separated by commas."""
     retry: bool = True
-    """Whether a window whose text fails a quality check is decoded again. If not, the caller has another way."""
+    """Whether a window whose text fails a quality check is decoded again. If not, the caller has
+    another way."""
     normalise_numbers: bool = True
-    """Whether numbers are spelled as in the windows nearby. Not where those are of other recordings."""
+    """Whether numbers are spelled as in the windows nearby. Not where those are of other
+    recordings."""
 
     @property
     def initial_prompt(self) -> str | None:
-        """The hotwords and the prompt in one text. Where it is too long, the engine takes its end."""
+        """The hotwords and the prompt in one text. Where it is too long, the engine takes its
+        end.
+        """
         return " ".join(filter(None, (self.hotwords, self.prompt))) or None
 
 
@@ -123,7 +133,8 @@ class Backend(Protocol):
         Args:
             folder: The model, in this backend's own layout.
             threads: Processor threads; 0: the backend decides.
-            safe: Load on the CPU in any case. For a recording on which the engine has failed before.
+            safe: Load on the CPU in any case. For a recording on which the engine has failed
+                before.
             batch: Windows decoded at once; 0: as many as suit the device and its memory.
 
         Raises:
@@ -145,15 +156,17 @@ class Backend(Protocol):
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """Yield each window but the first `done`, in order, with its segments: times in seconds of the recording.
+        """Yield each window but the first `done`, in order, with its segments: times in seconds of
+        the recording.
 
-        No window is decoded with the text of another as its prompt. What a window gives does not depend on `done`,
-        so that work can resume in the middle of a recording. A backend that decodes several windows at once
-        therefore forms its batches from the whole of `windows`.
+        No window is decoded with the text of another as its prompt. What a window gives does not
+        depend on `done`, so that work can resume in the middle of a recording. A backend that
+        decodes several windows at once therefore forms its batches from the whole of `windows`.
         Segment ids stay 0: the caller that joins the windows numbers them.
 
         Args:
-            audio: Shape (samples,), float32, 16 kHz. It may be a memory map: slice it, never copy it whole.
+            audio: Shape (samples,), float32, 16 kHz. It may be a memory map: slice it, never copy
+                it whole.
             windows: All windows of the recording.
             options: What is asked for; `options.language` is set.
             done: Windows that were transcribed before.

@@ -1,8 +1,8 @@
 """Which engines are installed, and which of them to try, best first.
 
-Guarantees: no engine module and no model library is imported, not even later: what is installed is looked up with
-`find_spec`, and for `whisperx`, which has its own environment, by `environments`. The choice is a pure function of
-its arguments; its reason is logged and shown.
+Guarantees: no engine module and no model library is imported, not even later: what is installed is
+looked up with `find_spec`, and for `whisperx`, which has its own environment, by `environments`.
+The choice is a pure function of its arguments; its reason is logged and shown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _NOTHING_ELSE = "no other backend for this machine is installed"
 
 
 def find_installed(settings: Settings) -> frozenset[str]:
-    """Return the names of the installed backends. None of them is imported, no interpreter is started."""
+    """Return the names of the installed backends. None of them is imported, no interpreter is
+    started.
+    """
     present = {name for name, modules in _MODULES.items() if all(map(find_spec, modules))}
     return frozenset(present | ({environments.NAME} if environments.find_interpreter(settings) else set()))
 
@@ -44,7 +46,8 @@ def choose_backends(setting: str, system: str, machine: str, present: frozenset[
         return (BackendChoice(setting, "set by the setting `backend`"),) if setting in present else ()
     choices: list[BackendChoice] = []
     if system != "Darwin" or machine != "arm64":
-        # MLX runs on Linux too, but its CPU build is many times slower: only when asked for by name.
+        # MLX runs on Linux too, but its CPU build is many times slower: only when asked for by
+        # name.
         reason = f"{system} on {machine}: MLX is for Apple Silicon"
     elif "mlx" in present:
         choices.append(BackendChoice("mlx", "Apple Silicon, and mlx-whisper is installed"))
@@ -61,7 +64,9 @@ def choose_backends(setting: str, system: str, machine: str, present: frozenset[
 
 
 def choose_for_this_machine(settings: Settings) -> tuple[BackendChoice, ...]:
-    """Return the backends that a job should try on this machine, with the interpreter and the options of each."""
+    """Return the backends that a job should try on this machine, with the interpreter and the
+    options of each.
+    """
     installed = find_installed(settings)
     choices = choose_backends(settings.backend, platform.system(), platform.machine(), installed)
     return tuple(

@@ -1,4 +1,6 @@
-"""Where faster-whisper's model runs: a CUDA GPU where one works, else the CPU, and how its cores are shared."""
+"""Where faster-whisper's model runs: a CUDA GPU where one works, else the CPU, and how its cores
+are shared.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ LIMITS = CpuLimits()
 def share_threads(threads: int, batch: int, *, large: bool) -> tuple[int, int]:
     """Return how many batches are decoded at once on the CPU, and on how many threads each.
 
-    Measured (base, int8, 16 windows, beam 5): two batches of 2 took 0.67 of the time of one batch of 4 on 2 cores,
-    0.73 on 4; four of 2 took 0.48 on 8 cores.
+    Measured (base, int8, 16 windows, beam 5): two batches of 2 took 0.67 of the time of one batch
+    of 4 on 2 cores, 0.73 on 4; four of 2 took 0.48 on 8 cores.
 
     Args:
         threads: Limit for all of them together; 0: none is set.
@@ -70,7 +72,9 @@ def load_on_gpu(folder: Path) -> tuple[Any, str] | None:
 
 
 def load_on_cpu(folder: Path, workers: int, threads: int) -> tuple[Any, str]:
-    """Return a `WhisperModel` on the CPU, in 8-bit integers where it can, and the name of its device."""
+    """Return a `WhisperModel` on the CPU, in 8-bit integers where it can, and the name of its
+    device.
+    """
     supported = ctranslate2.get_supported_compute_types("cpu")
     number_format = "int8" if "int8" in supported else "float32"
     model = faster_whisper.WhisperModel(

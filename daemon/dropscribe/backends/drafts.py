@@ -1,7 +1,9 @@
-"""What decoding many windows at once needs, whatever the engine: drafts, their checks, and the words of a draft.
+"""What decoding many windows at once needs, whatever the engine: drafts, their checks, and the
+words of a draft.
 
-Guarantees: a draft that fails a check is decoded again, alone among its neighbours, at rising temperatures;
-what a window gives does not depend on the windows next to it. No model library is imported.
+Guarantees: a draft that fails a check is decoded again, alone among its neighbours, at rising
+temperatures; what a window gives does not depend on the windows next to it. No model library is
+imported.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DraftLimits:
-    """The checks of a draft are those of OpenAI's `transcribe`; other engines' batched pipelines leave them out."""
+    """The checks of a draft are those of OpenAI's `transcribe`; other engines' batched pipelines
+    leave them out.
+    """
 
     compression_ratio: float = 2.4
     """More is a repetition loop."""
@@ -66,7 +70,9 @@ class Draft:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether to decode again: a repetition loop, or a text in which the model does not believe."""
+        """Whether to decode again: a repetition loop, or a text in which the model does not
+        believe.
+        """
         return not self.is_silent and (is_repetition_loop(self.text) or self.avg_logprob < LIMITS.avg_logprob)
 
     @property
@@ -77,7 +83,8 @@ class Draft:
 
 def is_repetition_loop(text: str) -> bool:
     """Return whether a text repeats itself, judged by how well it compresses."""
-    # One byte for each letter: the two bytes of Cyrillic alone lift right text over a limit found with Latin.
+    # One byte for each letter: the two bytes of Cyrillic alone lift right text over a limit found
+    # with Latin.
     places = {letter: place for place, letter in enumerate(dict.fromkeys(text))}
     plain = bytes(places[letter] % 256 for letter in text)
     return len(plain) / len(zlib.compress(plain)) > LIMITS.compression_ratio
@@ -88,7 +95,8 @@ def decode_with_retries(
 ) -> list[Draft]:
     """Return the draft of each window that is kept.
 
-    A window of which every draft is suspicious keeps the likeliest of those that do not loop, else the likeliest.
+    A window of which every draft is suspicious keeps the likeliest of those that do not loop, else
+    the likeliest.
 
     Args:
         decode: Called with the rows to decode and the temperature; gives a draft for each.
@@ -130,16 +138,18 @@ def to_raw_segments(draft: Draft, words: list[EngineWord]) -> list[RawSegment]:
 
 
 def group_pieces(texts: Sequence[str]) -> list[list[int]]:
-    """Return which pieces of a text make one word each: opening marks go to the next piece, closing ones to the last.
+    """Return which pieces of a text make one word each: opening marks go to the next piece,
+    closing ones to the last.
 
-    `texts` are the pieces as the tokenizer's `split_to_word_tokens` gives them; the marks are those of OpenAI's
-    `merge_punctuations`, and those of French (`quoi ?`, `« oui »`).
+    `texts` are the pieces as the tokenizer's `split_to_word_tokens` gives them; the marks are
+    those of OpenAI's `merge_punctuations`, and those of French (`quoi ?`, `« oui »`).
     """
     groups: list[list[int]] = []
     opening = False
     for index, text in enumerate(texts):
         mark, spaced = text.strip(), text.startswith(" ")
-        # French has `« oui »`, German `»ja«`: a mark after a space opens if a word follows it without one.
+        # French has `« oui »`, German `»ja«`: a mark after a space opens if a word follows it
+        # without one.
         clings = index + 1 < len(texts) and texts[index + 1][:1].isalnum()
         opens = spaced and bool(mark) and (all(c in _OPENING for c in mark) or (mark == "»" and clings))
         closes = bool(mark) and not opens and all(c in _CLOSING for c in mark)
@@ -154,7 +164,8 @@ def group_pieces(texts: Sequence[str]) -> list[list[int]]:
 def merge_pieces(pieces: Sequence[EngineWord]) -> list[EngineWord]:
     """Return the words that the pieces make as `group_pieces` says.
 
-    A word's times and probability are those of its letters: punctuation next to it often takes a pause for its own.
+    A word's times and probability are those of its letters: punctuation next to it often takes a
+    pause for its own.
     """
     words = []
     for group in group_pieces([piece.text for piece in pieces]):

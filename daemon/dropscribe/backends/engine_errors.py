@@ -20,7 +20,9 @@ _OUT_OF_MEMORY = (
 
 
 def to_engine_error(error: BaseException) -> JobError:
-    """Return what an engine raised in its work as EngineFaultError `out-of-memory` or `engine-failed`."""
+    """Return what an engine raised in its work as EngineFaultError `out-of-memory` or
+    `engine-failed`.
+    """
     if isinstance(error, JobError):
         return error
     if isinstance(error, MemoryError) or any(words in str(error).lower() for words in _OUT_OF_MEMORY):
@@ -33,7 +35,8 @@ def to_engine_error(error: BaseException) -> JobError:
 
 
 def to_load_error(folder: Path, error: BaseException | str) -> JobError:
-    """Return what went wrong at loading the model in `folder` as EnvironmentFaultError `model-unusable`.
+    """Return what went wrong at loading the model in `folder` as EnvironmentFaultError
+    `model-unusable`.
 
     Want of memory is `out-of-memory` here too.
     """

@@ -1,8 +1,9 @@
-"""The separate Python environment of WhisperX: where its interpreter is, and how our worker starts under it.
+"""The separate Python environment of WhisperX: where its interpreter is, and how our worker starts
+under it.
 
-WhisperX asks for a PyTorch, a huggingface_hub and a NumPy that conflict with those of the other engines; in its own
-environment it can harm nothing. The worker's code runs under that interpreter too: `build_command` starts it there,
-with this package and nothing else of ours.
+WhisperX asks for a PyTorch, a huggingface_hub and a NumPy that conflict with those of the other
+engines; in its own environment it can harm nothing. The worker's code runs under that interpreter
+too: `build_command` starts it there, with this package and nothing else of ours.
 
 Guarantees: standard library only. `installation` makes the environment, `listing` looks into it.
 """
@@ -27,7 +28,8 @@ MARKER = "dropscribe.json"
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 """The oldest Python that runs our code, and the newest that WhisperX 3.8.6 accepts."""
 PROBE_SECONDS = 120
-"""Time limit for starting an interpreter and importing our worker there, which imports no model library."""
+"""Time limit for starting an interpreter and importing our worker there, which imports no model
+library."""
 
 _START = """
 import importlib.util as u, sys
@@ -50,7 +52,9 @@ def interpreter_in(environment: Path) -> Path:
 
 
 def find_interpreter(settings: Settings) -> Path | None:
-    """Return the interpreter that has WhisperX: the one set, else that of our whole environment, else None."""
+    """Return the interpreter that has WhisperX: the one set, else that of our whole environment,
+    else None.
+    """
     if settings.whisperx_python:
         return Path(os.path.abspath(os.path.expanduser(settings.whisperx_python)))  # noqa: PTH100, PTH111 (no link is followed)
     folder = environment_folder(settings)
@@ -63,14 +67,15 @@ def read_options(settings: Settings) -> dict[str, str]:
 
 
 def build_command(python: str, program: str, *arguments: str, alone: bool = True) -> list[str]:
-    """Return the command that runs `program` under `python` after importing `dropscribe.worker.main` there.
+    """Return the command that runs `program` under `python` after importing
+    `dropscribe.worker.main` there.
 
     Args:
         python: The interpreter.
         program: Python source; `worker` is `dropscribe.worker.main` in it.
         arguments: Arguments of the program, from `sys.argv[2]` on.
-        alone: Whether the interpreter sees only its own packages and this one: no PYTHON variable, no other folder
-            of ours.
+        alone: Whether the interpreter sees only its own packages and this one: no PYTHON variable,
+            no other folder of ours.
     """
     return [python, *(["-I"] if alone else []), "-c", _START + program, str(PACKAGE), *arguments]
 

@@ -1,4 +1,6 @@
-"""Creating an engine: the one place that imports the engines' modules. Only the worker and benches import it."""
+"""Creating an engine: the one place that imports the engines' modules. Only the worker and benches
+import it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ if TYPE_CHECKING:
 
 
 def create_backend(name: str, **options: str) -> Backend:
-    """Return the backend `name`, not loaded yet. Imports its libraries. Only `whisperx` has options.
+    """Return the backend `name`, not loaded yet. Imports its libraries. Only `whisperx` has
+    options.
 
     Raises:
         ValueError: There is no backend of this name.

@@ -1,15 +1,17 @@
-"""The faster-whisper engine: CTranslate2 on a CUDA GPU where one works, else on the CPU in 8-bit integers.
+"""The faster-whisper engine: CTranslate2 on a CUDA GPU where one works, else on the CPU in 8-bit
+integers.
 
-Guarantees: opens no network connection (every file must be in the folder); the text of a window depends on that
-window alone: no text is carried over, and sampling is seeded by the window's index. Only how a number in it is
-spelled, `two` or `2`, depends on the texts of the other windows of its chain (`number_normalisation`).
+Guarantees: opens no network connection (every file must be in the folder); the text of a window
+depends on that window alone: no text is carried over, and sampling is seeded by the window's
+index. Only how a number in it is spelled, `two` or `2`, depends on the texts of the other windows
+of its chain (`number_normalisation`).
 
-Windows are encoded and decoded several at once, without timestamp tokens. On the CPU a window's text and scores are
-the same to the last bit in a batch of any size. Words are aligned one window at a time: CTranslate2's `align` gives
-other times in other batches, and is no faster in one.
+Windows are encoded and decoded several at once, without timestamp tokens. On the CPU a window's
+text and scores are the same to the last bit in a batch of any size. Words are aligned one window
+at a time: CTranslate2's `align` gives other times in other batches, and is no faster in one.
 
-On the CPU several batches are decoded at once, each on a few threads: a text grows token by token, which more threads
-hardly make faster (`ctranslate2_device.share_threads`).
+On the CPU several batches are decoded at once, each on a few threads: a text grows token by token,
+which more threads hardly make faster (`ctranslate2_device.share_threads`).
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ LARGE_BYTES = 1 << 30
 
 
 class FasterWhisper:
-    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's Whisper."""
+    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's
+    Whisper.
+    """
 
     name = "faster-whisper"
 
@@ -95,7 +99,8 @@ class FasterWhisper:
             intra_threads=threads_each,
         )
         self._decoders = ThreadPoolExecutor(self._workers, "batch")
-        # Separate threads: after the batches that are queued, a chain would wait until those are decoded.
+        # Separate threads: after the batches that are queued, a chain would wait until those are
+        # decoded.
         self._normalisers = ThreadPoolExecutor(self._workers, "spell")
         share_heap(keep=True)  # not while 8-bit weights are made from larger ones
         return Loaded(
@@ -111,14 +116,17 @@ class FasterWhisper:
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
+        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
+        `engine-failed`.
+        """
         chain = CHAIN if options.normalise_numbers else 1
         edges = divide_into_batches(len(windows), self._batch, self._workers)
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
         work = (functools.partial(Batch, self._model, self._seed, audio, windows, part, options) for part in parts)
         queued: collections.deque[Future[Batch]] = collections.deque()
         try:
-            # Twice as many as there are threads for them: none waits while an earlier one takes long.
+            # Twice as many as there are threads for them: none waits while an earlier one takes
+            # long.
             queued.extend(self._submit(self._decoders, itertools.islice(work, 2 * self._workers)))
             current_chain: list[Batch] = []
             unfinished: collections.deque[Batch] = collections.deque()
@@ -162,7 +170,9 @@ class FasterWhisper:
         return futures
 
     def _normalise_numbers(self, batches: Sequence[Batch]) -> None:
-        """Normalise the numbers in these batches, which are whole chains, and time the words around them."""
+        """Normalise the numbers in these batches, which are whole chains, and time the words
+        around them.
+        """
         drafts = {batch.first + row: draft for batch in batches for row, draft in enumerate(batch.drafts)}
         work = (functools.partial(batch.normalise_numbers, drafts) for batch in batches if batch.pending)
         futures = self._submit(self._normalisers, work)
@@ -174,9 +184,9 @@ class FasterWhisper:
     def _seed(self, seed: int) -> None:
         """Make what is sampled next depend on `seed` alone.
 
-        CTranslate2 reads its seed once, when a thread of the model first samples (`random.cc`). So the model is
-        loaded again (tiny.en: about half a second on a busy machine; larger ones not measured), once no other batch
-        is at work. The old weights go first: there may be no room.
+        CTranslate2 reads its seed once, when a thread of the model first samples (`random.cc`). So
+        the model is loaded again (tiny.en: about half a second on a busy machine; larger ones not
+        measured), once no other batch is at work. The old weights go first: there may be no room.
         """
         wait(self._running)
         self._model.model.unload_model()
@@ -185,7 +195,9 @@ class FasterWhisper:
 
 
 def divide_into_batches(windows: int, batch: int, workers: int) -> list[int]:
-    """Return where batches begin and end. The last round is shared out, so that no worker is alone at the end."""
+    """Return where batches begin and end. The last round is shared out, so that no worker is alone
+    at the end.
+    """
     rest = windows % (batch * workers)
     share, more = divmod(rest, workers)
     sizes = [batch] * ((windows - rest) // batch) + [share + 1] * more + [share] * (workers - more if share else 0)

@@ -41,7 +41,8 @@ class Batch:
         part: tuple[int, int],
         options: Options,
     ) -> None:
-        """Encode and decode windows. Words are timed too, but in windows that are retried or have a number.
+        """Encode and decode windows. Words are timed too, but in windows that are retried or have
+        a number.
 
         Args:
             model: A `WhisperModel`.
@@ -66,8 +67,8 @@ class Batch:
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))
         extractor = model.feature_extractor
         samples = [copy_window(audio, window) for window in self._windows]
-        # The silence that fills a window up is part of the sound: zeros in the mel spectrogram, which no sound has,
-        # cost up to two more words in a hundred.
+        # The silence that fills a window up is part of the sound: zeros in the mel spectrogram,
+        # which no sound has, cost up to two more words in a hundred.
         mels = [extractor(sound, padding=extractor.n_samples - len(sound)) for sound in samples]
         self._encoded = model.encode(np.stack(mels))
         self._frames = [-(-len(sound) // extractor.hop_length) for sound in samples]
@@ -86,18 +87,21 @@ class Batch:
                 self._words[row] = self._time_words(row, draft)
 
     def normalise_numbers(self, drafts: Mapping[int, Draft]) -> None:
-        """Write numbers in figures where `drafts`, of whole chains by their places, make that likelier; time words.
+        """Write numbers in figures where `drafts`, of whole chains by their places, make that
+        likelier; time words.
 
-        A word becomes a figure where that, after the texts around, is likelier than everything else together; and all
-        of them do if that makes the window's text likelier. (The MLX engine rescores again after those that became
-        figures; here each time would cost a tenth of the window.)
+        A word becomes a figure where that, after the texts around, is likelier than everything
+        else together; and all of them do if that makes the window's text likelier. (The MLX engine
+        rescores again after those that became figures; here each time would cost a tenth of the
+        window.)
         """
         with_figures = [
             place for place, draft in sorted(drafts.items()) if draft.is_trusted and has_figures(draft.text)
         ]
         for row, numbers in self.pending.items():
             draft = self.drafts[row]
-            # The engine adds three tokens: the start of a prompt, that there are no timestamps, and the text's end.
+            # The engine adds three tokens: the start of a prompt, that there are no timestamps,
+            # and the text's end.
             room = self._model.max_length - 3 - len(self._tokenizer.sot_sequence) - len(draft.tokens)
             context = build_context(self.first + row, drafts, with_figures, self._prompt, room)
             if context and draft.is_trusted:
@@ -105,7 +109,9 @@ class Batch:
             self._words[row] = self._time_words(row, self.drafts[row])
 
     def finish(self, first: int = 0) -> list[tuple[Window, list[Segment]]]:
-        """Decode suspicious windows again, and return each window from the `first` on with its segments."""
+        """Decode suspicious windows again, and return each window from the `first` on with its
+        segments.
+        """
         if first >= len(self._windows):
             return []
         drafts = decode_with_retries(self._decode, len(self._windows), retry=self._retry)
@@ -120,12 +126,15 @@ class Batch:
         return find_numbers(words, pieces, self._language)
 
     def _write_figures(self, row: int, numbers: Sequence[Number], context: Sequence[int]) -> Draft:
-        """Return the draft of a row with those of its numbers in figures that are likelier so after `context`."""
+        """Return the draft of a row with those of its numbers in figures that are likelier so
+        after `context`.
+        """
         draft = self.drafts[row]
         start = [self._tokenizer.sot_prev, *context, *self._tokenizer.sot_sequence]
 
         def score(tokens: list[int]) -> NDArray[np.float64]:
-            # The probabilities alone: two frames leave nothing to align, which would take a third of the time.
+            # The probabilities alone: two frames leave nothing to align, which would take a third
+            # of the time.
             (found,) = self._model.model.align(self._encoded_row(row), start, [tokens], [2], median_filter_width=1)
             return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
@@ -153,7 +162,9 @@ class Batch:
         return [*new, *tokens[edge:]], places
 
     def _decode(self, rows: Sequence[int], temperature: float) -> list[Draft]:
-        """Return what the beam search found; or sample, each of `rows` alone and from its own seed."""
+        """Return what the beam search found; or sample, each of `rows` alone and from its own
+        seed.
+        """
         if not temperature:
             return [self.drafts[row] for row in rows]
         drafts = []
@@ -186,7 +197,8 @@ class Batch:
         return Draft(
             tokens=[token for token in tokens if token < self._tokenizer.eot],
             text=self._tokenizer.decode(tokens).strip(),
-            # The score is the mean over the tokens without the end of the text, whose probability is in it.
+            # The score is the mean over the tokens without the end of the text, whose probability
+            # is in it.
             avg_logprob=found.scores[0] * len(tokens) / (len(tokens) + 1),
             no_speech_prob=found.no_speech_prob,
             temperature=temperature,

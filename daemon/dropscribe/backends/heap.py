@@ -1,4 +1,6 @@
-"""The C library's heap, for engines that allocate and free large blocks all the time. Other than glibc: no effect."""
+"""The C library's heap, for engines that allocate and free large blocks all the time. Other than
+glibc: no effect.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,12 @@ _KEPT_BYTES = 1 << 30
 
 
 def share_heap(*, keep: bool) -> None:
-    """Make all threads share one heap, and choose whether it keeps what is freed between two layers of a model.
+    """Make all threads share one heap, and choose whether it keeps what is freed between two
+    layers of a model.
 
-    By default glibc maps such blocks, a hundred megabytes, again each time, and the kernel clears every page of them.
-    Measured (CTranslate2, base, 12 windows, 2 cores): 14.1 s instead of 15.6, and less memory at the most. A thread's
-    own heap cannot hold such blocks.
+    By default glibc maps such blocks, a hundred megabytes, again each time, and the kernel clears
+    every page of them. Measured (CTranslate2, base, 12 windows, 2 cores): 14.1 s instead of 15.6,
+    and less memory at the most. A thread's own heap cannot hold such blocks.
 
     Args:
         keep: Keep up to 1 GiB; False: glibc's defaults.

@@ -1,8 +1,8 @@
 """Making and removing the separate environment of WhisperX.
 
-Guarantees: standard library only; an environment in place is whole (it is made under another name and renamed once
-WhisperX was imported in it); one whose making was interrupted is removed and made again; only the versions in
-`whisperx.txt` are installed, and what PyTorch itself requires.
+Guarantees: standard library only; an environment in place is whole (it is made under another name
+and renamed once WhisperX was imported in it); one whose making was interrupted is removed and made
+again; only the versions in `whisperx.txt` are installed, and what PyTorch itself requires.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ _IMPORT = "import whisperx, torch; from whisperx import alignment, asr; print(to
 def install_environment(
     settings: Settings, report: Callable[[str], None], python: str = "", *, again: bool = False, pins: Path = PINS
 ) -> Path:
-    """Make the environment and return its folder. One that has the same versions stays, unless `again`.
+    """Make the environment and return its folder. One that has the same versions stays, unless
+    `again`.
 
     Args:
         settings: They say where to.
         report: Called with each step, in sentences. What uv and pip print goes to stderr.
-        python: The interpreter, or its version, to make it with; empty: ours where WhisperX accepts it.
+        python: The interpreter, or its version, to make it with; empty: ours where WhisperX
+            accepts it.
         again: Make it again also when it looks whole.
         pins: The list of what it consists of.
 
@@ -125,7 +127,9 @@ def _digest(pins: Path) -> str:
 
 
 def _choose_python(uv: str | None) -> str:
-    """Return the Python to use: ours, unless WhisperX does not accept it; uv finds or fetches another."""
+    """Return the Python to use: ours, unless WhisperX does not accept it; uv finds or fetches
+    another.
+    """
     if sys.version_info[:2] <= NEWEST_PYTHON:
         return sys.executable
     newest = ".".join(map(str, NEWEST_PYTHON))
@@ -145,9 +149,11 @@ def _make_environment(folder: Path, python: str, uv: str | None) -> None:
 
 
 def _install_torch(folder: Path, uv: str | None, report: Callable[[str], None], pins: Path) -> None:
-    """Install PyTorch with its own requirements: on Linux from PyTorch's index, the build for this machine.
+    """Install PyTorch with its own requirements: on Linux from PyTorch's index, the build for this
+    machine.
 
-    Only uv knows that index, and it may be out of reach. The default index's build runs as well, but brings CUDA.
+    Only uv knows that index, and it may be out of reach. The default index's build runs as well,
+    but brings CUDA.
     """
     lines = pins.read_text(encoding="utf-8").splitlines()
     torch = ["--constraint", str(pins), *(line for line in lines if line.startswith(("torch==", "torchaudio==")))]
@@ -204,8 +210,9 @@ def _check_import(folder: Path) -> str:
             raise DropscribeError(f"{python} cannot be started: {error.strerror}.", again) from None
         if process.returncode == 0:
             return process.stdout.split()[-1]
-        # A torchaudio built for CUDA cannot load its compiled part with a PyTorch built without. We do not use that
-        # part, and torchaudio works without it when the file is missing (torchaudio/_extension/utils.py).
+        # A torchaudio built for CUDA cannot load its compiled part with a PyTorch built without.
+        # We do not use that part, and torchaudio works without it when the file is missing
+        # (torchaudio/_extension/utils.py).
         compiled = list(folder.glob("lib/python3*/site-packages/torchaudio/lib/_torchaudio*.so"))
         if "_torchaudio" not in process.stderr or not compiled:
             break

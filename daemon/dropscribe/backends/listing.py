@@ -1,6 +1,8 @@
-"""What `dropscribe backends list` shows: each engine, whether it is installed, its versions, and its place in line.
+"""What `dropscribe backends list` shows: each engine, whether it is installed, its versions, and
+its place in line.
 
-Guarantees: the engines are asked in processes of their own, each under its interpreter; this process imports none.
+Guarantees: the engines are asked in processes of their own, each under its interpreter; this
+process imports none.
 """
 
 from __future__ import annotations

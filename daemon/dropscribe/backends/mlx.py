@@ -1,14 +1,15 @@
-"""The MLX engine: mlx-whisper's model and tokenizer on Apple Silicon, also on MLX's CPU and CUDA builds for Linux.
+"""The MLX engine: mlx-whisper's model and tokenizer on Apple Silicon, also on MLX's CPU and CUDA
+builds for Linux.
 
-Guarantees: opens no network connection (the library's own loader, which may download, is not called); prints
-nothing; sampling is seeded by the window's index. What MLX holds beyond the model is given back after every
-recording.
+Guarantees: opens no network connection (the library's own loader, which may download, is not
+called); prints nothing; sampling is seeded by the window's index. What MLX holds beyond the model
+is given back after every recording.
 
-Windows are decoded in batches, with a beam search, without timestamp tokens (`mlx_decoder`). The windows of a batch
-that fail a check are decoded again at rising temperatures, from the sound that is already encoded. No window is
-decoded with the text of another as its prompt. But the spelling of numbers would change from one to the next: where
-the model, after texts around that have figures, would rather write a figure than the word it wrote, the figure is
-taken (`mlx_figures`).
+Windows are decoded in batches, with a beam search, without timestamp tokens (`mlx_decoder`). The
+windows of a batch that fail a check are decoded again at rising temperatures, from the sound that
+is already encoded. No window is decoded with the text of another as its prompt. But the spelling
+of numbers would change from one to the next: where the model, after texts around that have
+figures, would rather write a figure than the word it wrote, the figure is taken (`mlx_figures`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ _DEVICE = mx.default_device()
 
 
 class MLX:
-    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's Whisper."""
+    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's
+    Whisper.
+    """
 
     name = "mlx"
 
@@ -123,7 +126,9 @@ class MLX:
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
+        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
+        `engine-failed`.
+        """
         step = max(self._batch // CHAIN, 1) * CHAIN if options.normalise_numbers else self._batch
         try:
             for first in range(done // step * step, len(windows), step):
@@ -152,7 +157,9 @@ class MLX:
     def _transcribe_chains(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
     ) -> list[list[RawSegment]]:
-        """Return the segments of each window. The chains of `windows` are whole; batches are parts of them."""
+        """Return the segments of each window. The chains of `windows` are whole; batches are parts
+        of them.
+        """
         tokenizer = self._make_tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
         prefix = np.concatenate([encode_prompt(tokenizer, options.initial_prompt), start])
@@ -163,13 +170,15 @@ class MLX:
         whole = self._decoder.compute_memory(features) if len(batches) == 1 else None
 
         def compute_memory(rows: Sequence[int]) -> Memory:
-            # That of a whole chain may not fit; computed again from what is encoded it costs a tenth of the encoding.
+            # That of a whole chain may not fit; computed again from what is encoded it costs a
+            # tenth of the encoding.
             if whole:
                 return select_rows(whole, rows, len(windows))
             return self._decoder.compute_memory(features[mx.array(list(rows))])  # type: ignore[no-any-return]
 
         def decode(batch: range, memory: Memory, places: Sequence[int], temperature: float) -> list[Draft]:
-            # On a GPU a single row takes other kernels, which round otherwise: its neighbours would matter.
+            # On a GPU a single row takes other kernels, which round otherwise: its neighbours
+            # would matter.
             rows = [*places, *places] if self._gpu and len(places) == 1 else places
             prefixes = np.tile(prefix, (len(rows), 1))
             memory = select_rows(memory, rows, len(batch))
@@ -238,7 +247,8 @@ def encode_prompt(tokenizer: Any, text: str | None) -> NDArray[np.int32]:
 
 
 def build_rules(tokenizer: Any, vocabulary: int, start: int) -> Rules:
-    """Return OpenAI's rules for a text without timestamps: no marks of sounds, no special tokens, not empty.
+    """Return OpenAI's rules for a text without timestamps: no marks of sounds, no special tokens,
+    not empty.
 
     `start` is where in the prefix the transcript starts.
     """

@@ -1,7 +1,9 @@
-"""When each token was spoken: the attention of Whisper's decoder to the sound, and the cheapest path through it.
+"""When each token was spoken: the attention of Whisper's decoder to the sound, and the cheapest
+path through it.
 
-The attention is taken from one pass of the decoder over the finished texts, up to the last layer that has alignment
-heads, without the vocabulary. mlx-whisper's own `find_alignment` encodes the window again for it.
+The attention is taken from one pass of the decoder over the finished texts, up to the last layer
+that has alignment heads, without the vocabulary. mlx-whisper's own `find_alignment` encodes the
+window again for it.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class Aligner:
         end: int,
         frames: Sequence[int],
     ) -> list[NDArray[np.float64]]:
-        """Return for each row the seconds at which its tokens begin, and at last where the last one ends.
+        """Return for each row the seconds at which its tokens begin, and at last where the last
+        one ends.
 
         Args:
             memory: Of `Decoder.compute_memory`.
@@ -75,7 +78,8 @@ class Aligner:
             weights = self._measure_attention(
                 mx.array(table[part]), [(k[part], v[part]) for k, v in memory], counts, steps[part]
             )
-            # The query of a token asks for the one after it: from the last of the prefix to the last of the text.
+            # The query of a token asks for the one after it: from the last of the prefix to the
+            # last of the text.
             matrices = np.array(weights[:, given - 1 : -1])
             starts = find_cheapest_path(-matrices, [len(text) + 1 for text in texts[part]], steps[part])
             found += [row * _TOKEN_SECONDS for row in starts]
@@ -84,9 +88,11 @@ class Aligner:
     def _measure_attention(
         self, tokens: mx.array, memory: Memory, counts: Sequence[int], steps: Sequence[int]
     ) -> mx.array:
-        """Return how much each token attends to each 20 ms, mean of the alignment heads; shape (rows, tokens, steps).
+        """Return how much each token attends to each 20 ms, mean of the alignment heads; shape
+        (rows, tokens, steps).
 
-        As in OpenAI's `find_alignment`: softmax over the steps, normalised over the tokens, median of seven steps.
+        As in OpenAI's `find_alignment`: softmax over the steps, normalised over the tokens, median
+        of seven steps.
         """
         heads = self._model.dims.n_text_head
         most = max(steps)
@@ -125,7 +131,8 @@ def _sharpen(scores: mx.array, is_sound: mx.array, is_text: mx.array) -> mx.arra
 def filter_median(x: mx.array) -> mx.array:
     """Return the median of seven neighbours along the last axis, which is mirrored at its ends.
 
-    By comparisons alone, an exchange sort of seven: they make one kernel, where sorting would need seven copies.
+    By comparisons alone, an exchange sort of seven: they make one kernel, where sorting would need
+    seven copies.
     """
     reach = _MEDIAN_REACH
     if x.shape[-1] <= reach:
@@ -140,11 +147,13 @@ def filter_median(x: mx.array) -> mx.array:
 def find_cheapest_path(
     costs: NDArray[np.float32], lengths: Sequence[int], widths: Sequence[int]
 ) -> list[NDArray[np.float64]]:
-    """Return for each row the frame at which the cheapest path through its matrix enters each token.
+    """Return for each row the frame at which the cheapest path through its matrix enters each
+    token.
 
-    Dynamic time warping as in OpenAI's `dtw`: a step goes one token on, one frame on, or both. A token that begins
-    at frame k and lasts to j costs the sum of its frames, so the least cost of ending at j is found with one
-    running sum and one running minimum, for all frames and rows at once.
+    Dynamic time warping as in OpenAI's `dtw`: a step goes one token on, one frame on, or both. A
+    token that begins at frame k and lasts to j costs the sum of its frames, so the least cost of
+    ending at j is found with one running sum and one running minimum, for all frames and rows at
+    once.
 
     Args:
         costs: Shape (rows, tokens, frames).

@@ -1,10 +1,11 @@
-"""Whisper's text decoder on MLX, for many windows at once: beam search, sampling, scores of finished texts.
+"""Whisper's text decoder on MLX, for many windows at once: beam search, sampling, scores of
+finished texts.
 
-Guarantees: a row of a batch is computed from that row alone; nothing is read back from the device while a text grows,
-but for one flag a step that is two steps old, so the device never waits.
+Guarantees: a row of a batch is computed from that row alone; nothing is read back from the device
+while a text grows, but for one flag a step that is two steps old, so the device never waits.
 
-It works on the modules and weights of `mlx_whisper.whisper.Whisper`, whose own `decode` reads every token back at
-each step.
+It works on the modules and weights of `mlx_whisper.whisper.Whisper`, whose own `decode` reads
+every token back at each step.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ _MOST_TOKENS = 224
 _FLAG_AGE = 2
 """Steps after which the flag that ends a batch is read."""
 _WIDTH = 64
-"""Tokens; texts that are scored are filled up to a multiple: a device takes its time with each new shape."""
+"""Tokens; texts that are scored are filled up to a multiple: a device takes its time with each new
+shape."""
 _SCORED_AT_ONCE = 256
 """Tokens whose scores of the whole vocabulary are in memory at once."""
 
@@ -81,7 +83,9 @@ class Decoder:
         self._choose = mx.compile(choose_beams)
 
     def estimate_row_bytes(self) -> int:
-        """Return about how much memory one row of a batch takes at its widest, in bytes: base 80 MB, turbo 130 MB."""
+        """Return about how much memory one row of a batch takes at its widest, in bytes: base 80
+        MB, turbo 130 MB.
+        """
         dims, size = self._model.dims, self._dtype.size
         sound = (2 * dims.n_text_layer + 1) * dims.n_audio_ctx * dims.n_text_state * size
         # Keys and values of every beam, old and new while a step runs.
@@ -112,11 +116,12 @@ class Decoder:
         return np.array(mx.softmax(logits[:, mx.array(list(codes))], axis=-1))
 
     def search(self, memory: Memory, prefix: NDArray[np.int32], rules: Rules, beams: int = BEAMS) -> list[Decoded]:
-        """Decode every row with a beam search; a text ends when its end is the likeliest of all continuations.
+        """Decode every row with a beam search; a text ends when its end is the likeliest of all
+        continuations.
 
-        OpenAI's `BeamSearchDecoder` collects every end among the better continuations and stops at five of them.
-        Without timestamp tokens the end of each sentence offers one, and long windows were cut short: 41 % word
-        errors in Spanish instead of 30 %.
+        OpenAI's `BeamSearchDecoder` collects every end among the better continuations and stops at
+        five of them. Without timestamp tokens the end of each sentence offers one, and long
+        windows were cut short: 41 % word errors in Spanish instead of 30 %.
 
         Args:
             memory: Of `compute_memory`.
@@ -156,7 +161,9 @@ class Decoder:
     def sample(
         self, memory: Memory, prefix: NDArray[np.int32], rules: Rules, temperature: float, seeds: Sequence[int]
     ) -> list[Decoded]:
-        """Decode every row by chance: as `search`, but equal seeds, one a row, draw equal texts."""
+        """Decode every row by chance: as `search`, but equal seeds, one a row, draw equal
+        texts.
+        """
         most, scores, state, no_speech = self._start(memory, prefix, rules, 1)
         rows, given = prefix.shape
         flat = [array for pair in memory for array in pair]
@@ -211,7 +218,8 @@ class Decoder:
         for line, prefix, text in zip(table, prefixes, texts, strict=True):
             line[: len(prefix) + len(text)] = [*prefix, *text]
         hidden, _ = self._read(mx.array(table), memory)
-        # Only the places of a text, of all rows in one list; the last is repeated to fill up a piece.
+        # Only the places of a text, of all rows in one list; the last is repeated to fill up a
+        # piece.
         places = [
             (row, place)
             for row, (prefix, count) in enumerate(zip(prefixes, counts, strict=True))
@@ -252,7 +260,9 @@ class Decoder:
         return _Start(most, scores, state, no_speech)
 
     def _read(self, tokens: mx.array, memory: Memory) -> tuple[mx.array, Memory]:
-        """Run the decoder over whole texts; return its states, shape (rows, tokens, state), and keys and values."""
+        """Run the decoder over whole texts; return its states, shape (rows, tokens, state), and
+        keys and values.
+        """
         x = embed_tokens(self._model, tokens, self._dtype)
         own = []
         for block, (keys, values) in zip(self._model.decoder.blocks, memory, strict=True):
@@ -272,10 +282,12 @@ class Decoder:
         state: list[mx.array],
         memory: list[mx.array],
     ) -> tuple[mx.array, list[mx.array]]:
-        """One step: from the tokens at `position`, shape (rows, beams), to the scores of the next, with `mask` added.
+        """One step: from the tokens at `position`, shape (rows, beams), to the scores of the next,
+        with `mask` added.
 
-        The beams of a row share its sound: they are queries to the same memory. Their own past is never moved when
-        a beam continues another: `lines`, shape (rows, beams, length), says for each place whose past it is.
+        The beams of a row share its sound: they are queries to the same memory. Their own past is
+        never moved when a beam continues another: `lines`, shape (rows, beams, length), says for
+        each place whose past it is.
         """
         heads = self._heads
         rows, beams = token.shape

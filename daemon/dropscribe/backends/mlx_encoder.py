@@ -42,9 +42,10 @@ class Encoder:
     def encode(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
         """Encode windows of samples, shape (samples,) each: shape (rows, 1500, state).
 
-        A few at a time: more make the encoder no faster, but it holds the attention of all of them at once where
-        MLX has no fused kernel for it. On a GPU a single row takes other kernels, which round otherwise: it is
-        encoded twice in one batch, or it would matter how many rows there are.
+        A few at a time: more make the encoder no faster, but it holds the attention of all of them
+        at once where MLX has no fused kernel for it. On a GPU a single row takes other kernels,
+        which round otherwise: it is encoded twice in one batch, or it would matter how many rows
+        there are.
         """
         dims = self._model.dims
         at_once = max(1, _ATTENTION_BYTES // (dims.n_audio_head * dims.n_audio_ctx**2 * 6))
@@ -60,10 +61,12 @@ class Encoder:
         return mx.concatenate(parts) if len(parts) > 1 else parts[0]
 
     def compute_spectrogram(self, rows: Sequence[NDArray[np.float32]]) -> mx.array:
-        """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), silent beyond its samples.
+        """Return Whisper's log-mel spectrogram of each row, shape (rows, 3000, mels), silent
+        beyond its samples.
 
-        The formula is that of OpenAI's `log_mel_spectrogram` of a row filled up with zeros. (Its `transcribe` fills
-        up the spectrogram with zeros instead, which is no silence: the errors grow by half.)
+        The formula is that of OpenAI's `log_mel_spectrogram` of a row filled up with zeros. (Its
+        `transcribe` fills up the spectrogram with zeros instead, which is no silence: the errors
+        grow by half.)
         """
         longest = max(len(row) for row in rows)
         width = min(FRAMES, -(-longest // HOP) + 2) * HOP  # two more frames contain the end of the sound

@@ -1,8 +1,10 @@
-"""Number normalisation of the MLX engine: a number is written in figures where the texts around make that likelier.
+"""Number normalisation of the MLX engine: a number is written in figures where the texts around
+make that likelier.
 
-A window alone is spelled as its own sentences suggest: `two` here, `2` there. OpenAI's `transcribe` decodes every
-window with the text before it as its prompt, which costs the batch and lets loops spread. Here finished texts are
-only rescored after those around them that have figures, and only words become figures.
+A window alone is spelled as its own sentences suggest: `two` here, `2` there. OpenAI's
+`transcribe` decodes every window with the text before it as its prompt, which costs the batch and
+lets loops spread. Here finished texts are only rescored after those around them that have figures,
+and only words become figures.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ AT_ONCE = 16
 class FigureNormaliser:
     """Rescores the texts of chains.
 
-    What a window gives depends on the drafts of its chain, not on how many are decoded or scored at once.
+    What a window gives depends on the drafts of its chain, not on how many are decoded or scored
+    at once.
     """
 
     def __init__(
@@ -89,13 +92,17 @@ class FigureNormaliser:
         return found
 
     def _build_prefix(self, row: int, found: Sequence[Draft], with_figures: Sequence[int]) -> list[int]:
-        """Return what precedes the text of a row; nothing where no other text of its chain has figures."""
+        """Return what precedes the text of a row; nothing where no other text of its chain has
+        figures.
+        """
         room = self._room - 1 - len(self._start) - len(found[row].tokens)
         context = build_context(row, found, with_figures, self._prompt, room)
         return [self._tokenizer.sot_prev, *context, *self._start] if context else []
 
     def _rewrite(self, rows: Sequence[int], drafts: Sequence[Draft], prefixes: dict[int, list[int]]) -> list[Draft]:
-        """Return the drafts of `rows` with what becomes a figure after their prefixes, all of it or nothing."""
+        """Return the drafts of `rows` with what becomes a figure after their prefixes, all of it
+        or nothing.
+        """
         texts = {row: list(drafts[row].tokens) for row in rows}
         scores = self._score_rows(rows, prefixes, texts)
         before = {row: float(scores[row].logprobs.sum()) for row in rows}
@@ -122,7 +129,9 @@ class FigureNormaliser:
         return dict(zip(rows, self._score(rows, *given, self._figures), strict=True))
 
     def _replace_words(self, tokens: list[int], scores: TextScores) -> bool:
-        """Put a figure in the place of each word of `tokens` that it is likelier than; return whether any was."""
+        """Put a figure in the place of each word of `tokens` that it is likelier than; return
+        whether any was.
+        """
         figures, logprobs = scores.alternatives, scores.alternative_logprobs
         count = len(tokens)
         if not np.any((logprobs[:count] > LIKELIER) & (figures[:count] != tokens)):

@@ -1,7 +1,7 @@
 """The parts of Whisper's layers that our encoder, decoder and aligner share.
 
-They work on the modules and weights of `mlx_whisper.whisper.Whisper`. Shapes: (rows, length, state), and by head
-(rows, heads, length, state / heads).
+They work on the modules and weights of `mlx_whisper.whisper.Whisper`. Shapes: (rows, length,
+state), and by head (rows, heads, length, state / heads).
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def embed_positions(model: Any, positions: mx.array, dtype: mx.Dtype) -> mx.arra
 
 
 def embed_tokens(model: Any, tokens: mx.array, dtype: mx.Dtype) -> mx.array:
-    """Return the embedding of texts from their first token on; `tokens` has shape (rows, tokens)."""
+    """Return the embedding of texts from their first token on; `tokens` has shape (rows,
+    tokens).
+    """
     places = embed_positions(model, mx.arange(tokens.shape[1]), dtype)
     return model.decoder.token_embedding(tokens) + places  # type: ignore[no-any-return]
 

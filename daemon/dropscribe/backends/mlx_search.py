@@ -52,12 +52,14 @@ def choose_beams(
         end: The token that ends a text.
 
     Returns:
-        The best 2 * beams continuations, beam * vocabulary + token, and their totals, both shape (rows, 2 * beams),
-        best first; of those that do not end the best: token, beam it continues and total, shape (rows, beams).
+        The best 2 * beams continuations, beam * vocabulary + token, and their totals, both shape
+        (rows, 2 * beams), best first; of those that do not end the best: token, beam it continues
+        and total, shape (rows, beams).
     """
     rows, beams, vocabulary = scores.shape
     continuations = total[:, :, None] + scores - mx.logsumexp(scores, axis=-1, keepdims=True)
-    # The best are in the pieces with the best best: pieces are sorted, then what is in them, instead of everything.
+    # The best are in the pieces with the best best: pieces are sorted, then what is in them,
+    # instead of everything.
     pieces = -(-beams * vocabulary // _PIECE)
     wide = mx.pad(
         continuations.reshape(rows, -1),
@@ -83,7 +85,8 @@ def trace_best_text(
     A text that has not ended is the likeliest of those that go on.
 
     Args:
-        choices: The continuations that `choose_beams` gave for one row at every step, shape (steps, 2 * beams).
+        choices: The continuations that `choose_beams` gave for one row at every step, shape
+            (steps, 2 * beams).
         totals: Their totals, same shape.
         end: The token that ends a text.
         vocabulary: Size of the vocabulary.

@@ -24,13 +24,15 @@ _GROUP = 64
 
 
 def read_model(folder: Path, dtype: mx.Dtype) -> Any:
-    """Return the model in `folder`, a `mlx_whisper.whisper.Whisper`, whichever weights file is there.
+    """Return the model in `folder`, a `mlx_whisper.whisper.Whisper`, whichever weights file is
+    there.
 
     mlx-whisper's own loader knows two of the three files, and may download.
 
     Raises:
         FileNotFoundError: There is no weights file.
-        Exception: What MLX and mlx-whisper raise: RuntimeError, ValueError, KeyError, TypeError, OSError.
+        Exception: What MLX and mlx-whisper raise: RuntimeError, ValueError, KeyError, TypeError,
+            OSError.
     """
     config = _read_config(folder)
     names = {field.name for field in dataclasses.fields(mlx_whisper.whisper.ModelDimensions)}
@@ -62,8 +64,9 @@ def read_model(folder: Path, dtype: mx.Dtype) -> Any:
 def quantise_model(source: Path, target: Path, bits: int) -> None:
     """Write the model in `source` into the folder `target` with every matrix of it in 4 or 8 bits.
 
-    As mlx-whisper's converter does: groups of 64 weights share a scale and an offset; convolutions, norms and
-    positions stay in float16. Runs on the CPU. Syncing it to the disk and publishing it whole is the caller's task.
+    As mlx-whisper's converter does: groups of 64 weights share a scale and an offset;
+    convolutions, norms and positions stay in float16. Runs on the CPU. Syncing it to the disk and
+    publishing it whole is the caller's task.
 
     Raises:
         ValueError: It is quantised already.

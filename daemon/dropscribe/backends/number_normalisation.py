@@ -1,8 +1,10 @@
-"""Number normalisation by context: windows that know nothing of each other may write `two` here and `2` there.
+"""Number normalisation by context: windows that know nothing of each other may write `two` here
+and `2` there.
 
-A finished text is rescored with the texts around it that have figures as its prompt (`build_context`). An engine that
-gives no more than the probability of a given text needs to know which words are numbers (`find_numbers`); one that
-gives the likeliest tokens does not. No model library is imported.
+A finished text is rescored with the texts around it that have figures as its prompt
+(`build_context`). An engine that gives no more than the probability of a given text needs to know
+which words are numbers (`find_numbers`); one that gives the likeliest tokens does not. No model
+library is imported.
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ if TYPE_CHECKING:
 PROMPT_TOKENS = 223
 """What OpenAI's `decode` leaves room for before a text."""
 CHAIN = 4
-"""Consecutive windows whose numbers are normalised together: all are decoded before one with a number is yielded.
+"""Consecutive windows whose numbers are normalised together: all are decoded before one with a
+number is yielded.
 
-Longer chains gain nothing: with 4, 8 and 16 the error rates of en fr es it ru sum up to 58.3, 58.5 and 58.3 (base,
-int8), with MLX on a GPU to 62.7, 63.1 and 63.1.
+Longer chains gain nothing: with 4, 8 and 16 the error rates of en fr es it ru sum up to 58.3, 58.5
+and 58.3 (base, int8), with MLX on a GPU to 62.7, 63.1 and 63.1.
 """
 
 _WORDS = """
@@ -47,7 +50,8 @@ hu nulla egy kettő három négy öt hat hét nyolc kilenc tíz
 tr sıfır bir iki üç dört beş altı yedi sekiz dokuz on
 id nol satu dua tiga empat lima enam tujuh delapan sembilan sepuluh
 """  # noqa: RUF001
-"""From 0 to 10, by Whisper's code of the language. Longer ones are more than one word in most languages."""
+"""From 0 to 10, by Whisper's code of the language. Longer ones are more than one word in most
+languages."""
 
 _FIGURES = {
     language: {word: str(number) for number, word in enumerate(words)}
@@ -69,7 +73,9 @@ class Number:
 
 
 def find_numbers(words: Sequence[str], pieces: Sequence[Sequence[int]], language: str) -> list[Number]:
-    """Return the numbers from 0 to 10 among `words`, with the tokens of each as `pieces`; none in other languages."""
+    """Return the numbers from 0 to 10 among `words`, with the tokens of each as `pieces`; none in
+    other languages.
+    """
     figures = _FIGURES.get(language, {})
     found, edge = [], 0
     for word, tokens in zip(words, pieces, strict=True):
@@ -88,7 +94,8 @@ def has_figures(text: str) -> bool:
 def collect_chain_tokens(
     place: int, drafts: Mapping[int, Draft] | Sequence[Draft], with_figures: Sequence[int]
 ) -> list[int]:
-    """Return the tokens of the other texts with figures in the chain of a window; those before it come last.
+    """Return the tokens of the other texts with figures in the chain of a window; those before it
+    come last.
 
     Args:
         place: The window; chains are counted from place 0.
@@ -106,7 +113,8 @@ def build_context(
     prompt: Sequence[int],
     room: int,
 ) -> list[int]:
-    """Return the prompt with which the text at `place` is rescored: `prompt`, and the end of the texts around.
+    """Return the prompt with which the text at `place` is rescored: `prompt`, and the end of the
+    texts around.
 
     Empty where no other text has figures, or where there is no room for any.
 

@@ -1,8 +1,8 @@
 """What the engines give back, made into the segments that Dropscribe promises.
 
-Guarantees: times are plain floats in whole milliseconds of the whole recording, inside the window, in order and
-without overlap; joined, the words of a segment are its text; nothing without text or without length remains;
-numbers are finite.
+Guarantees: times are plain floats in whole milliseconds of the whole recording, inside the window,
+in order and without overlap; joined, the words of a segment are its text; nothing without text or
+without length remains; numbers are finite.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from dropscribe.backends import Window
 
 INVENTED_NO_SPEECH, INVENTED_PROBABILITY = 0.6, 0.6
-"""A segment is invented when no speech is more probable than the first, and every word less than the second.
+"""A segment is invented when no speech is more probable than the first, and every word less than
+the second.
 
 In 120 short recordings of speech, no segment came near these limits.
 """
@@ -44,7 +45,9 @@ class EngineWord(NamedTuple):
 
 @dataclass(slots=True)
 class RawSegment:
-    """A segment as the engine gave it: seconds from the start of the window, omitted parts not counted."""
+    """A segment as the engine gave it: seconds from the start of the window, omitted parts not
+    counted.
+    """
 
     start: float
     end: float
@@ -113,10 +116,11 @@ def build_segments(window: Window, raw_segments: Iterable[RawSegment]) -> list[S
 
 
 def _is_invented(raw: RawSegment) -> bool:
-    """Return whether the model itself believes neither in the speech nor in any word: "Thank you." over silence.
+    """Return whether the model itself believes neither in the speech nor in any word: "Thank you."
+    over silence.
 
-    The engines' own test lets such a segment pass when it is short: its end-of-text tokens are certain and lift the
-    mean.
+    The engines' own test lets such a segment pass when it is short: its end-of-text tokens are
+    certain and lift the mean.
     """
     unsure = all(word.probability < INVENTED_PROBABILITY for word in raw.words)
     return raw.no_speech_prob > INVENTED_NO_SPEECH and unsure

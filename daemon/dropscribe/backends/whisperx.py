@@ -1,13 +1,15 @@
 """The WhisperX engine, in an environment of its own: batched decoding, aligned words, speakers.
 
-Guarantees: opens no network connection (weights are looked for on this machine alone, pyannote's telemetry is turned
-off); a window's result depends on the windows of its batch alone, and batches on the list of all windows. It is run
-under the interpreter that `dropscribe.backends.environments` names, never with our own dependencies.
+Guarantees: opens no network connection (weights are looked for on this machine alone, pyannote's
+telemetry is turned off); a window's result depends on the windows of its batch alone, and batches
+on the list of all windows. It is run under the interpreter that `dropscribe.backends.environments`
+names, never with our own dependencies.
 
-WhisperX is given our windows where it would ask its own speech detection: work resumes at them, and every backend
-gets the same ones. (Cut again at pauses of 1 to 4 s they gave the same words or worse ones.) It decodes without
-timestamps, so a window becomes one text. Times of words come from an alignment model. Where there is none, or it
-leaves a word out, they are filled in from the words around, and the probability of the word is None.
+WhisperX is given our windows where it would ask its own speech detection: work resumes at them,
+and every backend gets the same ones. (Cut again at pauses of 1 to 4 s they gave the same words or
+worse ones.) It decodes without timestamps, so a window becomes one text. Times of words come from
+an alignment model. Where there is none, or it leaves a word out, they are filled in from the words
+around, and the probability of the word is None.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ WITHOUT_SPACES = frozenset({"ja", "zh"})
 
 
 class WhisperX:
-    """See `dropscribe.backends.Backend`. WhisperX's own defaults: beam search with five beams, temperature 0."""
+    """See `dropscribe.backends.Backend`. WhisperX's own defaults: beam search with five beams,
+    temperature 0.
+    """
 
     name = "whisperx"
 
@@ -63,7 +67,8 @@ class WhisperX:
         """Take what the settings say.
 
         Args:
-            aligner: A wav2vec2 model on this machine, repository or folder; `auto`: the language's own if it is here.
+            aligner: A wav2vec2 model on this machine, repository or folder; `auto`: the language's
+                own if it is here.
             diarizer: A pyannote pipeline on this machine, repository or folder; empty: none.
         """
         self._aligner_wanted, self._diarizer_wanted = aligner, diarizer
@@ -71,7 +76,8 @@ class WhisperX:
         self._aligners: dict[str, Any] = {}
         self._diarizer: Any = None
         self._diarized: tuple[weakref.ref[Any], Any] | None = None
-        """The sound that was diarized last, which need not stay for that, and who speaks when in it."""
+        """The sound that was diarized last, which need not stay for that, and who speaks when in
+        it."""
         self._device = "cpu"
         self._batch = BATCH
 
@@ -79,8 +85,9 @@ class WhisperX:
         """Load a CTranslate2 folder. See `Backend.load`.
 
         Raises:
-            EnvironmentFaultError: Also `backend-broken` when the environment does not hold together, and
-                `model-missing`, `weights-refused` or `model-unusable` for the aligner or the diarizer that is set.
+            EnvironmentFaultError: Also `backend-broken` when the environment does not hold
+                together, and `model-missing`, `weights-refused` or `model-unusable` for the
+                aligner or the diarizer that is set.
         """
         self.close()
         missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
@@ -126,7 +133,9 @@ class WhisperX:
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and `engine-failed`."""
+        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
+        `engine-failed`.
+        """
         try:
             aligner = self._find_aligner(options.language or "en") if options.task == "transcribe" else None
             turns = self._find_turns(audio) if self._diarizer and done < len(windows) else None
@@ -151,7 +160,8 @@ class WhisperX:
         """Return for each window its text and mean log-probability."""
         sounds = [copy_window(audio, window) for window in batch]
         edges = np.cumsum([0, *map(len, sounds)])
-        # WhisperX goes from seconds to samples by cutting off: half a sample more brings it to the right one.
+        # WhisperX goes from seconds to samples by cutting off: half a sample more brings it to the
+        # right one.
         seconds = ((edges + 0.5) / SAMPLE_RATE).tolist()
         pipeline = self._pipeline
         pipeline.vad_model.spans = [{"start": start, "end": end} for start, end in itertools.pairwise(seconds)]
@@ -195,13 +205,17 @@ class WhisperX:
         return build_segments(window, raw_segments)
 
     def _find_turns(self, audio: NDArray[np.float32]) -> Any:
-        """Return who speaks when in the whole sound: computed once, though parts of it are transcribed again."""
+        """Return who speaks when in the whole sound: computed once, though parts of it are
+        transcribed again.
+        """
         if self._diarized is None or self._diarized[0]() is not audio:
             self._diarized = (weakref.ref(audio), self._diarizer(np.array(audio, dtype=np.float32)))
         return self._diarized[1]
 
     def _find_aligner(self, language: str) -> Any:
-        """Return the aligner for a language, None when there is none. Raises EnvironmentFaultError for one set."""
+        """Return the aligner for a language, None when there is none. Raises EnvironmentFaultError
+        for one set.
+        """
         if language not in self._aligners:
             wanted = self._aligner_wanted
             try:
@@ -215,7 +229,9 @@ class WhisperX:
 
 
 def _make_fixed_vad() -> Any:
-    """Return what replaces WhisperX's own speech detection: it finds the spans that it was given."""
+    """Return what replaces WhisperX's own speech detection: it finds the spans that it was
+    given.
+    """
     from whisperx.vads.vad import Vad
 
     class FixedVad(Vad):  # type: ignore[misc]

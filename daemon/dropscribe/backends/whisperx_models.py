@@ -1,4 +1,6 @@
-"""WhisperX's aligner and diarizer, loaded from this machine alone, and what went wrong as errors for a person."""
+"""WhisperX's aligner and diarizer, loaded from this machine alone, and what went wrong as errors
+for a person.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,13 @@ def load_aligner(language: str, wanted: str | None, device: str) -> Any:
 
     Args:
         language: Whisper's code.
-        wanted: A wav2vec2 model, as a hub repository or a folder; None: WhisperX's own for the language.
+        wanted: A wav2vec2 model, as a hub repository or a folder; None: WhisperX's own for the
+            language.
         device: `cpu` or `cuda`.
 
     Raises:
-        EnvironmentFaultError: `model-unknown`, `model-missing`, `weights-refused` or `model-unusable`.
+        EnvironmentFaultError: `model-unknown`, `model-missing`, `weights-refused` or
+            `model-unusable`.
     """
     import whisperx.alignment
 
@@ -34,7 +38,8 @@ def load_aligner(language: str, wanted: str | None, device: str) -> Any:
         def span_tokenize(self, text: str) -> list[tuple[int, int]]:
             return [(0, len(text))]
 
-    # WhisperX splits sentences with weights of nltk's that it would download; we split them ourselves.
+    # WhisperX splits sentences with weights of nltk's that it would download; we split them
+    # ourselves.
     whisperx.alignment.nltk_load = lambda _: WholeText()
     own = whisperx.alignment.DEFAULT_ALIGN_MODELS_TORCH | whisperx.alignment.DEFAULT_ALIGN_MODELS_HF
     name = wanted or own.get(language)
@@ -94,7 +99,9 @@ def find_versions(*names: str) -> dict[str, str]:
 
 
 def _find_folder(name: str, what: str) -> Path:
-    """Return the folder of a model that is on this machine. Raises EnvironmentFaultError `model-missing`."""
+    """Return the folder of a model that is on this machine. Raises EnvironmentFaultError
+    `model-missing`.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder

@@ -1,4 +1,6 @@
-"""Words of WhisperX: times for those that its aligner left out, and their sentences. Pure functions."""
+"""Words of WhisperX: times for those that its aligner left out, and their sentences. Pure
+functions.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u2019)\]]*
 
 @dataclass(frozen=True, slots=True)
 class AlignedWord:
-    """A word of a window; its times in seconds from the start of the window, NaN where the aligner has none."""
+    """A word of a window; its times in seconds from the start of the window, NaN where the aligner
+    has none.
+    """
 
     word: str
     start: float = math.nan
@@ -27,8 +31,8 @@ class AlignedWord:
 def fill_in_times(words: Sequence[AlignedWord], length: float) -> list[AlignedWord]:
     """Return the words of a window of `length` seconds with times for those that have none.
 
-    Between two words with times, or the edges of the window, the time is shared by letters. The score of such a word
-    stays NaN: that marks it.
+    Between two words with times, or the edges of the window, the time is shared by letters. The
+    score of such a word stays NaN: that marks it.
     """
     filled: list[AlignedWord] = []
     edge = 0.0

@@ -1,8 +1,9 @@
 """The settings: every name, default and meaning, and where each value came from.
 
-Guarantees: standard library only; `load` returns a checked, immutable `Settings` or raises one UsageError that names
-the key, where it is set and what to write instead. A later layer wins: defaults, the TOML file, `DROPSCRIBE_…`
-variables, flags. `config/default.toml` is what `build_default_toml` gives.
+Guarantees: standard library only; `load` returns a checked, immutable `Settings` or raises one
+UsageError that names the key, where it is set and what to write instead. A later layer wins:
+defaults, the TOML file, `DROPSCRIBE_…` variables, flags. `config/default.toml` is what
+`build_default_toml` gives.
 """
 
 from __future__ import annotations

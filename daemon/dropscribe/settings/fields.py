@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
-"""Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those installed."""
+"""Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
+installed."""
 
 FORMATS = (
     "txt",
@@ -29,7 +30,8 @@ FORMATS = (
 )
 """The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
 
-They are here because the settings are below the formats, which need more than the standard library.
+They are here because the settings are below the formats, which need more than the standard
+library.
 """
 
 _CODES = (
@@ -42,7 +44,9 @@ LANGUAGES = frozenset(_CODES.split())
 
 
 class Table(dict[str, str]):
-    """A table of text. It is not changed once it is read, so it can be a default and part of frozen settings."""
+    """A table of text. It is not changed once it is read, so it can be a default and part of
+    frozen settings.
+    """
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(self.items()))

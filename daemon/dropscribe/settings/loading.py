@@ -27,7 +27,8 @@ RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "TEST_WHISPERX", "CRASH
 """Variables with our prefix that are no settings: the settings file, folders of models, an
 interpreter that the tests use, and `crash.VARIABLE`."""
 FACT = "FACT_"
-"""After our prefix, the facts that a hook gets: no settings, so that a hook may call this program."""
+"""After our prefix, the facts that a hook gets: no settings, so that a hook may call this
+program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
 
 
 def _read_file(path: Path, *, is_named: bool) -> dict[str, Any]:
-    """Return what the settings file holds; nothing where there is none, unless `DROPSCRIBE_CONFIG` names it."""
+    """Return what the settings file holds; nothing where there is none, unless `DROPSCRIBE_CONFIG`
+    names it.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -98,7 +101,9 @@ def _read_file(path: Path, *, is_named: bool) -> dict[str, Any]:
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the settings with their dotted keys, out of the tables that are no settings themselves."""
+    """Yield the settings with their dotted keys, out of the tables that are no settings
+    themselves.
+    """
     for key, value in values.items():
         if isinstance(value, dict) and prefix + key not in KEYS:
             yield from _flatten(value, f"{prefix}{key}.")

@@ -1,4 +1,6 @@
-"""One setting's value, from TOML, a variable or a flag, converted to its own type and checked by itself."""
+"""One setting's value, from TOML, a variable or a flag, converted to its own type and checked by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def _convert_names(key: str, value: Any) -> tuple[str, ...]:
 
 
 def _convert_table(value: Any) -> Table:
-    """Return a table of text without needless space. The text form is `wrong=right, wrong=right`."""
+    """Return a table of text without needless space. The text form is `wrong=right,
+    wrong=right`.
+    """
     if isinstance(value, str):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         value = {wrong: right for wrong, _, right in pairs}

@@ -1,4 +1,6 @@
-"""Where the settings file is, where the folders are by default, and how a path is made absolute."""
+"""Where the settings file is, where the folders are by default, and how a path is made
+absolute.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ PREFIX = "DROPSCRIBE_"
 
 
 def find_config_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return where the settings file is or would be: `DROPSCRIBE_CONFIG`, else the XDG config folder."""
+    """Return where the settings file is or would be: `DROPSCRIBE_CONFIG`, else the XDG config
+    folder.
+    """
     if named := environ.get(PREFIX + "CONFIG"):
         return _expand_user(Path(named))
     return Path(environ.get("XDG_CONFIG_HOME") or find_home(environ) / ".config") / "dropscribe/config.toml"

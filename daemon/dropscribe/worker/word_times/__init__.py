@@ -1,13 +1,15 @@
 """When each word is spoken: the engine's times, aligned with the sound.
 
-Guarantees: text and order stay, words do not overlap, no time leaves the window; what a window gives depends on that
-window alone; memory does not grow with the recording. Pure functions, the same for every backend.
+Guarantees: text and order stay, words do not overlap, no time leaves the window; what a window
+gives depends on that window alone; memory does not grow with the recording. Pure functions, the
+same for every backend.
 
-Whisper finds words by its attention. Inside a sentence that is good to some 50 ms, but a word next to a pause often
-takes a part of the pause or ends early, and among many pauses whole runs of words slip. So `align_words` takes these
-steps, one module each:
+Whisper finds words by its attention. Inside a sentence that is good to some 50 ms, but a word next
+to a pause often takes a part of the pause or ends early, and among many pauses whole runs of words
+slip. So `align_words` takes these steps, one module each:
 
-1. `sound`, with `spectrum` and `segmentation`: the sound segments of the window, from energy over noise.
+1. `sound`, with `spectrum` and `segmentation`: the sound segments of the window, from energy over
+   noise.
 2. `durations`: how long each word usually takes.
 3. `alignment`: words assigned to sound segments, in order, at the lowest cost.
 4. `engine_times`: the engine's lag and its gaps for punctuation removed, where the sound is clear.
@@ -72,7 +74,9 @@ def align_window(
 
 
 def align_words(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
-    """Return the segments with the times of their words aligned with the sound segments of `sound`."""
+    """Return the segments with the times of their words aligned with the sound segments of
+    `sound`.
+    """
     words = [word for segment in segments for word in segment.words]
     usual_lengths = estimate_durations(words, sound.segments)
     original = words

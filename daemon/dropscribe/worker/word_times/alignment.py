@@ -1,7 +1,8 @@
 """Which words belong to which sound segments: the assignment with the least cost, in order.
 
-A dynamic programme. Its state is a pair of counts: so many sound segments and so many words, from the first on, are
-assigned. `_Assignments` holds for each state the lowest cost and the group of words that was assigned last.
+A dynamic programme. Its state is a pair of counts: so many sound segments and so many words, from
+the first on, are assigned. `_Assignments` holds for each state the lowest cost and the group of
+words that was assigned last.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentCosts:
-    """What an assignment costs. Lengths are in seconds; a cost of 1 is that of a word moved out of its segment."""
+    """What an assignment costs. Lengths are in seconds; a cost of 1 is that of a word moved out of
+    its segment.
+    """
 
     per_second_away: float = 0.5
-    """A word moved by a second. On top of that a word costs the share of it that is outside its segments: half a
-    word outside costs a half."""
+    """A word moved by a second. On top of that a word costs the share of it that is outside its
+    segments: half a word outside costs a half."""
     word_outside: float = 2.0
     """A word outside every segment."""
     empty_segment: float = 1.0
-    """A segment of `full_length` or more without a word; a shorter one costs less in proportion."""
+    """A segment of `full_length` or more without a word; a shorter one costs less in
+    proportion."""
     full_length: float = 0.3
     misfit: float = 1.0
     """Words that are e times too many or too few for their segments, beyond `elastic`."""
@@ -45,7 +49,8 @@ class AlignmentCosts:
     most_segments: int = 4
     """Segments in one group at most."""
     longest_word: float = 1.25
-    """Times its usual length that a word has at most in this comparison; what is before is a pause."""
+    """Times its usual length that a word has at most in this comparison; what is before is a
+    pause."""
     shortest_word: float = 0.02
     """Length of a word in this comparison, at least."""
 
@@ -66,14 +71,17 @@ class WordGroup:
 
 
 _OUTSIDE = 0
-"""In `_Assignments.first_segment`: the last words are outside every segment. Segments count from 1 there."""
+"""In `_Assignments.first_segment`: the last words are outside every segment. Segments count from 1
+there."""
 _EMPTY = -1
 """In `_Assignments.first_segment`: the last segment stays without a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Assignments:
-    """The best assignment of the first k segments and the first i words, for each k and i: shape (k + 1, i + 1)."""
+    """The best assignment of the first k segments and the first i words, for each k and i: shape
+    (k + 1, i + 1).
+    """
 
     cost: NDArray[np.float64]
     first_word: NDArray[np.int_]
@@ -112,8 +120,8 @@ def assign_words(
 ) -> list[WordGroup]:
     """Return the words in groups, each with its sound segments. Words and segments stay in order.
 
-    Of all assignments this takes the one with the lowest cost: for words moved, for words outside and segments
-    without words, for words too many or too few for their segments.
+    Of all assignments this takes the one with the lowest cost: for words moved, for words outside
+    and segments without words, for words too many or too few for their segments.
 
     Args:
         words: With the engine's times.
@@ -123,13 +131,15 @@ def assign_words(
     count = len(words)
     starts = np.array([word.start for word in words])
     ends = np.array([word.end for word in words])
-    # The engine often makes a pause part of the word after it; where punctuation represents it, of the word before.
+    # The engine often makes a pause part of the word after it; where punctuation represents it, of
+    # the word before.
     no_punctuation = np.array([word.word[-1:].isalnum() for word in words])
     starts = np.maximum(starts, np.where(no_punctuation, ends - COSTS.longest_word * usual_lengths, starts))
     lengths = np.maximum(ends - starts, COSTS.shortest_word)
     total = np.concatenate([[0.0], np.cumsum(usual_lengths)])
     all_outside = np.arange(count + 1) * COSTS.word_outside
-    # Row: first word of a group; column: one past its last. No group ends before it begins, or is empty.
+    # Row: first word of a group; column: one past its last. No group ends before it begins, or is
+    # empty.
     impossible = np.tril(np.full((count + 1, count + 1), np.inf))
     expected = np.log(np.maximum(total[None, :] - total[:, None], 1e-9))
     table = _Assignments.allocate(len(segments), count)
@@ -157,7 +167,8 @@ def assign_words(
             better = sums < best
             best = np.where(better, sums, best)
             table.first_word[k, better], table.first_segment[k, better] = begin[better], j
-        # A word after the group may be outside: the lowest cost before it, and that of every word since.
+        # A word after the group may be outside: the lowest cost before it, and that of every word
+        # since.
         lowest = np.minimum.accumulate(best - all_outside)
         outside = np.flatnonzero(lowest < best - all_outside)
         best[outside] = lowest[outside] + all_outside[outside]

@@ -36,7 +36,9 @@ PACE = PaceTuning()
 
 
 def estimate_durations(words: Sequence[Word], segments: Sequence[SoundSegment]) -> NDArray[np.float64]:
-    """Return the seconds that each word usually takes when all of them fill these segments; shape (words,)."""
+    """Return the seconds that each word usually takes when all of them fill these segments; shape
+    (words,).
+    """
     weights = np.array([_weigh_word(word.word) for word in words])
     length = sum(segment.end - segment.start for segment in segments)
     pace = min(max(length / max(1.0, float(weights.sum())), PACE.fastest), PACE.slowest)

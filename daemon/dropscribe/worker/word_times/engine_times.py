@@ -31,16 +31,19 @@ class LagTuning:
     most_lag: float = 0.3
     """More is a word that was assigned elsewhere."""
     punctuation_gap: float = 0.01
-    """More between two words was the time of punctuation: else one begins, by the engine, where the other ends."""
+    """More between two words was the time of punctuation: else one begins, by the engine, where
+    the other ends."""
     punctuation_delay: float = 0.05
-    """That a word after punctuation begins later than others, by the engine: the punctuation has its own time. Seen
-    with base and tiny.en, in human speech and in a synthesiser's."""
+    """That a word after punctuation begins later than others, by the engine: the punctuation has
+    its own time. Seen with base and tiny.en, in human speech and in a synthesiser's."""
     prior: int = 2
     """Pauses for which no lag at all counts."""
     search_before: float = 0.03
-    """Before the beginning of a word after punctuation, by the engine, where its beginning is expected."""
+    """Before the beginning of a word after punctuation, by the engine, where its beginning is
+    expected."""
     search_after: float = 0.04
-    """After the beginning of such a word, by the engine, until which its beginning is looked for."""
+    """After the beginning of such a word, by the engine, until which its beginning is looked
+    for."""
     inside: float = 0.03
     """From a pause on which a border is inside the sound next to it."""
 
@@ -60,9 +63,10 @@ class Lag:
 def estimate_lag(words: Sequence[Word], groups: Sequence[WordGroup], segments: Sequence[SoundSegment]) -> Lag | None:
     """Return the engine's lag in this window; None when nothing shows it.
 
-    Each model has its own lag: base is 30 to 50 ms early, tiny.en 100 ms late. A word after punctuation and a short
-    pause shows it, for its true beginning is seen. Without any, a word should end and the next begin in the middle
-    of the pauses; but the engine may make a pause a part of either. Few pauses say less.
+    Each model has its own lag: base is 30 to 50 ms early, tiny.en 100 ms late. A word after
+    punctuation and a short pause shows it, for its true beginning is seen. Without any, a word
+    should end and the next begin in the middle of the pauses; but the engine may make a pause a
+    part of either. Few pauses say less.
     """
     after_punctuation, plain = [], []
     for before, after in itertools.pairwise(groups):
@@ -92,19 +96,22 @@ def remove_lag(words: Sequence[Word], lag: Lag) -> list[Word]:
 
 
 def follows_punctuation(words: Sequence[Word], i: int) -> bool:
-    """Return whether punctuation, by the engine, took time between word `i` and the one before it."""
+    """Return whether punctuation, by the engine, took time between word `i` and the one before
+    it.
+    """
     return i > 0 and words[i].start - words[i - 1].end > LAG.punctuation_gap
 
 
 def close_punctuation_gaps(
     words: Sequence[Word], groups: Sequence[WordGroup], sound: Sound
 ) -> tuple[list[Word], list[WordGroup]]:
-    """Return words and groups without the gaps that punctuation left in one sound: words meet there.
+    """Return words and groups without the gaps that punctuation left in one sound: words meet
+    there.
 
-    Whisper gives punctuation its own time, and mostly that is the end of the word before, which is drawn out at the
-    end of a sentence. The next word begins where the engine says (base) or before (tiny.en): where it is quiet near
-    that time. If that is not in the short pause between two groups, the pause was a closed mouth inside a word: the
-    groups become one.
+    Whisper gives punctuation its own time, and mostly that is the end of the word before, which is
+    drawn out at the end of a sentence. The next word begins where the engine says (base) or before
+    (tiny.en): where it is quiet near that time. If that is not in the short pause between two
+    groups, the pause was a closed mouth inside a word: the groups become one.
     """
     found = list(words)
     joined: list[WordGroup] = []

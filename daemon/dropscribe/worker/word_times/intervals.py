@@ -33,7 +33,9 @@ def select_nearby(window: Window, spans: Sequence[Span], around: int) -> list[In
 
 
 def clip_speech(window: Window, spans: Sequence[Span]) -> list[Interval]:
-    """Return the detected speech of `window` in seconds, joined over the shortest pauses and cut at its ends."""
+    """Return the detected speech of `window` in seconds, joined over the shortest pauses and cut
+    at its ends.
+    """
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
     cut = ((max(start, low), min(end, high)) for start, end in join_intervals(select_nearby(window, spans, 0), BREAK))
     return [(start, end) for start, end in cut if end > start]
@@ -51,7 +53,9 @@ def join_intervals(intervals: Iterable[Interval], pause: float) -> list[Interval
 
 
 def mark_covered(times: NDArray[np.float64], intervals: Sequence[Interval], margin: float) -> NDArray[np.bool_]:
-    """Return which of the sorted `times` are in one of the intervals, or within `margin` seconds of one."""
+    """Return which of the sorted `times` are in one of the intervals, or within `margin` seconds
+    of one.
+    """
     covered = np.zeros(len(times), bool)
     for start, end in intervals:
         covered[np.searchsorted(times, start - margin) : np.searchsorted(times, end + margin)] = True

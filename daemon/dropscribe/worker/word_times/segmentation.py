@@ -1,4 +1,6 @@
-"""Sound segments: the stretches between two pauses that belong to detected speech, with exact edges."""
+"""Sound segments: the stretches between two pauses that belong to detected speech, with exact
+edges.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from dropscribe.worker.word_times.intervals import Interval
 
 DEPTH = 25.0
-"""Decibels below the level of the speech at which sound begins and ends: what is quieter is the room's echo."""
+"""Decibels below the level of the speech at which sound begins and ends: what is quieter is the
+room's echo."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +32,13 @@ class SegmentationTuning:
     """How runs of loud frames become sound segments. Lengths are in seconds."""
 
     guard: float = 0.15
-    """Around a span of the speech detection that is not taken for noise: it begins late and ends early."""
+    """Around a span of the speech detection that is not taken for noise: it begins late and ends
+    early."""
     pause: float = 0.1
     """A shorter pause is the closed mouth inside a word (p, t, k)."""
     headroom_per_pause: float = 100.0
-    """Decibels of missing headroom for each second by which that grows: in noise the quieter sounds are drowned."""
+    """Decibels of missing headroom for each second by which that grows: in noise the quieter
+    sounds are drowned."""
     shortest: float = 0.03
     """A shorter sound alone is a click."""
     touch: float = 0.1
@@ -45,16 +50,18 @@ class SegmentationTuning:
     late: float = 0.05
     """That it may end after the detected speech, in noise: more is the noise."""
     overrun: float = 0.08
-    """By which the detection may end speech too late with 20 dB of speech over noise: by less in 9 of 10 prompts
-    (white noise at 20 dB: 0.066 s)."""
+    """By which the detection may end speech too late with 20 dB of speech over noise: by less in 9
+    of 10 prompts (white noise at 20 dB: 0.066 s)."""
     overrun_per_decibel: float = 0.007
     """The same for each decibel less (white noise at 10 dB, 9 of 10 prompts: 0.149 s)."""
     overrun_ratio: float = 20.0
     """Decibels of speech over noise at which `overrun` was measured."""
     softer: float = 7.0
-    """Decibels by which the last consonant of a word may be softer than other sound (`sept`, `neuf`)."""
+    """Decibels by which the last consonant of a word may be softer than other sound (`sept`,
+    `neuf`)."""
     tail: float = 0.1
-    """That a soft end must last where no pause separates it from the sound before: a shorter one is the room's."""
+    """That a soft end must last where no pause separates it from the sound before: a shorter one
+    is the room's."""
     seam: float = 0.02
     """An added end is joined to a sound that is nearer than this."""
     reach: float = 1.0
@@ -146,7 +153,9 @@ def clip_to_window(segments: Iterable[SoundSegment], window: Window) -> tuple[So
 def _add_soft_ends(
     runs: Sequence[Interval], soft_runs: Sequence[Interval], speech: Sequence[Interval]
 ) -> list[Interval]:
-    """Return the runs with the soft ends in which speech is still detected after the last run of each span."""
+    """Return the runs with the soft ends in which speech is still detected after the last run of
+    each span.
+    """
     found = list(runs)
     for start, end in speech:
         last = _find_last_end(runs, start, end)
@@ -159,10 +168,11 @@ def _add_soft_ends(
 
 
 def _extend_to_certain_speech(runs: Sequence[Interval], speech: Sequence[Interval], overrun: float) -> list[Interval]:
-    """Return the runs, the last one of each span of speech extended to where speech was detected for certain.
+    """Return the runs, the last one of each span of speech extended to where speech was detected
+    for certain.
 
-    A soft consonant at its end (`huit`, `neuf`) is drowned in even noise. The detection may end speech `overrun`
-    seconds too late.
+    A soft consonant at its end (`huit`, `neuf`) is drowned in even noise. The detection may end
+    speech `overrun` seconds too late.
     """
     found = list(runs)
     for start, end in speech:
@@ -173,16 +183,20 @@ def _extend_to_certain_speech(runs: Sequence[Interval], speech: Sequence[Interva
 
 
 def _find_last_end(runs: Sequence[Interval], start: float, end: float) -> float:
-    """Return the end of the last run that touches a span of speech; the end of the span where none does."""
+    """Return the end of the last run that touches a span of speech; the end of the span where none
+    does.
+    """
     return max((b for a, b in runs if a < end and b > start), default=end)
 
 
 def _match_runs_to_speech(
     runs: Sequence[Interval], speech: Sequence[Interval], early: float, late: float
 ) -> list[SoundSegment]:
-    """Return what of the runs belongs to speech. A run that fills a pause of the speech is divided there.
+    """Return what of the runs belongs to speech. A run that fills a pause of the speech is divided
+    there.
 
-    No segment begins more than `early` seconds before its span of speech, or ends more than `late` after it.
+    No segment begins more than `early` seconds before its span of speech, or ends more than `late`
+    after it.
     """
     tuning = SEGMENTATION
     found: list[SoundSegment] = []

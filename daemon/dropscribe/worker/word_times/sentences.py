@@ -1,4 +1,6 @@
-"""Segments of a transcript divided into sentences, reduced to some of their words, and put in order."""
+"""Segments of a transcript divided into sentences, reduced to some of their words, and put in
+order.
+"""
 
 from __future__ import annotations
 
@@ -34,17 +36,19 @@ class SentenceRules:
     opening: str = "\"'“‘«»([{¿¡「『（【-–—"  # noqa: RUF001
     """Signs that may precede the first letter of a sentence."""
     abbreviations: frozenset[str] = frozenset(_ABBREVIATIONS.split())
-    """Abbreviations, without their last full stop, after which a sentence goes on, in languages often spoken."""
+    """Abbreviations, without their last full stop, after which a sentence goes on, in languages
+    often spoken."""
 
 
 RULES = SentenceRules()
 
 
 def split_sentences(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments divided into sentences: after the sign that ends one, and at a long pause.
+    """Return the segments divided into sentences: after the sign that ends one, and at a long
+    pause.
 
-    What the engine said of the segment (`avg_logprob` and so on) stays with every part. A segment whose words have
-    no times stays whole, and no part is without length.
+    What the engine said of the segment (`avg_logprob` and so on) stays with every part. A segment
+    whose words have no times stays whole, and no part is without length.
     """
     return [sentence for segment in segments for sentence in _split_segment(segment)]
 
@@ -56,7 +60,9 @@ def keep_words(segment: Segment, words: tuple[Word, ...]) -> Segment:
 
 
 def remove_overlaps(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments, sorted by their start, with no word beginning before the one before it ended."""
+    """Return the segments, sorted by their start, with no word beginning before the one before it
+    ended.
+    """
     found = []
     edge = 0.0
     for segment in segments:

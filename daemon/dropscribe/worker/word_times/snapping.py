@@ -1,4 +1,6 @@
-"""The edges of word groups snapped to the sound, and the words of each group placed between them."""
+"""The edges of word groups snapped to the sound, and the words of each group placed between
+them.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,15 @@ class SnappingTuning:
     clear_headroom: float = 20.0
     """Decibels of headroom from which on a pause is the speaker's, not one of the noise."""
     longest_release: float = 0.15
-    """A shorter sound after a short pause, without its own word, is the end of the word before (`sept`)."""
+    """A shorter sound after a short pause, without its own word, is the end of the word before
+    (`sept`)."""
     least_ends: int = 3
     """Groups with an end in one window that it takes to know how early the engine ends words."""
     most_correction: float = 0.06
     """By which an end in noise may be moved towards the engine's."""
     reach_in_noise: float = 0.6
-    """By which the outer edge of a word may be moved outwards in noise: less than `SEGMENTATION.reach`, for there an
-    edge may be another sound's."""
+    """By which the outer edge of a word may be moved outwards in noise: less than
+    `SEGMENTATION.reach`, for there an edge may be another sound's."""
     longest_moved: float = 2.5
     """Times its usual length that a word moved from elsewhere may get."""
     shortest: float = 0.3
@@ -87,8 +90,9 @@ def snap_words(
 def _find_group_start(segment: SoundSegment, word: Word, *, is_noisy: bool) -> float:
     """Return where a group begins, of which this is the first segment and the first word.
 
-    If the engine has all of the word before the detected speech, in the same sound, the detection was late. In
-    noise, sound before what both engine and detection found belongs to something else.
+    If the engine has all of the word before the detected speech, in the same sound, the detection
+    was late. In noise, sound before what both engine and detection found belongs to something
+    else.
     """
     if is_noisy and word.start >= segment.start + segment.undetected_start:
         return segment.start + segment.undetected_start
@@ -113,7 +117,9 @@ def _find_group_ends(
 
 
 def _include_release(segments: Sequence[SoundSegment], last: int, taken: set[int]) -> int:
-    """Return the segment that ends the word which ends in segment `last`: a stop may be released after a pause."""
+    """Return the segment that ends the word which ends in segment `last`: a stop may be released
+    after a pause.
+    """
     if last + 1 < len(segments) and last + 1 not in taken:
         after = segments[last + 1]
         is_near = after.start - segments[last].end < COSTS.longest_pause_inside
@@ -130,8 +136,9 @@ def _correct_noisy_ends(
 ) -> dict[tuple[int, int], float]:
     """Return the ends of groups, in noise, moved half way to where the engine has them.
 
-    A voice in the background prolongs the sound and the detected speech, and loud noise drowns an end. The engine is
-    early by about as much everywhere in a window. So the two are wrong for different reasons.
+    A voice in the background prolongs the sound and the detected speech, and loud noise drowns an
+    end. The engine is early by about as much everywhere in a window. So the two are wrong for
+    different reasons.
     """
     early = {
         group.segments: ends[group.segments] - words[group.last - 1].end

@@ -1,7 +1,7 @@
 """What a window sounds like: its sound segments, and how far the speech stands out from the noise.
 
-Silero VAD says where somebody speaks, to 32 ms and more. Where exactly the sound begins and ends is read from the
-spectrum with the noise subtracted.
+Silero VAD says where somebody speaks, to 32 ms and more. Where exactly the sound begins and ends
+is read from the spectrum with the noise subtracted.
 """
 
 from __future__ import annotations
@@ -41,14 +41,16 @@ class NoiseTuning:
     around: int = 2 * SAMPLE_RATE
     """Samples on both sides of a window in which the noise is measured as well."""
     oversubtraction: float = 3.0
-    """How many times the median noise is subtracted, so that little of its ups and downs remains."""
+    """How many times the median noise is subtracted, so that little of its ups and downs
+    remains."""
     least_noise: float = 0.2
     """Seconds without speech that it takes to know the noise."""
     least_silence: float = 0.05
-    """Seconds in which nobody at all is loud that it takes to know how loud silence is: a voice in the background may
-    leave one or two frames."""
+    """Seconds in which nobody at all is loud that it takes to know how loud silence is: a voice in
+    the background may leave one or two frames."""
     as_loud: float = 6.0
-    """Decibels below the level of the speech: so loud a sound that continues detected speech is speech, not noise."""
+    """Decibels below the level of the speech: so loud a sound that continues detected speech is
+    speech, not noise."""
     closed_share: float = 0.05
     """Share of the time that the mouth is closed in speech without pauses, at least."""
     usual_share: float = 0.9
@@ -64,7 +66,8 @@ class NoiseTuning:
 NOISE = NoiseTuning()
 
 NEARER = 60.0
-"""Decibels by which a place must be quieter for each second that it is further from the one expected."""
+"""Decibels by which a place must be quieter for each second that it is further from the one
+expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,11 @@ class Sound:
     segments: tuple[SoundSegment, ...]
     """In order, without overlap; none where no edges can be seen."""
     headroom: float
-    """Decibels between the level of the speech and the level taken for silence: 25 when clean, less in noise."""
+    """Decibels between the level of the speech and the level taken for silence: 25 when clean,
+    less in noise."""
     loudness: NDArray[np.float32] | None = dataclasses.field(default=None, compare=False, repr=False)
-    """Decibels over the level of the speech, -25 at least, shape (frames,), one every 5 ms; noise subtracted."""
+    """Decibels over the level of the speech, -25 at least, shape (frames,), one every 5 ms; noise
+    subtracted."""
     first: float = 0.0
     """Seconds from the start of the recording to the middle of the first frame."""
 
@@ -100,13 +105,13 @@ class Sound:
 def measure_sound(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) -> Sound:
     """Return the sound segments in `window`.
 
-    Sound is what stays above the noise, at most 25 dB under the level of the speech, and belongs to a span of the
-    speech detection. Where the noise is as loud as the quieter speech, or is speech itself, no edge can be seen: then
-    there are no segments.
+    Sound is what stays above the noise, at most 25 dB under the level of the speech, and belongs
+    to a span of the speech detection. Where the noise is as loud as the quieter speech, or is
+    speech itself, no edge can be seen: then there are no segments.
 
     Args:
-        samples: The recording, shape (samples,), 16 kHz. A memory map will do: only what is around the window is
-            read.
+        samples: The recording, shape (samples,), 16 kHz. A memory map will do: only what is around
+            the window is read.
         window: The window to measure.
         spans: Detected speech of the whole recording, as the VAD gives it.
     """
@@ -166,7 +171,8 @@ def _measure_floor(
     level: float,
     nearby: Sequence[Interval],
 ) -> float:
-    """Return the power that is taken for silence: what the noise reaches at its loudest, but for a breath or a door.
+    """Return the power that is taken for silence: what the noise reaches at its loudest, but for a
+    breath or a door.
 
     Args:
         power: Power over the noise, shape (frames,).
