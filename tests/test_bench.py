@@ -13,7 +13,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from dropscribe import backends, settings
+from dropscribe import settings
+from dropscribe.backends import choice
 from dropscribe.cli import bench
 from dropscribe.supervisor.loop import Supervisor
 
@@ -135,6 +136,6 @@ def test_every_model_that_is_here_is_taken_with_every_engine_that_reads_it(
     chosen = settings.load(environ={"HOME": str(tmp_path)}).settings
     found = bench.pairs(chosen)
     assert ("faster-whisper", "tiny.en") in found
-    assert {name for name, _ in found} <= backends.installed(chosen)
+    assert {name for name, _ in found} <= choice.find_installed(chosen)
     assert {model for _, model in found} >= {"tiny.en"}
     assert bench.pairs(chosen, ["small"], "faster-whisper") == [("faster-whisper", "small")]

@@ -12,25 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, recheck, vad
 from dropscribe.worker.recheck import Doubt
 from dropscribe.worker.vad import Span
-from dropscribe.worker.word_times import Island, Sound
+from dropscribe.worker.word_times import Sound, SoundSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from dropscribe import backends
+
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
 WINDOW = Window(2, 0, 20 * SECOND)
 EDGES = ((1.0, 4.0), (5.0, 8.0), (9.0, 9.3), (12.0, 15.0))
 SPANS = tuple(Span(int(a * SECOND), int(b * SECOND)) for a, b in EDGES)
-SOUND = Sound(tuple(Island(a, b) for a, b in EDGES), 25.0)
+SOUND = Sound(tuple(SoundSegment(a, b) for a, b in EDGES), 25.0)
 
 
 def segment(*words: tuple[str, float, float], probability: float = 0.9) -> Segment:
@@ -51,7 +53,7 @@ class TestLook:
         assert recheck.look(WINDOW, partly, SPANS, SOUND) == [Doubt("speech-without-words", 1.8, 4.0)]
 
     def test_what_the_detection_takes_for_speech_counts_only_where_something_is_heard(self) -> None:
-        silent = Sound((SOUND.islands[0], SOUND.islands[3]), 25.0)
+        silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
         assert recheck.look(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
         assert len(recheck.look(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
 
@@ -76,7 +78,7 @@ class TestPieces:
     def test_a_doubtful_window_is_cut_in_two(self) -> None:
         found = recheck.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
-        assert recheck.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], Sound(SOUND.islands[:1], 25.0)) == []
+        assert recheck.pieces(WINDOW, [Doubt("loop", 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0)) == []
 
     @given(
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
@@ -86,9 +88,11 @@ class TestPieces:
         self, doubts: list[tuple[int, int]], steps: list[tuple[int, int]]
     ) -> None:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
-        islands = tuple(Island(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
+        sound_segments = tuple(
+            SoundSegment(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200
+        )
         asked = [Doubt("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in doubts]
-        found = recheck.pieces(WINDOW, asked, Sound(islands, 25.0))
+        found = recheck.pieces(WINDOW, asked, Sound(sound_segments, 25.0))
         assert len(found) <= recheck.MOST_PIECES
         assert [p.index for p in found] == list(range(len(found)))
         assert all(WINDOW.start <= p.start < p.end <= WINDOW.end for p in found)
@@ -169,7 +173,7 @@ class Faulty:
 @pytest.fixture(scope="module")
 def engine(tiny_en: Path) -> Iterator[backends.Backend]:
     pytest.importorskip("faster_whisper")
-    backend = backends.create("faster-whisper")
+    backend = create_backend("faster-whisper")
     backend.load(tiny_en)
     yield backend
     backend.close()

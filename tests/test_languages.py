@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.worker import decoding, languages, vad
 from dropscribe.worker.channels import Sound
 from dropscribe.worker.languages import Heard
@@ -115,7 +115,7 @@ def test_windows_in_a_row_in_one_language_are_one_run() -> None:
 
 @pytest.mark.parametrize("mixed", ["auto", "always", "never"])
 def test_an_english_model_hears_english(talk: Sound, tiny_en: Path, mixed: str) -> None:
-    engine = backends.create("faster-whisper")
+    engine = create_backend("faster-whisper")
     engine.load(tiny_en)
     windows = talk.windows()
     beats: list[float] = []

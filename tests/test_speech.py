@@ -128,7 +128,7 @@ class TestWindows:
         windows = vad.windows(quiet(length), spans)
         assert [w.index for w in windows] == list(range(len(windows)))
         assert all(0 <= w.start < w.end <= length for w in windows)
-        assert all(sum(b - a for a, b in w.heard) <= vad.MAX_WINDOW for w in windows)
+        assert all(sum(b - a for a, b in w.kept_spans) <= vad.MAX_WINDOW for w in windows)
         assert all(a.end <= b.start for a, b in itertools.pairwise(windows))
         covered = np.zeros(length // 100 + 1, bool)
         for window in windows:
@@ -140,19 +140,19 @@ class TestWindows:
         length, spans = made
         gap = int(Cutting().gap * SECOND)
         for window in vad.windows(quiet(length), spans):
-            if not window.without:
+            if not window.omitted:
                 continue
             own = [span for span in spans if span.end > window.start and span.start < window.end]
             pauses = [(before.end, after.start) for before, after in itertools.pairwise(own)]
-            cut = [next((a, b) for a, b in pauses if a < first and last < b) for first, last in window.without]
-            left = {first - a + b - last for (a, b), (first, last) in zip(cut, window.without, strict=True)}
+            cut = [next((a, b) for a, b in pauses if a < first and last < b) for first, last in window.omitted]
+            left = {first - a + b - last for (a, b), (first, last) in zip(cut, window.omitted, strict=True)}
             assert all(
-                0 <= (b - last) - (first - a) <= 1 for (a, b), (first, last) in zip(cut, window.without, strict=True)
+                0 <= (b - last) - (first - a) <= 1 for (a, b), (first, last) in zip(cut, window.omitted, strict=True)
             )
             assert len(left) == 1
             assert all(gap <= min(left) < b - a for a, b in cut)
             assert all(b - a <= min(left) for a, b in pauses if (a, b) not in cut)
-            heard = sum(last - first for first, last in window.heard)
+            heard = sum(last - first for first, last in window.kept_spans)
             assert heard <= vad.MAX_WINDOW
             assert left == {gap} or -len(cut) < heard - (vad.MAX_WINDOW - SECOND // 2) <= 0
 

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import backends, settings
 from dropscribe.backends import SAMPLE_RATE
+from dropscribe.backends.factory import create_backend
 from dropscribe.worker import channels, decoding, languages, vad
 from dropscribe.worker.channels import Sound
 from dropscribe.worker.vad import FRAME, Span
@@ -161,11 +162,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--backend", default="faster-whisper", choices=backends.NAMES)
+    parser.add_argument("--backend", default="faster-whisper", choices=settings.BACKENDS)
     given = parser.parse_args()
     on_channels(given.speech)
     if given.model:
-        backend = backends.create(given.backend)
+        backend = create_backend(given.backend)
         backend.load(given.model)
         in_languages(given.speech, Counting(backend))
 

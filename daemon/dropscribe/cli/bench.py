@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends
+from dropscribe.backends import SAMPLE_RATE, choice
 from dropscribe.errors import DropscribeError, Fault
 from dropscribe.models.catalogue import ALIASES, NAMES
 from dropscribe.models.store import ModelStore
+from dropscribe.settings import BACKENDS
 from dropscribe.supervisor import worker_process
 from dropscribe.worker import decoding
 
@@ -61,7 +62,7 @@ def pairs(chosen: Settings, wanted: Sequence[str] = (), backend: str | None = No
 
     Raises: DropscribeError when there is none.
     """
-    present = [name for name in backends.NAMES if name in backends.installed(chosen) and backend in {None, name}]
+    present = [name for name in BACKENDS if name in choice.find_installed(chosen) and backend in {None, name}]
     if not present:
         what = "No engine is installed" if backend is None else f"The engine {backend} is not installed"
         raise DropscribeError(f"{what}.", "`dropscribe doctor` looks closer.")
@@ -92,7 +93,7 @@ def sample() -> Iterator[Path]:
         with wave.open(str(path), "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
-            file.setframerate(backends.SAMPLE_RATE)
+            file.setframerate(SAMPLE_RATE)
             file.writeframes((heard * 32767).astype("<i2").tobytes() * _TIMES)
         yield path
 
@@ -110,7 +111,7 @@ def measure(
 
     Args:
         path: the recording.
-        backend: a name of `backends.NAMES`.
+        backend: a name of `settings.BACKENDS`.
         model: a name, a repository or a folder.
         chosen: language, task, prompt and threads are taken from it.
         download: whether a model that is missing may be fetched.

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dropscribe import __version__, backends, service, settings
+from dropscribe import __version__, service, settings
+from dropscribe.backends import choice
 from dropscribe.errors import DropscribeError
 from dropscribe.supervisor import loop, worker_process
 from dropscribe.supervisor.inbox import Inbox, Watcher, file_system
@@ -62,7 +63,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield Check(
         "program", "ok", f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
-    path = settings.config_path()
+    path = settings.find_config_path()
     yield Check("settings", "ok", str(path) if path.exists() else f"no file ({path}): defaults and the environment")
     inbox = _folder("inbox", chosen.inbox, "read")
     yield inbox
@@ -163,7 +164,7 @@ def _engine(chosen: Settings) -> Iterator[Check]:
         yield Check("backend", "fail", error.message, error.cure)
         return
     first = request["backends"][0]
-    others = sorted(backends.installed(chosen) - {first["name"]})
+    others = sorted(choice.find_installed(chosen) - {first["name"]})
     also = f"; also installed: {', '.join(others)}" if others else ""
     yield Check("backend", "ok", f"{first['name']}: {first['reason']}{also}")
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()

@@ -21,7 +21,7 @@ import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import __version__, backends, settings
+from dropscribe import __version__, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 from dropscribe.formats import RENDERERS
 from dropscribe.log_bridge import sanitize
@@ -168,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
             action.add_argument("model", nargs="?", metavar="MODEL", help="default: the setting `model`")
         if name == "quantize":
             action.add_argument("--bits", type=int, choices=(4, 8), required=True, help="size of a weight")
-        action.add_argument("--backend", choices=backends.NAMES, help="default: the one this machine takes")
+        action.add_argument("--backend", choices=settings.BACKENDS, help="default: the one this machine takes")
         action.add_argument("--json", action="store_true", help="print JSON")
 
     known = command(
@@ -950,7 +950,7 @@ def _measured(row: Row) -> str:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    path = settings.config_path()
+    path = settings.find_config_path()
     if arguments.action == "path":
         print(path)
         return Exit.OK
@@ -1001,10 +1001,10 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
-    from dropscribe import backends
+    from dropscribe.backends import choice
 
     chosen = settings.load().settings
-    line = backends.choose_here(chosen)
+    line = choice.choose_for_this_machine(chosen)
     backend = arguments.backend or (line[0].name if line else "faster-whisper")
     return getattr(arguments, "model", None) or chosen.model, backend
 
@@ -1126,33 +1126,33 @@ def _models_path(arguments: argparse.Namespace) -> int:
 
 
 def _backends_list(arguments: argparse.Namespace) -> int:
-    from dropscribe.backends import environments
+    from dropscribe.backends import listing
 
-    rows = environments.listed(settings.load().settings)
+    rows = listing.list_backends(settings.load().settings)
     if arguments.json:
-        _print_json(rows)
+        _print_json([dataclasses.asdict(row) for row in rows])
         return Exit.OK
     for row in rows:
-        versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
-        state = "installed" if row["installed"] else "not installed"
-        print(f"{row['backend']:<15} {state:<14} {row['device']:<4} {row['why']}")
-        for detail in (versions, row["python"] or "", row["error"]):
+        versions = ", ".join(f"{name} {version}" for name, version in row.versions.items())
+        state = "installed" if row.installed else "not installed"
+        print(f"{row.backend:<15} {state:<14} {row.device:<4} {row.why}")
+        for detail in (versions, row.python or "", row.error):
             if detail:
                 print(f"{'':<15} {detail}")
     return Exit.OK
 
 
 def _backends_install(arguments: argparse.Namespace) -> int:
-    from dropscribe.backends import environments
+    from dropscribe.backends import installation
 
-    print(environments.install(settings.load().settings, _say, arguments.python, again=arguments.again))
+    print(installation.install_environment(settings.load().settings, _say, arguments.python, again=arguments.again))
     return Exit.OK
 
 
 def _backends_remove(arguments: argparse.Namespace) -> int:
-    from dropscribe.backends import environments
+    from dropscribe.backends import installation
 
-    there = environments.remove(settings.load().settings)
+    there = installation.remove_environment(settings.load().settings)
     _say(f"The environment of {arguments.backend} is {'removed' if there else 'not there'}.")
     return Exit.OK
 

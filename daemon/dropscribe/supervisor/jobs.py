@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, crash
+from dropscribe import crash
+from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EnvironmentFaultError, Fault
 from dropscribe.supervisor import profiles, worker_process
 from dropscribe.supervisor.inbox import Stat
@@ -338,7 +339,7 @@ class Jobs:
             assert recording.result is not None  # noqa: S101
             self._journal.forget_checkpoints(recording.result)
         plan = facts["plan"] | {k: facts[k] for k in ("language", "language_probability")}
-        done_s = windows[facts["done"] - 1][-1] / backends.SAMPLE_RATE if facts["done"] else 0.0
+        done_s = windows[facts["done"] - 1][-1] / SAMPLE_RATE if facts["done"] else 0.0
         self._journal.checkpoint(recording, 0, plan, done_s, job.facts["audio_s"])
         self._log.info(
             "job.planned",

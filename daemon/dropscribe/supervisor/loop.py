@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from dropscribe import backends, crash
+from dropscribe import crash
+from dropscribe.backends import choice
 from dropscribe.errors import DropscribeError, EnvironmentFaultError, Exit
 from dropscribe.supervisor import disposal, hooks, intake, outbox, profiles, recovery, worker_process
 from dropscribe.supervisor.inbox import Inbox
@@ -179,7 +180,7 @@ class Supervisor:
         swept = outbox.sweep(self._settings.outbox)
         again = self._journal.recover()
         self._intake.recovered()
-        line = backends.choose_here(self._settings)
+        line = choice.choose_for_this_machine(self._settings)
         self._journal.note(
             pid=str(os.getpid()),
             started=str(time.time()),

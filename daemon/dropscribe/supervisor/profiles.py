@@ -169,7 +169,7 @@ def _read(path: Path) -> dict[str, Any]:
         if key not in KEYS:
             raise _refused(path, key)
         try:
-            values[key] = settings.parsed(key, value, str(path))
+            values[key] = settings.parse_value(key, value, str(path))
             if key == "model":
                 _check_model(values[key])
         except UsageError as error:
@@ -195,9 +195,9 @@ def _refused(path: Path, key: str) -> ProfileError:
         why = (
             "a file dropped into the inbox may shape its transcript, but not the machine, its folders or what is kept"
         )
-        cure = f"Put it into {settings.config_path()}. A profile may hold: {', '.join(KEYS)}."
+        cure = f"Put it into {settings.find_config_path()}. A profile may hold: {', '.join(KEYS)}."
         return ProfileError(f"{path}: `{key}` cannot be set in a profile: {why}.", cure)
-    return ProfileError(f"{path}: there is no setting `{shown}`.", settings.nearest(key, KEYS))
+    return ProfileError(f"{path}: there is no setting `{shown}`.", settings.suggest_key(key, KEYS))
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends, transcript
-from dropscribe.backends import environments
+from dropscribe import transcript
+from dropscribe.backends import choice, environments
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.formats import turns
 from dropscribe.settings import FIELDS
@@ -56,7 +56,7 @@ def options(settings: Settings) -> dict[str, transcript.Option]:
     """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
     changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
-    if not changed or [choice.name for choice in backends.choose_here(settings)][:1] != [environments.NAME]:
+    if not changed or [each.name for each in choice.choose_for_this_machine(settings)][:1] != [environments.NAME]:
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
@@ -171,9 +171,9 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
 
     Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed.
     """
-    line = backends.choose_here(settings)
+    line = choice.choose_for_this_machine(settings)
     if not line:
-        present = ", ".join(sorted(backends.installed(settings))) or "none"
+        present = ", ".join(sorted(choice.find_installed(settings))) or "none"
         how = "`dropscribe backends install whisperx` does it" if settings.backend == "whisperx" else "Install it"
         raise EnvironmentFaultError(
             "backend-missing",
@@ -181,7 +181,10 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
             f"{how}, or set `backend` to auto.",
         )
     return {
-        "backends": [{"name": c.name, "reason": c.reason} | environments.job(c.name, settings) for c in line],
+        "backends": [
+            {"name": c.name, "reason": c.reason} | ({"python": c.python, "options": c.options} if c.python else {})
+            for c in line
+        ],
         "model": settings.model,
         "language": settings.language,
         "task": settings.task,

@@ -88,7 +88,7 @@ class Sound:
         found = []
         for channel, spans in enumerate(self.speech):
             low, high = channel * self.stride, channel * self.stride + self.length
-            found += [window.part(0, low, high) for window in windows(self.samples, spans, cutting)]
+            found += [window.cut(0, low, high) for window in windows(self.samples, spans, cutting)]
         found.sort(key=self.place)
         return [dataclasses.replace(window, index=index) for index, window in enumerate(found)]
 

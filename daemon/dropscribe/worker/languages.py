@@ -219,7 +219,7 @@ def joined(sound: Sound, spans: Sequence[Span], told: Sequence[tuple[Window, str
         run = [window for window, _ in group]
         whole = Window(0, run[0].start, run[-1].end)
         for window in vad.windows(sound.samples, list(_inside(spans, whole))):
-            yield window.part(0, whole.start, whole.end), language
+            yield window.cut(0, whole.start, whole.end), language
 
 
 def _one(language: str, probability: float | None, windows: Sequence[Window]) -> Spoken:
@@ -236,7 +236,7 @@ def _spread(windows: Sequence[Window]) -> list[Window]:
 def _parts(sound: Sound, window: Window) -> list[Window]:
     """Return a stretch in smaller ones."""
     found = vad.windows(sound.samples, list(_inside(sound.spans, window)), _FINER)
-    return [part.part(0, window.start, window.end) for part in found]
+    return [part.cut(0, window.start, window.end) for part in found]
 
 
 def _inside(spans: Sequence[Span], window: Window) -> Iterator[Span]:

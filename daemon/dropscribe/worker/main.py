@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dropscribe import __version__, backends, crash, log_bridge
-from dropscribe.backends import environments
+from dropscribe.backends import environments, factory
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.transcript import to_dict
 from dropscribe.worker import packing
@@ -160,7 +160,7 @@ class _Model:
             job["model"], name, download=job["download"], progress=progress
         )
         started = time.monotonic()
-        backend = backends.create(name, **choice.get("options", {}))
+        backend = factory.create_backend(name, **choice.get("options", {}))
         loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
         self.facts = {
             "backend": name,
@@ -300,7 +300,7 @@ def _resumed(job: dict[str, Any], sound: Sound, basis: dict[str, Any]) -> tuple[
     if {name: resume.get(name) for name in basis} != basis:
         return None
     windows = [
-        backends.Window.of(index, [edge + voice * sound.stride for edge in edges])
+        backends.Window.from_edges(index, [edge + voice * sound.stride for edge in edges])
         for index, (edges, voice) in enumerate(zip(resume["windows"], resume["voices"], strict=True))
     ]
     spoken = languages.Spoken(
@@ -476,7 +476,8 @@ def _heard_together(
     Those that a shared window leaves in doubt share another one, with other neighbours; then they are heard alone.
     """
     spent = dict.fromkeys(range(len(memos)), 0.0)
-    options = dataclasses.replace(options, alike=False)  # one recording is spelled as if the others were not there
+    # One recording is spelled as if the others were not there.
+    options = dataclasses.replace(options, normalise_numbers=False)
     # A translation has no times that could be trusted to divide it.
     turns = packing.TURNS if options.task == "transcribe" else 0
     for turn in range(turns):
@@ -490,7 +491,7 @@ def _heard_together(
         shared = [packing.covering(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
         started = time.monotonic()
         # A shared window that trips a guard is not decoded again: its recordings are heard in another way anyway.
-        found = backend.transcribe(sound, shared, dataclasses.replace(options, again=False))
+        found = backend.transcribe(sound, shared, dataclasses.replace(options, retry=False))
         for group, (window, segments), (first, last) in zip(groups, found, itertools.pairwise(edges), strict=True):
             seconds, started = time.monotonic() - started, time.monotonic()
             own = pieces[first:last]
@@ -584,13 +585,13 @@ def _go(choice: dict[str, Any], job: dict[str, Any], model: _Model, channel: _Ch
     python = choice.get("python", "")
     try:
         if python:
-            environments.probe(python)
+            environments.probe_interpreter(python)
         with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
             json.dump({"python": python, "home": model.home, "job": job}, file)
             file.seek(0)
             os.set_inheritable(file.fileno(), True)
             program, number = "worker.main(int(sys.argv[2]))", str(file.fileno())
-            channel.hand_over(environments.command(python or model.home, program, number, alone=bool(python)))
+            channel.hand_over(environments.build_command(python or model.home, program, number, alone=bool(python)))
     except EnvironmentFaultError as error:
         pass_over(job, choice["name"], error, channel)
     except OSError as error:

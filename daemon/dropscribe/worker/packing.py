@@ -54,7 +54,7 @@ _HEARD = 0.4
 _LETTERS = (2.0, 30.0)
 """Letters a second of speech: fewer are a loss, more are not one recording's. Ordinary speech has 10 to 20."""
 _LEAST_LOGPROB = -1.0
-"""As in `dropscribe.backends._batched`."""
+"""As in `dropscribe.backends.drafts`."""
 _END = (".", "?", "!", "…", "。", "？", "！", "।", "؟")  # noqa: RUF001 (as they are written)
 """Marks that end a sentence."""
 _QUOTES = "\"'“”‘’«»()[]{}「」¿¡- "  # noqa: RUF001 (as they are written)
@@ -184,12 +184,12 @@ def divided(pieces: Sequence[Piece], segments: Sequence[Segment]) -> list[list[S
 
 def _tripped(segment: Segment) -> bool:
     """Whether a guard of the engine tripped, or the words have no times."""
-    from dropscribe.backends._batched import loops  # not at the top: numpy is behind it
+    from dropscribe.backends.drafts import is_repetition_loop  # not at the top: numpy is behind it
 
     return (
         bool(segment.temperature)
         or (segment.avg_logprob or 0.0) < _LEAST_LOGPROB
-        or loops(segment.text)
+        or is_repetition_loop(segment.text)
         or not segment.words
     )
 

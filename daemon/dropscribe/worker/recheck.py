@@ -84,7 +84,7 @@ def transcribe(
     """
     with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
         # The sound of the next windows is listened to while the engine, perhaps a GPU, is at work.
-        ahead = (pool.submit(word_times.listen, samples, window, spans) for window in windows[done:])
+        ahead = (pool.submit(word_times.measure_sound, samples, window, spans) for window in windows[done:])
         heard = collections.deque(itertools.islice(ahead, _AHEAD))
         try:
             for window, found in backend.transcribe(samples, windows, options, done=done):
@@ -105,21 +105,21 @@ def checked(
     sound: Sound | None = None,
 ) -> tuple[list[Segment], list[Notice]]:
     """Return the sentences of `window`, in which the engine heard `found`, and what stays doubtful."""
-    sound = sound or word_times.listen(samples, window, spans)
-    segments = word_times.laid(found, sound)
+    sound = sound or word_times.measure_sound(samples, window, spans)
+    segments = word_times.align_words(found, sound)
     notices: list[Notice] = []
     if doubts := look(window, segments, spans, sound):
         for piece, again in backend.transcribe(samples, pieces(window, doubts, sound), options):
-            heard = word_times.settle(samples, piece, again, spans)
+            heard = word_times.align_window(samples, piece, again, spans)
             segments = better(piece, segments, heard, spans, sound)
         segments, notices = told(segments, look(window, segments, spans, sound), sound)
-    return word_times.sentences(segments), notices
+    return word_times.split_sentences(segments), notices
 
 
 def look(window: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> list[Doubt]:
     """Return where text and speech do not agree in `window`, whose settled segments these are, by kind and time."""
     units = _units(segments)
-    speech = word_times.stretches(window, spans)
+    speech = word_times.clip_speech(window, spans)
     return [*_unheard(units, speech, sound), *_silent(units, speech), *_fast(units), *_loops(units)]
 
 
@@ -148,9 +148,9 @@ def _unheard(
 
 def _loud(low: float, high: float, sound: Sound) -> float:
     """Return the seconds of sound between `low` and `high`; all of them where the noise hides the sound."""
-    if not sound.islands:
+    if not sound.segments:
         return high - low
-    return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.islands)
+    return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.segments)
 
 
 def _silent(units: Sequence[tuple[float, float, str]], speech: Sequence[tuple[float, float]]) -> Iterator[Doubt]:
@@ -186,7 +186,7 @@ def pieces(window: Window, doubts: Sequence[Doubt], sound: Sound) -> list[Window
     At most `MOST_PIECES`, in order, without overlap, and never the whole window: that would be the same again.
     """
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-    pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.islands) if b.start - a.end >= _CUT]
+    pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.segments) if b.start - a.end >= _CUT]
     cuts = [low, *(cut for cut in pauses if low < cut < high), high]
     found: list[tuple[float, float]] = []
     for doubt in sorted(doubts, key=lambda d: (d.start, d.end)):
@@ -204,7 +204,7 @@ def pieces(window: Window, doubts: Sequence[Doubt], sound: Sound) -> list[Window
         found = [(low, middle), (middle, high)]
     found = sorted(sorted(found, key=lambda piece: piece[0] - piece[1])[:MOST_PIECES])
     return [
-        window.part(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+        window.cut(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
         for index, (start, end) in enumerate(found)
     ]
 
@@ -228,13 +228,13 @@ def better(
         sides = [(middle >= low) + (middle >= high) for middle in middles]  # before, inside, after
         for side in sorted(set(sides)):
             words = tuple(w for w, own in zip(segment.words, sides, strict=True) if own == side)
-            (old if side == 1 else kept).append(word_times.part(segment, words))
+            (old if side == 1 else kept).append(word_times.keep_words(segment, words))
     if _badness(piece, old, spans, sound) - _badness(piece, heard, spans, sound) < _GAIN:
         return list(segments)
     before, after = _sureness(old), _sureness(heard)
     if before is not None and after is not None and after < _TRUST * before:
         return list(segments)
-    return word_times.ordered(sorted([*kept, *heard], key=lambda segment: (segment.start, segment.end)))
+    return word_times.remove_overlaps(sorted([*kept, *heard], key=lambda segment: (segment.start, segment.end)))
 
 
 def _badness(piece: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> float:
@@ -250,7 +250,7 @@ def told(segments: Sequence[Segment], doubts: Sequence[Doubt], sound: Sound) -> 
     """Return the segments without words that stand over certain silence, and notices of all that stays doubtful."""
     notices = []
     silent = [doubt for doubt in doubts if doubt.kind == "words-over-silence"]
-    certain = bool(sound.islands)
+    certain = bool(sound.segments)
     for near, run in _together(silent):
         inside = [unit[2] for unit in _units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
         text = re.sub(r"\s+", " ", "".join(inside)).strip()
@@ -262,7 +262,7 @@ def told(segments: Sequence[Segment], doubts: Sequence[Doubt], sound: Sound) -> 
         for segment in segments:
             words = tuple(word for word in segment.words if (word.start, word.end) not in gone)
             if words:
-                kept.append(word_times.part(segment, words) if len(words) < len(segment.words) else segment)
+                kept.append(word_times.keep_words(segment, words) if len(words) < len(segment.words) else segment)
             elif not segment.words and (segment.start, segment.end) not in gone:
                 kept.append(segment)
         segments = kept

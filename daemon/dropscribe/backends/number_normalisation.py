@@ -1,8 +1,10 @@
-"""How numbers are spelled alike in windows that know nothing of each other: `two` here and `2` there.
+"""Number normalisation by context: windows that know nothing of each other may write `two` here
+and `2` there.
 
-A finished text is weighed once more behind the texts around it that have figures (`beside`). An engine that tells no
-more than how likely a given text is needs to know which words are numbers (`numbers`); one that tells what would be
-likelier does not. No model library is imported.
+A finished text is rescored with the texts around it that have figures as its prompt
+(`build_context`). An engine that gives no more than the probability of a given text needs to know
+which words are numbers (`find_numbers`); one that gives the likeliest tokens does not. No model
+library is imported.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dropscribe.backends._batched import Draft
+    from dropscribe.backends.drafts import Draft
 
 PROMPT_TOKENS = 223
 """What OpenAI's `decode` leaves room for before a text."""
 CHAIN = 4
-"""Windows, one after the other, that are spelled alike: all are decoded before one with a number is given out.
+"""Consecutive windows whose numbers are normalised together: all are decoded before one with a
+number is yielded.
 
-Longer chains gain nothing: with 4, 8 and 16 the error rates of en fr es it ru sum up to 58.3, 58.5 and 58.3 (base,
-int8), with MLX on a GPU to 62.7, 63.1 and 63.1.
+Longer chains gain nothing: with 4, 8 and 16 the error rates of en fr es it ru sum up to 58.3, 58.5
+and 58.3 (base, int8), with MLX on a GPU to 62.7, 63.1 and 63.1.
 """
 
 _WORDS = """
@@ -47,7 +50,8 @@ hu nulla egy kettő három négy öt hat hét nyolc kilenc tíz
 tr sıfır bir iki üç dört beş altı yedi sekiz dokuz on
 id nol satu dua tiga empat lima enam tujuh delapan sembilan sepuluh
 """  # noqa: RUF001
-"""From 0 to 10, by Whisper's code of the language. Longer ones are more than one word in most languages."""
+"""From 0 to 10, by Whisper's code of the language. Longer ones are more than one word in most
+languages."""
 
 _FIGURES = {
     language: {word: str(number) for number, word in enumerate(words)}
@@ -68,8 +72,10 @@ class Number:
     figure: str
 
 
-def numbers(words: Sequence[str], pieces: Sequence[Sequence[int]], language: str) -> list[Number]:
-    """Return the numbers from 0 to 10 among `words`, with the tokens of each as `pieces`; none in other languages."""
+def find_numbers(words: Sequence[str], pieces: Sequence[Sequence[int]], language: str) -> list[Number]:
+    """Return the numbers from 0 to 10 among `words`, with the tokens of each as `pieces`; none in
+    other languages.
+    """
     figures = _FIGURES.get(language, {})
     found, edge = [], 0
     for word, tokens in zip(words, pieces, strict=True):
@@ -81,30 +87,44 @@ def numbers(words: Sequence[str], pieces: Sequence[Sequence[int]], language: str
 
 
 def has_figures(text: str) -> bool:
-    """Whether a word of the text begins with a figure."""
+    """Return whether a word of the text begins with a figure."""
     return _FIGURE.search(text) is not None
 
 
-def beside(place: int, drafts: Mapping[int, Draft] | Sequence[Draft], telling: Sequence[int]) -> list[int]:
-    """Return the tokens of the other texts of `telling` in the chain of the window at `place`, those before it last.
+def collect_chain_tokens(
+    place: int, drafts: Mapping[int, Draft] | Sequence[Draft], with_figures: Sequence[int]
+) -> list[int]:
+    """Return the tokens of the other texts with figures in the chain of a window; those before it
+    come last.
 
-    `telling` are places in order; chains are counted from place 0.
+    Args:
+        place: The window; chains are counted from place 0.
+        drafts: By place.
+        with_figures: The places, in order, of texts that have figures.
     """
-    own = [other for other in telling if other // CHAIN == place // CHAIN and other != place]
-    return [token for other in sorted(own, key=lambda other: other < place) for token in drafts[other].tokens]
+    others = [other for other in with_figures if other // CHAIN == place // CHAIN and other != place]
+    return [token for other in sorted(others, key=lambda other: other < place) for token in drafts[other].tokens]
 
 
-def behind(
+def build_context(
     place: int,
     drafts: Mapping[int, Draft] | Sequence[Draft],
-    telling: Sequence[int],
+    with_figures: Sequence[int],
     prompt: Sequence[int],
     room: int,
 ) -> list[int]:
-    """Return what the text at `place` is weighed behind, `room` tokens at most: `prompt`, and the end of `beside`.
+    """Return the prompt with which the text at `place` is rescored: `prompt`, and the end of the
+    texts around.
 
-    Nothing where no other text tells, or where there is no room for it.
+    Empty where no other text has figures, or where there is no room for any.
+
+    Args:
+        place: As in `collect_chain_tokens`.
+        drafts: As there.
+        with_figures: As there.
+        prompt: Tokens of the prompt of every window.
+        room: Tokens at most.
     """
-    texts = beside(place, drafts, telling)
+    texts = collect_chain_tokens(place, drafts, with_figures)
     left = min(PROMPT_TOKENS, room) - len(prompt)
     return [*prompt, *texts[-left:]] if texts and left > 0 else []
