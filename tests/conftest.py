@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from house import House
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,3 +115,13 @@ def tiny_en_mlx(tiny_en: Path) -> Path:
             with _published(target) as made:
                 convert.convert(tiny_en, made)
     return target
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """An inbox, an outbox and a daemon whose worker fails on demand."""
+    monkeypatch.setenv("FAKE_COUNTS", str(tmp_path / "counts"))
+    yield House(tmp_path)
+    for handler in logging.getLogger("dropscribe").handlers[:]:
+        handler.close()
+        logging.getLogger("dropscribe").removeHandler(handler)

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 from dropscribe import __version__, backends, service, settings
 from dropscribe.errors import DropscribeError
-from dropscribe.supervisor import loop, worker_process
-from dropscribe.supervisor.inbox import Inbox, Watcher, file_system
+from dropscribe.supervisor import locks, worker_process
+from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.mounts import find_file_system
+from dropscribe.supervisor.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +99,9 @@ def _folder(name: str, folder: Path, mode: str) -> Check:
         return Check(name, "fail", f"{folder}: {said.strip().splitlines()[-1]}", "Grant access or choose another.")
     free = shutil.disk_usage(folder).free / 1e9
     verdict = "note" if free < 1 else "ok"
-    return Check(name, verdict, f"{folder}, {mode} works, {free:.1f} GB free ({file_system(folder) or 'unknown'})")
+    return Check(
+        name, verdict, f"{folder}, {mode} works, {free:.1f} GB free ({find_file_system(folder) or 'unknown'})"
+    )
 
 
 def _events(chosen: Settings) -> Check:
@@ -132,7 +136,7 @@ def _journal(path: Path) -> Check:
 
 
 def _daemon(chosen: Settings) -> Check:
-    if loop.running(chosen.state):
+    if locks.is_running(chosen.state):
         return Check("daemon", "ok", "running")
     return Check("daemon", "note", "not running", "`dropscribe service start`, or `dropscribe run`.")
 

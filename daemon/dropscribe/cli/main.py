@@ -13,7 +13,6 @@ import dataclasses
 import io
 import json
 import os
-import secrets
 import sqlite3
 import sys
 import threading
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.inbox import Inbox
     from dropscribe.supervisor.journal import Hook, Journal, Leaving, Recording
     from dropscribe.supervisor.profiles import Profiles
+    from dropscribe.supervisor.requests import Request
 
 _INBOX_SECONDS = 20
 """How long `status` looks at the files in the inbox; 10,000 on a local disk take less than one."""
@@ -241,7 +241,8 @@ def _colors() -> bool:
 
 def _run(arguments: argparse.Namespace) -> int:
     from dropscribe import logs
-    from dropscribe.supervisor.loop import Supervisor, handle_signals
+    from dropscribe.supervisor.loop import Supervisor
+    from dropscribe.supervisor.signals import handle_signals
 
     chosen = _settings(arguments)
     terminal = sys.stderr.isatty()
@@ -261,8 +262,8 @@ def _run(arguments: argparse.Namespace) -> int:
         parts = [f"{summary.done} done", f"{summary.failed} failed"]
         parts += [f"{summary.waiting} waiting"] if summary.waiting else []
         _say(", ".join(parts) + f". Outbox: {chosen.outbox}")
-        if summary.trouble is not None:
-            raise summary.trouble
+        if summary.outage is not None:
+            raise summary.outage
         return Exit.FAILED if summary.failed else Exit.OK
     return Exit.OK
 
@@ -313,7 +314,7 @@ class _Bar:
 
 
 def _transcribe(arguments: argparse.Namespace) -> int:
-    from dropscribe.supervisor import outbox
+    from dropscribe.supervisor import names, outbox
 
     chosen = _settings(arguments)
     if arguments.format not in RENDERERS:
@@ -336,7 +337,7 @@ def _transcribe(arguments: argparse.Namespace) -> int:
             else:
                 arguments.output.mkdir(parents=True, exist_ok=True)
                 contents = {name: RENDERERS[name](outcome) for name in chosen.formats}
-                base = outbox.bases(PurePath(path.name))[0]
+                base = names.list_bases(PurePath(path.name))[0]
                 for published in outbox.publish(arguments.output, base, contents, {}):
                     print(arguments.output / published.path)
     finally:
@@ -378,7 +379,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
     from dropscribe.formats import replacements, review
     from dropscribe.supervisor import worker_process
-    from dropscribe.supervisor.inbox import Stat, digest
+    from dropscribe.supervisor.inbox import Stat, digest_file
     from dropscribe.transcript import Source
 
     request = worker_process.request(chosen, download=True)
@@ -389,7 +390,7 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
             for number, path in enumerate(files):
                 try:
                     found = path.stat()
-                    sha256 = digest(path.resolve(), Stat(found.st_size, found.st_mtime_ns)) or ""
+                    sha256 = digest_file(path.resolve(), Stat(found.st_size, found.st_mtime_ns)) or ""
                 except OSError as failure:
                     yield path, RecordingFaultError("unreadable", f"It cannot be read: {failure.strerror}.")
                     continue
@@ -455,17 +456,16 @@ def _journal(chosen: Settings) -> Journal | None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    from dropscribe.supervisor import loop
-    from dropscribe.supervisor.hooks import WAYS
+    from dropscribe.supervisor import locks, requests
     from dropscribe.supervisor.journal import State
 
     chosen = settings.load().settings
-    alive = loop.running(chosen.state)
+    alive = locks.is_running(chosen.state)
     journal = _journal(chosen)
     facts: dict[str, Any] = {
         "running": alive,
         "pid": None,
-        "paused": (chosen.state / loop.PAUSED).exists(),
+        "paused": requests.is_paused(chosen.state),
         "inbox": str(chosen.inbox),
         "outbox": str(chosen.outbox),
         "backend": "",
@@ -483,29 +483,29 @@ def _status(arguments: argparse.Namespace) -> int:
         "stale": [],
     }
     if journal is not None:
-        trouble = journal.meta("trouble")
-        counts = journal.counts()
+        trouble = journal.get_meta("trouble")
+        counts = journal.recordings.count_by_state()
         if not alive:  # it was killed: the next start goes on with what it was at
             counts[State.QUEUED] += counts[State.RUNNING]
             counts[State.RUNNING] = 0
         facts |= {
-            "pid": int(journal.meta("pid") or 0) or None if alive else None,
-            "backend": journal.meta("backend"),
-            "backend_reason": journal.meta("backend_reason"),
-            "model": journal.meta("model") or chosen.model,
-            "engine": journal.meta("engine") if alive else "",
+            "pid": int(journal.get_meta("pid") or 0) or None if alive else None,
+            "backend": journal.get_meta("backend"),
+            "backend_reason": journal.get_meta("backend_reason"),
+            "model": journal.get_meta("model") or chosen.model,
+            "engine": journal.get_meta("engine") if alive else "",
             "counts": {str(state): count for state, count in counts.items()},
             "trouble": json.loads(trouble) if trouble and alive else None,
-            "inbox_trouble": journal.meta("inbox_trouble") if alive else "",
-            "waiting": [_brief(r) for r in journal.all(State.WAITING, limit=5, newest=True)],
-            "failures": [_brief(r) for r in journal.all(State.FAILED, limit=5, newest=True)],
-            "hooks": [_failed_hook(journal, hook) for hook in journal.hooks(*WAYS, given_up=True, limit=5)],
-            "staying": [_brief(r) | {"code": "", "reason": why} for r, why in journal.staying(limit=5)],
+            "inbox_trouble": journal.get_meta("inbox_trouble") if alive else "",
+            "waiting": [_brief(r) for r in journal.recordings.list_in(State.WAITING, limit=5, newest=True)],
+            "failures": [_brief(r) for r in journal.recordings.list_in(State.FAILED, limit=5, newest=True)],
+            "hooks": [_failed_hook(journal, hook) for hook in journal.hooks.list_given_up(limit=5)],
+            "staying": [_brief(r) | {"code": "", "reason": why} for r, why in journal.sources.list_staying(limit=5)],
             "stale": _stale(chosen, journal)[0],
         }
-        current = journal.all(State.RUNNING, limit=1) if alive else []
+        current = journal.recordings.list_in(State.RUNNING, limit=1) if alive else []
         if current:
-            facts["current"] = _current(current[0], journal.meta("phase"), time.time())
+            facts["current"] = _current(current[0], journal.get_meta("phase"), time.time())
         journal.close()
     if arguments.json:
         _print_json(facts)
@@ -526,7 +526,7 @@ def _brief(recording: Recording) -> dict[str, Any]:
 
 
 def _failed_hook(journal: Journal, hook: Hook) -> dict[str, Any]:
-    recording = journal.get(hook.recording)
+    recording = journal.recordings.get(hook.recording)
     reason = f"`{hook.way}` failed {_times(hook.tries)}: {hook.problem}"
     return _brief(recording) | {"code": hook.way, "reason": reason}
 
@@ -537,10 +537,10 @@ def _times(count: int) -> str:
 
 def _in_force(chosen: Settings, journal: Journal) -> Profiles:
     """Return the profiles over what the daemon runs with; while it does not run, over what it would start with."""
-    from dropscribe.supervisor import loop, profiles
+    from dropscribe.supervisor import locks, profiles, result_settings
 
-    running = loop.running(chosen.state)
-    return profiles.Profiles(profiles.restored(journal.meta("settings"), chosen) if running else chosen)
+    running = locks.is_running(chosen.state)
+    return profiles.Profiles(result_settings.restore(journal.get_meta("settings"), chosen) if running else chosen)
 
 
 def _stale(chosen: Settings, journal: Journal) -> tuple[list[dict[str, Any]], int]:
@@ -551,15 +551,19 @@ def _stale(chosen: Settings, journal: Journal) -> tuple[list[dict[str, Any]], in
     from dropscribe.supervisor import disposal
     from dropscribe.supervisor.journal import State
 
-    looked, inbox, done = _in_force(chosen, journal), _inbox(chosen), journal.all(State.DONE, newest=True)
-    places = journal.places()  # the journal may be asked from this thread alone
+    looked, inbox, done = (
+        _in_force(chosen, journal),
+        _inbox(chosen),
+        journal.recordings.list_in(State.DONE, newest=True),
+    )
+    places = journal.sources.list_archived()  # the journal may be asked from this thread alone
     found: list[dict[str, Any]] = []
     away: list[Recording] = []
 
     def look() -> None:
         for recording in done:
-            names = looked.changed(recording.name, recording.settings)
-            if names and disposal.look(inbox, recording, places.get(recording.id)) is not None:
+            names = looked.list_changes(recording.name, recording.settings)
+            if names and disposal.stat_source(inbox, recording, places.get(recording.id)) is not None:
                 found.append({"file": _shown(recording), "changed": names, "when": _clock(recording.changed)})
             elif names:
                 away.append(recording)
@@ -668,9 +672,9 @@ def _why(arguments: argparse.Namespace) -> int:
 
 def explain(chosen: Settings, path: Path) -> tuple[str, str]:
     """Return the state of any path and one sentence that says why it is so."""
-    from dropscribe.supervisor import loop
-    from dropscribe.supervisor.inbox import refusal
+    from dropscribe.supervisor import locks, requests
     from dropscribe.supervisor.journal import State
+    from dropscribe.supervisor.recording_names import explain_refusal
 
     relative = _relative(chosen, path)
     if relative is None and not path.exists() and not path.is_absolute():
@@ -679,7 +683,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
         return "outside", f"It does not lie in the inbox {chosen.inbox}."
     real = chosen.inbox / relative
     journal = _journal(chosen)
-    recording = journal.find(_inbox(chosen).key(relative)) if journal else None
+    recording = journal.recordings.find(_inbox(chosen).key(relative)) if journal else None
     if recording is None or journal is None:
         if real.is_symlink():
             return "ignored", "It is a symbolic link: links are not followed; put the recording itself here."
@@ -687,25 +691,27 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             return "unknown", "There is no such file in the inbox, and none was seen under this name."
         if not real.is_file():
             return "ignored", "It is not a regular file."
-        if (refused := refusal(PurePath(relative))) is not None:
+        if (refused := explain_refusal(PurePath(relative))) is not None:
             return "ignored", f"It {refused}."
         if not chosen.recursive and len(PurePath(relative).parts) > 1:
             return "ignored", "It lies in a subfolder, and the setting `recursive` is off."
         if os.path.realpath(real).startswith(os.path.realpath(chosen.outbox) + os.sep):
             return "ignored", "It lies in the outbox."
-        if not loop.running(chosen.state):
+        if not locks.is_running(chosen.state):
             return "unseen", "The daemon is not running: `dropscribe run`, or `dropscribe service start`."
         return (
             "settling",
             f"It is still changing or was just seen; it is taken {chosen.settle_seconds:g} s after its last change.",
         )
     when = _clock(recording.changed)
-    files = sorted(journal.outputs(recording.id))
-    beside = journal.beside(recording.id)
-    position = sum(1 for r in journal.all(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
-    trouble = journal.meta("trouble")
-    hooks, leaving = journal.hooks_of(recording.id), journal.leaving(recording.id)
-    changed = _in_force(chosen, journal).changed(recording.name, recording.settings)
+    files = sorted(journal.outputs.list_digests(recording.id))
+    beside = journal.outputs.list_displaced(recording.id)
+    position = sum(
+        1 for r in journal.recordings.list_in(State.RUNNING, State.QUEUED) if r.changed < recording.changed
+    )
+    trouble = journal.get_meta("trouble")
+    hooks, leaving = journal.hooks.list_of(recording.id), journal.sources.find(recording.id)
+    changed = _in_force(chosen, journal).list_changes(recording.name, recording.settings)
     journal.close()
     match recording.state:
         case State.DONE:
@@ -722,7 +728,7 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
         case State.WAITING:
             text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
-        case State.RUNNING if not loop.running(chosen.state):
+        case State.RUNNING if not locks.is_running(chosen.state):
             text = "It was being transcribed when the daemon was killed; the next start goes on with it."
         case State.RUNNING:
             text = "It is being transcribed now: `dropscribe status` shows how far."
@@ -735,9 +741,9 @@ def explain(chosen: Settings, path: Path) -> tuple[str, str]:
             if recording.reason:
                 text += f" Last try: {recording.reason}"
     if recording.state in {State.QUEUED, State.PUBLISHING}:
-        if not loop.running(chosen.state):
+        if not locks.is_running(chosen.state):
             text += " The daemon is not running."
-        elif (chosen.state / loop.PAUSED).exists():
+        elif requests.is_paused(chosen.state):
             text += " The daemon is paused: `dropscribe resume`."
         elif trouble:
             text += f" The daemon waits: {json.loads(trouble)['reason']}"
@@ -770,36 +776,35 @@ def _moved(leaving: Leaving) -> str:
     return done[leaving.way]
 
 
-def _ask(chosen: Settings, *requests: dict[str, Any]) -> str:
+def _ask(chosen: Settings, *wanted: Request) -> str:
     """Leave requests for the daemon; return what to say of when it acts on them, empty when it does so now."""
-    from dropscribe.supervisor import loop, outbox
+    from dropscribe.supervisor import locks, requests
 
-    for request in requests:
-        name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
-        outbox.write(chosen.state, f"{loop.REQUESTS}/{name}", json.dumps(request).encode())
-    return "" if loop.running(chosen.state) else " The daemon is not running: it does so when it starts."
+    for request in wanted:
+        requests.write_request(chosen.state, request)
+    return "" if locks.is_running(chosen.state) else " The daemon is not running: it does so when it starts."
 
 
 def _retry(arguments: argparse.Namespace) -> int:
-    from dropscribe.supervisor.hooks import WAYS
     from dropscribe.supervisor.journal import State
+    from dropscribe.supervisor.requests import Retry
 
     chosen = settings.load().settings
     journal = _journal(chosen)
-    failed = {r.id for r in journal.all(State.FAILED)} if journal else set()
+    failed = {r.id for r in journal.recordings.list_in(State.FAILED)} if journal else set()
     if journal:
-        failed |= {hook.recording for hook in journal.hooks(*WAYS, given_up=True)}
+        failed |= {hook.recording for hook in journal.hooks.list_given_up()}
     wanted: list[str | None] = []
     for path in arguments.files:
         relative = _relative(chosen, path) or str(path)
-        recording = journal.find(_inbox(chosen).key(relative)) if journal else None
+        recording = journal.recordings.find(_inbox(chosen).key(relative)) if journal else None
         if recording is None or recording.id not in failed:
             _, reason = explain(chosen, path)
             raise UsageError(f"{path} did not fail.", reason)
         wanted.append(relative)
     if arguments.all:
         wanted = [None]
-    later = _ask(chosen, *({"retry": entry} for entry in wanted))
+    later = _ask(chosen, *map(Retry, wanted))
     count = len(failed) if arguments.all else len(wanted)
     _say(f"{count} recording{'' if count == 1 else 's'} will be tried again.{later}")
     return Exit.OK
@@ -808,6 +813,7 @@ def _retry(arguments: argparse.Namespace) -> int:
 def _redo(arguments: argparse.Namespace) -> int:
     from dropscribe.supervisor import disposal
     from dropscribe.supervisor.journal import State
+    from dropscribe.supervisor.requests import Redo
 
     if not arguments.files and not arguments.stale:
         raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
@@ -818,12 +824,12 @@ def _redo(arguments: argparse.Namespace) -> int:
     names = []
     for path in arguments.files:
         relative = _relative(chosen, path) or str(path)
-        recording = journal.find(_inbox(chosen).key(relative)) if journal else None
+        recording = journal.recordings.find(_inbox(chosen).key(relative)) if journal else None
         if recording is None or journal is None or recording.state not in {State.DONE, State.FAILED}:
             _, reason = explain(chosen, path)
             raise UsageError(f"{path} is not done yet.", reason)
-        if disposal.look(_inbox(chosen), recording, journal.place(recording.id)) is None:
-            leaving = journal.leaving(recording.id)
+        if disposal.stat_source(_inbox(chosen), recording, journal.sources.find_archived(recording.id)) is None:
+            leaving = journal.sources.find(recording.id)
             why = "is no longer in the inbox"
             if leaving is not None and leaving.state == "moved":
                 why = f"was {_moved(leaving)}, as set, and is not there now"
@@ -831,7 +837,7 @@ def _redo(arguments: argparse.Namespace) -> int:
         if not arguments.stale or _shown(recording) in stale:
             names.append(relative)
     count = len(names) if arguments.files else len(stale)
-    request = {"redo": names if arguments.files else None, "stale": arguments.stale}
+    request = Redo(tuple(names) if arguments.files else None, arguments.stale)
     later = _ask(chosen, request) if count else ""
     _say(f"{count} recording{'' if count == 1 else 's'} will be transcribed again.{later}")
     if away and not arguments.files:
@@ -840,21 +846,20 @@ def _redo(arguments: argparse.Namespace) -> int:
 
 
 def _pause(_arguments: argparse.Namespace) -> int:
-    from dropscribe.supervisor import loop, outbox
+    from dropscribe.supervisor import requests
 
     chosen = settings.load().settings
-    chosen.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    outbox.write(chosen.state, loop.PAUSED, b"")
+    requests.pause(chosen.state)
     _say("Paused. Nothing is transcribed until `dropscribe resume`.")
     return Exit.OK
 
 
 def _resume(_arguments: argparse.Namespace) -> int:
-    from dropscribe.supervisor import loop
+    from dropscribe.supervisor import locks, requests
 
     chosen = settings.load().settings
-    (chosen.state / loop.PAUSED).unlink(missing_ok=True)
-    if not loop.running(chosen.state):
+    requests.resume(chosen.state)
+    if not locks.is_running(chosen.state):
         raise NotRunningError(
             "No longer paused, but the daemon is not running.", "Start it: `dropscribe service start`."
         )
@@ -898,7 +903,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     from dropscribe.cli import bench
-    from dropscribe.supervisor import loop
+    from dropscribe.supervisor import locks
     from dropscribe.supervisor.publisher import Progress
 
     chosen = settings.load().settings
@@ -908,7 +913,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     elif not arguments.file.is_file():
         raise UsageError(f"There is no recording {arguments.file}.")
     pairs = bench.pairs(chosen, arguments.model, arguments.backend)
-    if loop.running(chosen.state):
+    if locks.is_running(chosen.state):
         _say("The daemon is running. What it transcribes meanwhile makes these figures worse.")
     bar = _Bar(sys.stderr.isatty())
     rows = []
@@ -959,7 +964,7 @@ def _config(arguments: argparse.Namespace) -> int:
     flags = {k.removeprefix("set_"): v for k, v in vars(arguments).items() if k.startswith("set_")}
     loaded = settings.load(flags)
     if arguments.action == "check":
-        wrong = list(profiles.check(loaded.settings))
+        wrong = list(profiles.check_all(loaded.settings))
         for error in wrong:
             _say(f"{error.message}\n    {error.cure}")
         if wrong:
@@ -970,9 +975,9 @@ def _config(arguments: argparse.Namespace) -> int:
         inbox, looked = loaded.settings.inbox, profiles.Profiles(loaded.settings)
         relative = _relative(loaded.settings, arguments.file / "x") if arguments.file.is_dir() else None
         if relative is not None:
-            loaded = looked.of_folder(PurePath(relative).parent, loaded.origin)
+            loaded = looked.resolve_folder(PurePath(relative).parent, loaded.origin)
         elif (relative := _relative(loaded.settings, arguments.file)) is not None:
-            loaded = looked.of(PurePath(relative), loaded.origin)
+            loaded = looked.resolve(PurePath(relative), loaded.origin)
         else:
             raise UsageError(f"{arguments.file} does not lie in the inbox {inbox}.", "Profiles apply there alone.")
     values = {name: getattr(loaded.settings, name) for name in settings.FIELDS}
@@ -1058,13 +1063,13 @@ def _models_remove(arguments: argparse.Namespace) -> int:
 def _in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
     from dropscribe import models
-    from dropscribe.supervisor import loop
+    from dropscribe.supervisor import locks
 
     chosen = settings.load().settings
-    journal = _journal(chosen) if loop.running(chosen.state) else None
+    journal = _journal(chosen) if locks.is_running(chosen.state) else None
     if journal is None:
         return False
-    loaded = journal.meta("engine").partition(" on ")[0]
+    loaded = journal.get_meta("engine").partition(" on ")[0]
     journal.close()
     try:
         folder = models.path(model, backend)
@@ -1179,9 +1184,9 @@ def _service(arguments: argparse.Namespace) -> int:
                 print("The installed file is not what would be written now: `dropscribe service install` renews it.")
         return Exit.OK if found.running else Exit.NOT_RUNNING
     if arguments.action == "install":
-        from dropscribe.supervisor import loop
+        from dropscribe.supervisor import folders
 
-        loop.make_folders(chosen)
+        folders.make_folders(chosen)
         chosen.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         outcome = manager.install(spec)
     else:

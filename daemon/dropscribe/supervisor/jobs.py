@@ -22,7 +22,7 @@ from dropscribe.errors import EnvironmentFaultError, Fault
 from dropscribe.supervisor import profiles, worker_process
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.publisher import Progress
 from dropscribe.transcript import Source
 from dropscribe.worker import packing
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.intake import Intake, Taken
     from dropscribe.supervisor.journal import Journal, Recording
-    from dropscribe.supervisor.outage import Trouble
-    from dropscribe.supervisor.publisher import Delivery
+    from dropscribe.supervisor.outage import Outage
+    from dropscribe.supervisor.publisher import Publisher
     from dropscribe.supervisor.scheduler import Claims
 
 ATTEMPTS = 3
@@ -74,8 +74,8 @@ class Jobs:
         journal: Journal,
         intake: Intake,
         claims: Claims,
-        delivery: Delivery,
-        trouble: Trouble,
+        publisher: Publisher,
+        outage: Outage,
         post: Callable[[worker_process.Message], None],
         *,
         command: Sequence[str] | None,
@@ -86,8 +86,8 @@ class Jobs:
         self._journal = journal
         self._intake = intake
         self._claims = claims
-        self._delivery = delivery
-        self._trouble = trouble
+        self._publisher = publisher
+        self._outage = outage
         self._post = post
         self._command = command
         self._progress = progress
@@ -110,8 +110,8 @@ class Jobs:
         """Put back what is in progress and end the worker, for the daemon ends."""
         for job in self._jobs.values():
             with contextlib.suppress(sqlite3.Error):
-                self._journal.release(job.recording.id)
-            self._log.info("job.interrupted", **job.recording.told, reason=reason)
+                self._journal.recordings.release(job.recording.id)
+            self._log.info("job.interrupted", **job.recording.log_facts, reason=reason)
         self._stop_worker("daemon ends")
 
     @property
@@ -145,14 +145,14 @@ class Jobs:
         for recording in recordings:
             self._log.info(
                 "job.claimed",
-                **recording.told,
+                **recording.log_facts,
                 attempt=recording.attempts,
                 bytes=recording.size,
                 packed=len(recordings) if self._pack else None,
             )
-        self._journal.note(phase="decoding")
+        self._journal.set_meta(phase="decoding")
         work = [
-            {"path": str(self._intake.place(r)), "spool": str(self._spool / f"{r.id}-{self._worker.pid}.f32")}
+            {"path": str(self._intake.locate(r)), "spool": str(self._spool / f"{r.id}-{self._worker.pid}.f32")}
             for r in recordings  # named after the process, too: the last one may not have ended yet
         ]
         if self._pack:
@@ -160,7 +160,7 @@ class Jobs:
             self._worker.send(PACK, "pack", recordings=numbered, safe=False, **request)
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
-        saved = self._journal.checkpoints(recordings[0].result)
+        saved = self._journal.results.list_checkpoints(recordings[0].result)
         resume = saved[0] | {"done": len(saved) - 1} if saved else None
         self._worker.send(recordings[0].id, "transcribe", **work[0], resume=resume, safe=last, **request)
 
@@ -168,7 +168,7 @@ class Jobs:
         """A file was taken in: work on what it was before is given up, unless only its date is new."""
         for job in [job for job in self._jobs.values() if job.recording.key == taken.key]:
             if taken.new:
-                self._log.info("job.superseded", **job.recording.told)
+                self._log.info("job.superseded", **job.recording.log_facts)
                 self._give_up(job, "its recording was replaced")
             else:
                 size, mtime_ns = taken.found.size, taken.found.mtime_ns
@@ -181,7 +181,7 @@ class Jobs:
             self._stop_worker("its job was dropped")
         for job in jobs:
             with contextlib.suppress(sqlite3.Error):
-                self._journal.release(job.recording.id)
+                self._journal.recordings.release(job.recording.id)
         if reason:
             self._stop_worker(reason)
 
@@ -254,7 +254,7 @@ class Jobs:
         facts = message.facts
         match message.event:
             case "decoded":
-                found = self._intake.look(job.recording)
+                found = self._intake.stat(job.recording)
                 if found != Stat.of(job.recording):
                     # What was decoded may be another content: nothing made of it may be kept under this digest.
                     self._give_up(job, "its recording changed")
@@ -263,7 +263,7 @@ class Jobs:
                 job.facts |= facts
                 self._log.info(
                     "job.decoded",
-                    **job.recording.told,
+                    **job.recording.log_facts,
                     audio_s=facts["audio_s"],
                     seconds=facts["decode_s"],
                     channels=facts["channels"],
@@ -271,7 +271,7 @@ class Jobs:
                     warnings=[w["code"] for w in facts["warnings"]],
                 )
                 if not job.packed:
-                    self._journal.note(phase="loading the model")
+                    self._journal.set_meta(phase="loading the model")
             case "model":
                 self._tell_download(job, facts)
             case "fallback":
@@ -288,8 +288,8 @@ class Jobs:
                         **{k: facts[k] for k in ("backend", "reason", "device", "model", "revision")},
                         seconds=facts["load_s"],
                     )
-                self._trouble.over()
-                self._journal.note(
+                self._outage.end()
+                self._journal.set_meta(
                     phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "listening for speech",
                     backend=facts["backend"],
                     backend_reason=facts["reason"],
@@ -299,7 +299,7 @@ class Jobs:
                 self._plan(job, facts)
             case "window":
                 job.window += 1
-                self._journal.checkpoint(job.recording, job.window, facts, facts["end_s"], job.facts["audio_s"])
+                self._journal.save_checkpoint(job.recording, job.window, facts, facts["end_s"], job.facts["audio_s"])
                 crash.reach("checkpointed")
                 self._tell(job, facts["end_s"])
             case "finished":
@@ -314,7 +314,7 @@ class Jobs:
                 self._failed(job, facts)
             case "apart" | "failed":  # alone it fails as it deserves
                 del self._jobs[job.recording.id]
-                self._log.info("job.apart", **job.recording.told, why=facts["code"])
+                self._log.info("job.apart", **job.recording.log_facts, why=facts["code"])
                 self._claims.put_back([job.recording], packing.ALONE)
 
     def _tell_download(self, job: _Job, facts: dict[str, Any]) -> None:
@@ -328,7 +328,7 @@ class Jobs:
                 percent=10 * tenth,
                 bytes=facts["total"],
             )
-            self._journal.note(phase=f"downloading the model {facts['model']}: {10 * tenth} %")
+            self._journal.set_meta(phase=f"downloading the model {facts['model']}: {10 * tenth} %")
 
     def _plan(self, job: _Job, facts: dict[str, Any]) -> None:
         job.facts |= facts
@@ -336,13 +336,13 @@ class Jobs:
         recording, windows = job.recording, facts["plan"]["windows"]
         if not facts["done"]:
             assert recording.result is not None  # noqa: S101
-            self._journal.forget_checkpoints(recording.result)
+            self._journal.results.drop_checkpoints(recording.result)
         plan = facts["plan"] | {k: facts[k] for k in ("language", "language_probability")}
         done_s = windows[facts["done"] - 1][-1] / backends.SAMPLE_RATE if facts["done"] else 0.0
-        self._journal.checkpoint(recording, 0, plan, done_s, job.facts["audio_s"])
+        self._journal.save_checkpoint(recording, 0, plan, done_s, job.facts["audio_s"])
         self._log.info(
             "job.planned",
-            **recording.told,
+            **recording.log_facts,
             windows=len(windows),
             resumed_at=facts["done"],
             speech_s=facts["speech_s"],
@@ -351,7 +351,7 @@ class Jobs:
             seconds=facts["plan_s"],
         )
         if not job.packed:
-            self._journal.note(phase="transcribing")
+            self._journal.set_meta(phase="transcribing")
         self._tell(job, done_s)
 
     def _tell(self, job: _Job, done_s: float) -> None:
@@ -360,33 +360,33 @@ class Jobs:
     def _conclude(self, job: _Job) -> None:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
-        found = self._intake.look(recording)
+        found = self._intake.stat(recording)
         if found not in {None, Stat.of(recording)}:
             self._claims.lost(recording, found)
             return
         assert recording.result is not None  # noqa: S101
         assert recording.sha256 is not None  # noqa: S101
         source = Source(
-            name=readable(recording.name.name),
-            path=readable(recording.name),
+            name=decode_name(recording.name.name),
+            path=decode_name(recording.name),
             sha256=recording.sha256,
             bytes=recording.size,
         )
-        windows = self._journal.checkpoints(recording.result)[1:]
+        windows = self._journal.results.list_checkpoints(recording.result)[1:]
         transcript = worker_process.assemble(source, job.facts, windows, job.settings)
-        self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
+        self._journal.store_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
         crash.reach("kept")
-        self._intake.note(recording, State.PUBLISHING)
+        self._intake.set_state(recording, State.PUBLISHING)
         self._log.info(
             "job.transcribed",
-            **recording.told,
+            **recording.log_facts,
             audio_s=transcript.timing.audio_s,
             seconds=round(time.monotonic() - job.begun, 3),
             speed=transcript.timing.speed,
             segments=len(transcript.segments),
             language=transcript.language,
         )
-        self._delivery.publish(self._journal.get(recording.id))
+        self._publisher.publish(self._journal.recordings.get(recording.id))
 
     def _failed(self, job: _Job, facts: dict[str, Any]) -> None:
         recording, code = job.recording, facts["code"]
@@ -394,22 +394,22 @@ class Jobs:
         if facts["fault"] == Fault.ENGINE:
             # What failed once may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
-        found = self._intake.look(recording)
+        found = self._intake.stat(recording)
         if found != Stat.of(recording):  # it failed because it was being changed, or left
             self._claims.lost(recording, found)
             return
-        if code == "gone" and self._journal.place(recording.id) is not None:
+        if code == "gone" and self._journal.sources.find_archived(recording.id) is not None:
             self._claims.put_back([recording])  # it was archived before it was opened, and is read there
             return
         match Fault(facts["fault"]):
             case Fault.RECORDING:
-                self._delivery.quarantine(recording, code, reason)
+                self._publisher.quarantine(recording, code, reason)
             case Fault.ENVIRONMENT if code in _READ_AGAIN:
-                self._intake.wait(recording, code, reason)
+                self._intake.mark_waiting(recording, code, reason)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
             case Fault.ENVIRONMENT if code in profiles.FAULTS and job.settings.model != self._settings.model:
                 why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
-                self._delivery.quarantine(recording, code, f"{reason} {why}")
+                self._publisher.quarantine(recording, code, f"{reason} {why}")
             case Fault.ENVIRONMENT:
                 self._claims.put_back([recording], code, reason)
                 raise EnvironmentFaultError(code, facts["message"], facts["cure"])
@@ -422,7 +422,7 @@ class Jobs:
             for job in jobs:
                 self._engine_failed(job.recording, code, reason, detail)
             return
-        files = [readable(job.recording.name) for job in jobs]
+        files = [decode_name(job.recording.name) for job in jobs]
         self._log.warning("pack.failed", files=files, code=code, reason=reason, detail=detail[-2000:] or None)
         why = f"{reason} Others were transcribed with it; now each is on its own."
         self._claims.put_back([job.recording for job in jobs], packing.ALONE, why)
@@ -431,18 +431,18 @@ class Jobs:
         """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""
         self._log.warning(
             "job.engine_failed",
-            **recording.told,
+            **recording.log_facts,
             attempt=recording.attempts,
             code=code,
             reason=reason,
             detail=detail[-2000:] or None,
         )
         if recording.attempts < ATTEMPTS:
-            self._journal.release(recording.id, code, reason, at_end=time.time())
-            self._intake.note(recording, State.QUEUED)
+            self._journal.recordings.release(recording.id, code, reason, at_end=time.time())
+            self._intake.set_state(recording, State.QUEUED)
         else:
             cure = "`dropscribe retry` tries it again; another model or backend may do better."
-            self._delivery.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
+            self._publisher.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
 
     def _take_jobs(self) -> list[_Job]:
         """Return the work in progress; nothing is in progress any more."""
@@ -463,7 +463,7 @@ class Jobs:
             worker.kill()
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
-                self._journal.note(engine="", phase="")
+                self._journal.set_meta(engine="", phase="")
             self._sweep()
 
     def _sweep(self) -> None:
