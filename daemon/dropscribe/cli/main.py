@@ -374,14 +374,14 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
     import tempfile
     from datetime import datetime
 
-    from dropscribe import recording_date
+    from dropscribe import protocol
     from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
-    from dropscribe.formats import replacements, review
-    from dropscribe.supervisor import worker_process
+    from dropscribe.supervisor import assembly, worker_process
     from dropscribe.supervisor.inbox import Stat, digest
+    from dropscribe.supervisor.publisher import Progress
     from dropscribe.transcript import Source
 
-    request = worker_process.request(chosen, download=True)
+    request = worker_process.make_request(chosen, download=True)
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     worker = None
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
@@ -399,42 +399,47 @@ def _transcripts(chosen: Settings, files: Sequence[Path], bar: _Bar) -> Any:
                 source = Source(path.name, str(path.absolute()), sha256, found.st_size)
                 if worker is None:
                     worker = worker_process.Worker(messages.put)
-                spool = Path(folder) / f"{number}.f32"
-                worker.send(number, "transcribe", path=str(path.resolve()), spool=str(spool), resume=None, **request)
-                facts: dict[str, Any] = {}
-                windows: list[dict[str, Any]] = []
+                recording = protocol.RecordingFile(number, str(path.resolve()), str(Path(folder) / f"{number}.f32"))
+                worker.send(protocol.TranscribeJob(recording=recording, request=request))
+                windows: list[protocol.WindowDone] = []
                 while True:
-                    message = messages.get()
-                    if message.event == "exit":
-                        worker = None
-                        how = f"The engine's process ended with {message.facts['how']}."
-                        yield path, JobError("worker-died", how, message.facts["stderr"][-500:])
-                        break
-                    if message.event in {"decoded", "loaded", "planned"}:
-                        facts |= message.facts
-                    elif message.event == "model":
-                        bar.download(message.facts["model"], message.facts["done"], message.facts["total"])
-                    elif message.event == "fallback":
-                        _say(f"dropscribe: {message.facts['backend']} is passed over: {message.facts['reason']}")
-                    elif message.event == "window":
-                        windows.append(message.facts)
-                        from dropscribe.supervisor.publisher import Progress
-
-                        bar.show(Progress(path.name, message.facts["end_s"], facts["audio_s"]))
-                    elif message.event == "failed":
-                        error = JobError(message.facts["code"], message.facts["message"], message.facts["cure"])
-                        if message.facts["fault"] == Fault.ENVIRONMENT and not windows:
-                            raise error
-                        yield path, error
-                        break
-                    elif message.event == "finished":
-                        made = worker_process.assemble(source, facts, windows, chosen)
-                        now = datetime.now().astimezone()
-                        at, origin = recording_date.filled(made.source, path, found.st_mtime_ns, now)
-                        source = dataclasses.replace(made.source, recorded_at=at, recorded_from=origin)
-                        made = replacements.replace(dataclasses.replace(made, source=source), chosen.replacements)
-                        yield path, dataclasses.replace(made, review=review.review(made))
-                        break
+                    match messages.get().event:
+                        case protocol.Exited(how=how, stderr=stderr):
+                            worker = None
+                            why = f"The engine's process ended with {how}."
+                            yield path, JobError("worker-died", why, stderr[-500:])
+                            break
+                        case protocol.Decoded() as decoded:
+                            pass
+                        case protocol.Loaded() as loaded:
+                            pass
+                        case protocol.Planned() as planned:
+                            pass
+                        case protocol.Downloading(model=model, done=done, total=total):
+                            bar.download(model, done, total)
+                        case protocol.Fallback(backend=backend, reason=reason):
+                            _say(f"dropscribe: {backend} is passed over: {reason}")
+                        case protocol.WindowDone() as window:
+                            windows.append(window)
+                            bar.show(Progress(path.name, window.end_s, decoded.audio_s))
+                        case protocol.Failed() as failed:
+                            error = JobError(failed.code, failed.message, failed.cure)
+                            if failed.fault == Fault.ENVIRONMENT and not windows:
+                                raise error
+                            yield path, error
+                            break
+                        case protocol.Finished():
+                            transcript = assembly.assemble_transcript(
+                                source, decoded, loaded, planned, windows, chosen
+                            )
+                            now = datetime.now().astimezone()
+                            yield (
+                                path,
+                                assembly.finish_transcript(
+                                    transcript, path, found.st_mtime_ns, chosen.replacements, now
+                                ),
+                            )
+                            break
         finally:
             if worker is not None:
                 worker.kill()
