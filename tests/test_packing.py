@@ -36,7 +36,7 @@ lengths = st.lists(st.integers(1, WINDOW), max_size=40)
 
 @given(lengths)
 def test_every_recording_is_in_one_window_that_whisper_can_hear(lengths: list[int]) -> None:
-    groups = packing.grouped(lengths)
+    groups = packing.group_clips(lengths)
     assert sorted(number for group in groups for number in group) == list(range(len(lengths)))
     for group in groups:
         assert group
@@ -50,13 +50,13 @@ def test_the_shared_sound_is_the_windows_with_silence_between(cuts: list[tuple[i
     for before, length, behind in cuts:
         samples = rng.normal(size=before + length + behind).astype(np.float32)
         given.append((samples, Window(0, before, before + length), [Span(before, before + length)]))
-    sound, pieces = packing.laid_out(given)
+    sound, pieces = packing.join_clips(given)
     expected = []
     for (samples, window, _), piece in zip(given, pieces, strict=True):
         np.testing.assert_array_equal(sound[piece.start : piece.end], samples[window.start : window.end])
         expected += [samples[window.start : window.end], np.zeros(SECOND // 2, np.float32)]
     np.testing.assert_array_equal(sound, np.concatenate(expected[:-1]))
-    assert packing.covering(pieces, 3) == Window(3, 0, len(sound))
+    assert packing.cover(pieces, 3) == Window(3, 0, len(sound))
 
 
 # Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at 6.0 of the whole.
@@ -86,12 +86,12 @@ def moved(number: int, **changes: Any) -> list[Word]:
 
 
 def texts(words: list[Word]) -> list[str | None]:
-    found = packing.divided(PIECES, [segment(words)])
+    found = packing.divide_segments(PIECES, [segment(words)])
     return [None if own is None else " ".join(s.text for s in own) for own in found]
 
 
 def test_words_go_back_to_their_recordings_in_their_own_time() -> None:
-    first, second = packing.divided(PIECES, [segment(GOOD)])
+    first, second = packing.divide_segments(PIECES, [segment(GOOD)])
     assert first is not None
     assert second is not None
     assert [s.text for s in first + second] == ["Please try again.", "Press five now, please."]
@@ -102,7 +102,7 @@ def test_words_go_back_to_their_recordings_in_their_own_time() -> None:
 
 def test_segments_of_the_engine_stay_segments() -> None:
     parts = [segment(GOOD[:2]), segment(GOOD[2:5]), segment(GOOD[5:])]
-    first, second = packing.divided(PIECES, parts)
+    first, second = packing.divide_segments(PIECES, parts)
     assert [s.text for s in first or []] == ["Please try", "again."]
     assert [s.text for s in second or []] == ["Press five", "now, please."]
 
@@ -111,7 +111,7 @@ def test_segments_of_the_engine_stay_segments() -> None:
     "tripped", [{"temperature": 0.2}, {"avg_logprob": -1.1}, {"text": "no, no, " * 30}, {"words": ()}]
 )
 def test_a_guard_of_the_engine_sends_all_through_alone(tripped: dict[str, Any]) -> None:
-    assert packing.divided(PIECES, [dataclasses.replace(segment(GOOD), **tripped)]) == [None, None]
+    assert packing.divide_segments(PIECES, [dataclasses.replace(segment(GOOD), **tripped)]) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_word_is_given_to_one_recording_at_most_and_lies_in_its_window(
         start = max(drawn_start, edge)
         edge = max(start, min(start + length, 9.8))
         words.append(Word(text, start, edge, 0.9))
-    found = packing.divided(PIECES, [segment(words)])
+    found = packing.divide_segments(PIECES, [segment(words)])
     given_back = [w.word for own in found if own for s in own for w in s.words]
     rest = iter(words)
     assert all(any(w.word == text for w in rest) for text in given_back)
