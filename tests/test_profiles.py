@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe import settings
-from dropscribe.supervisor import profiles, result_settings, worker_process
+from dropscribe.supervisor import profiles, result_options, worker_process
 from dropscribe.supervisor.inbox import Inbox
 from dropscribe.supervisor.profiles import ProfileError, Profiles
 from dropscribe.supervisor.recording_names import explain_refusal
@@ -210,8 +210,11 @@ def test_whatever_the_file_holds_it_gives_settings_or_one_error(data: bytes) -> 
             assert told.message.startswith(str(inbox / "dropscribe.toml"))
             assert told.cure
         else:
-            assert result_settings.restore(json.dumps(result_settings.collect(chosen)), general) == chosen
-            worker_process.request(chosen, download=False)
+            assert (
+                result_options.restore_options(json.dumps(result_options.read_output_options(chosen)), general)
+                == chosen
+            )
+            worker_process.make_request(chosen, download=False)
 
 
 def test_profiles_are_never_recordings(general: Settings) -> None:
@@ -241,7 +244,7 @@ def test_check_finds_every_fault_once(general: Settings) -> None:
 
 
 def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
-    noted = json.dumps(result_settings.collect(general))
+    noted = json.dumps(result_options.read_output_options(general))
     looked = Profiles(general)
     assert looked.list_changes(PurePath("a/talk.m4a"), noted) == []
     assert looked.list_changes(PurePath("a/talk.m4a"), "") == []  # nobody knows
@@ -249,7 +252,7 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
     assert Profiles(general).list_changes(PurePath("a/talk.m4a"), noted) == ["replacements", "formats"]
     assert Profiles(general).list_changes(PurePath("talk.m4a"), noted) == []
     chosen = of(general, "a/talk.m4a")
-    assert result_settings.restore(json.dumps(result_settings.collect(chosen)), general) == chosen
+    assert result_options.restore_options(json.dumps(result_options.read_output_options(chosen)), general) == chosen
     # Noted by an older version, which had fewer settings, or read from the outbox.
     assert looked.list_changes(PurePath("talk.m4a"), json.dumps({"model": "small", "prompt": "General."})) == [
         "backend",
@@ -265,13 +268,13 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
 def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings) -> None:
     there = dataclasses.replace(general, backend="whisperx", whisperx_python=sys.executable)
     told = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
-    noted = json.dumps(result_settings.collect(there))
+    noted = json.dumps(result_options.read_output_options(there))
     assert Profiles(there).list_changes(PurePath("talk.m4a"), noted) == []
     assert Profiles(told).list_changes(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
-    both = json.dumps(result_settings.collect(told))
+    both = json.dumps(result_options.read_output_options(told))
     assert Profiles(there).list_changes(PurePath("talk.m4a"), both) == ["whisperx_aligner", "whisperx_diarizer"]
-    assert result_settings.restore(both, there) == told
-    assert result_settings.restore(noted, told) == there
+    assert result_options.restore_options(both, there) == told
+    assert result_options.restore_options(noted, told) == there
     other = dataclasses.replace(told, backend="faster-whisper")
     assert Profiles(other).list_changes(PurePath("talk.m4a"), both)[0] == "backend"
-    assert not result_settings.collect(other)["whisperx_aligner"]
+    assert not result_options.read_output_options(other)["whisperx_aligner"]

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropscribe import logs
-from dropscribe.supervisor import digesting, loop
+from dropscribe.supervisor import digesting, loop, scheduler
 from dropscribe.supervisor.inbox import Stat, digest_file
 from dropscribe.supervisor.journal import State
-from dropscribe.worker import packing
 from house import FAKE, House, four
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def test_one_that_is_no_recording_is_told_apart_and_fails_alone(house: House) ->
 
 
 def test_nobody_is_overtaken_a_large_recording_ends_the_pack(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "MOST_BYTES", 50)
+    monkeypatch.setattr(scheduler, "PACK_LIMITS", scheduler.PackLimits(bytes=50))
     names = ["a.wav", "b.wav", "c large.wav", "d.wav", "e.wav"]
     for number, name in enumerate(names):
         path = house.drop(name, "word " * (20 if "large" in name else 1) + name)

@@ -285,7 +285,7 @@ def status_mb(what: str) -> float:
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, log_bridge
-    from dropscribe.worker import vad
+    from dropscribe.worker.windows import cut_windows
 
     log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
     engine = backends.create(name)
@@ -294,7 +294,7 @@ def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> No
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
-    windows = vad.windows(samples, spans)
+    windows = cut_windows(samples, spans)
     windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
     list(engine.transcribe(samples, windows, backends.Options(language=language)))
     found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}

@@ -14,9 +14,9 @@ import tempfile
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dropscribe import backends, models
+from dropscribe import backends, models, protocol
 from dropscribe.errors import DropscribeError, Fault
 from dropscribe.supervisor import worker_process
 from dropscribe.worker import decoding
@@ -112,49 +112,51 @@ def measure(
 
     Raises: DropscribeError when the recording itself cannot be transcribed.
     """
-    request = worker_process.request(dataclasses.replace(chosen, backend=backend, model=model), download=download)
+    request = worker_process.make_request(
+        dataclasses.replace(chosen, backend=backend, model=model), download=download
+    )
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     row = Row(backend, model)
-    facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
         worker = worker_process.Worker(messages.put)
         try:
-            worker.send(1, "check", **request)  # compiles and allocates what is made once
-            work = {"path": str(path.resolve()), "spool": str(Path(folder) / "spool"), "resume": None}
-            worker.send(2, "transcribe", **request, **work)
-            worker.send(3, "usage")
+            worker.send(protocol.CheckJob(job=1, request=request))  # compiles and allocates what is made once
+            recording = protocol.RecordingFile(2, str(path.resolve()), str(Path(folder) / "spool"))
+            worker.send(protocol.TranscribeJob(recording=recording, request=request))
+            worker.send(protocol.UsageJob(job=3))
             seconds = 0.0
             tell("loading", 0.0, 1.0)
             while True:
                 message = messages.get()
                 match message.event, message.job:
-                    case "exit", _:
-                        return dataclasses.replace(row, failure=f"Its process ended with {message.facts['how']}.")
-                    case "failed", job:
-                        error = DropscribeError(message.facts["message"], message.facts["cure"])
-                        if job != 1 and message.facts["fault"] == Fault.RECORDING:
+                    case protocol.Exited(how=how), _:
+                        return dataclasses.replace(row, failure=f"Its process ended with {how}.")
+                    case protocol.Failed() as failed, job:
+                        error = DropscribeError(failed.message, failed.cure)
+                        if job != 1 and failed.fault == Fault.RECORDING:
                             raise error
                         return dataclasses.replace(row, failure=str(error))
-                    case "model", _:
-                        tell("downloading", message.facts["done"], message.facts["total"])
-                    case "loaded", 1:
-                        row = dataclasses.replace(row, device=message.facts["device"], load_s=message.facts["load_s"])
-                    case (("decoded" | "planned"), 2):
-                        facts |= message.facts
-                    case "window", 2:
-                        seconds += message.facts["seconds"]
-                        tell("transcribing", message.facts["end_s"], facts["audio_s"])
-                    case "finished", 2:
-                        seconds += facts["decode_s"] + facts["plan_s"]
+                    case protocol.Downloading(done=done, total=total), _:
+                        tell("downloading", done, total)
+                    case protocol.Loaded() as loaded, 1:
+                        row = dataclasses.replace(row, device=loaded.device, load_s=loaded.load_s)
+                    case protocol.Decoded() as decoded, 2:
+                        seconds += decoded.decode_s
+                    case protocol.Planned() as planned, 2:
+                        seconds += planned.plan_s
+                    case protocol.WindowDone() as window, 2:
+                        seconds += window.seconds
+                        tell("transcribing", window.end_s, decoded.audio_s)
+                    case protocol.Finished(), 2:
                         row = dataclasses.replace(
                             row,
-                            audio_s=facts["audio_s"],
+                            audio_s=decoded.audio_s,
                             seconds=round(seconds, 3),
-                            speed=round(facts["audio_s"] / seconds, 2),
+                            speed=round(decoded.audio_s / seconds, 2),
                         )
-                    case "finished", 3:
+                    case protocol.Finished() as usage, 3:
                         return dataclasses.replace(
-                            row, **{k: message.facts[k] for k in ("memory_bytes", "device_bytes")}
+                            row, memory_bytes=usage.memory_bytes or 0, device_bytes=usage.device_bytes
                         )
         finally:
             worker.kill()

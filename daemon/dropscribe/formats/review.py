@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
+from dropscribe.repetition import find_loops
 from dropscribe.transcript import Passage
 
 if TYPE_CHECKING:
@@ -47,12 +47,6 @@ LOOP_RATIO = 2.4
 Cyrillic passes it with nothing repeated (2.8 was seen over faultless Russian): `LOOP_SHARE` must say so too."""
 LOOP_SHARE = 0.3
 """Share of a window's three-word sequences that stood there before. Seen: loops 0.33, 0.60; speech up to 0.22."""
-LOOP_TIMES = 3
-"""The same words so many times in a row are a loop too, from `LOOP_WORDS` words on: short loops in a long window
-compress less (2.1 was seen)."""
-LOOP_WORDS = 6
-LOOP_PHRASE = 12
-"""Longest phrase whose repetition is looked for, in words."""
 NO_SPEECH = 0.6
 """Whisper's own limit of `no_speech_prob`: an unsure run above it is called words over silence."""
 NEAR = 1.5
@@ -168,33 +162,10 @@ def _doubt(run: Sequence[_Spoken]) -> Passage:
 
 def _loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
     """Yield where the same words stand again and again."""
-    for first, last, size in loops([s.text if s.count == 1 else "" for s in spoken]):
+    for first, last, size in find_loops([s.text if s.count == 1 else "" for s in spoken]):
         times = (last - first) // size
         why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
         yield Passage(spoken[first].start, max(s.end for s in spoken[first:last]), "loop", why, float(last - first))
-
-
-def loops(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Yield where words stand again and again: the first, one past the last, and how many make one turn.
-
-    `texts` are single words; what holds no letter belongs to no loop.
-    """
-    words = [re.sub(r"\W", "", text).casefold() for text in texts]
-    at = 0
-    while at < len(words):
-        best = turn = 0
-        for size in range(1, min(LOOP_PHRASE, (len(words) - at) // LOOP_TIMES) + 1):
-            if words[at] != words[at + size] or not all(words[at : at + size]):
-                continue
-            end = at + size
-            while end < len(words) and words[end] == words[end - size]:
-                end += 1
-            times = (end - at) // size
-            if times >= LOOP_TIMES and times * size >= LOOP_WORDS and end > best:
-                best, turn = end, size
-        if best:
-            yield at, best, turn
-        at = max(best, at + 1)
 
 
 def _compressed(segments: Sequence[Segment]) -> Iterator[Passage]:

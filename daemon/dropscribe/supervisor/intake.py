@@ -18,7 +18,7 @@ import structlog
 
 from dropscribe import crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
-from dropscribe.supervisor import disposal, profiles, result_settings
+from dropscribe.supervisor import disposal, profiles, result_options
 from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import InboxFile, State
@@ -173,7 +173,7 @@ class Intake:
         current = profiles.Profiles(self._settings)
         for recording in self._journal.recordings.list_failed(profiles.FAULTS):
             try:
-                now = json.dumps(result_settings.collect(current.resolve(recording.name).settings))
+                now = json.dumps(result_options.read_output_options(current.resolve(recording.name).settings))
             except profiles.ProfileError as error:
                 now = f"{error} {profiles.CORRECT_IT}"
             if now != (recording.reason if recording.code == profiles.WRONG else recording.settings):

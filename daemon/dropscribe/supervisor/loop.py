@@ -28,7 +28,7 @@ import structlog
 
 from dropscribe import backends
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
-from dropscribe.supervisor import outbox, recovery, requests, result_settings, worker_process
+from dropscribe.supervisor import outbox, recovery, requests, result_options, worker_process
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
@@ -43,7 +43,7 @@ from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
-from dropscribe.supervisor.scheduler import Claims
+from dropscribe.supervisor.scheduler import Scheduler
 from dropscribe.supervisor.source_moves import Left
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class Supervisor:
         self._publisher = Publisher(
             settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
         )
-        self._claims = Claims(settings, self._journal, self._intake, self._publisher)
+        self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
             settings,
             self._journal,
             self._intake,
-            self._claims,
+            self._scheduler,
             self._publisher,
             self._outage,
             post,
@@ -195,7 +195,7 @@ class Supervisor:
             backend=backend or "",
             backend_reason=reason,
             model=self._settings.model,
-            settings=json.dumps(result_settings.collect(self._settings)),
+            settings=json.dumps(result_options.read_output_options(self._settings)),
             engine="",
             trouble="",
             phase="",
@@ -260,10 +260,10 @@ class Supervisor:
     def _handle(self, message: Message) -> None:
         try:
             if isinstance(message, worker_process.Message):
-                self._jobs.hear(message)
+                self._jobs.handle_message(message)
             elif isinstance(message, Digested):
                 if (taken := self._intake.accept(message)) is not None:
-                    self._jobs.replaced(taken)
+                    self._jobs.handle_taken_in(taken)
             elif isinstance(message, Ended):
                 self._hooks.save_end(self._journal, message)
                 self._disposal.look_soon()
@@ -319,5 +319,5 @@ class Supervisor:
         first = self._journal.recordings.peek_queue()
         if first is None:
             self._outage.end()
-        elif claimed := self._claims.take(first):
+        elif claimed := self._scheduler.claim(first):
             self._jobs.begin(claimed)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import settings
 from dropscribe.errors import UsageError
-from dropscribe.supervisor import result_settings
+from dropscribe.supervisor import result_options
 from dropscribe.supervisor.inbox import DATALESS
 from dropscribe.supervisor.recording_names import PROFILE, explain_refusal, is_profile
 
@@ -90,7 +90,7 @@ class Profiles:
         if not saved:
             return []
         try:
-            return result_settings.list_changes(saved, self.resolve(recording).settings)
+            return result_options.list_changed_options(saved, self.resolve(recording).settings)
         except ProfileError:
             return []
 

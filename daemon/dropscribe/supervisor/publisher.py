@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import crash, formats, recording_date
+from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.formats import replacements, review
-from dropscribe.supervisor import hook_facts, names, outbox, result_settings
+from dropscribe.supervisor import hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import finish_transcript
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -88,8 +88,8 @@ class Publisher:
         if stored is None:  # only damage from outside can do this
             self._journal.recordings.retry(recording.id, time.time())
             return
-        in_force = result_settings.restore(recording.settings, self._settings)
-        transcript = _complete(Transcript.from_json(stored), recording, in_force)
+        in_force = result_options.restore_options(recording.settings, self._settings)
+        transcript = _finish(Transcript.from_json(stored), recording, in_force)
         contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
         crash.reach("rendered")
         try:
@@ -192,19 +192,12 @@ class Publisher:
             raise outbox_missing(self._settings.outbox)
 
 
-def _complete(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
-    """Return a stored transcript with all that is not kept with it: its source's facts, replacements, review.
+def _finish(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
+    """Return a stored transcript as it is published under the name of a recording.
 
     It may have been made from the same recording under another name.
     """
+    name, path = decode_name(recording.name.name), decode_name(recording.name)
+    transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
     now = datetime.now().astimezone()
-    recorded_at, recorded_from = recording_date.filled(transcript.source, recording.name, recording.mtime_ns, now)
-    source = dataclasses.replace(
-        transcript.source,
-        name=decode_name(recording.name.name),
-        path=decode_name(recording.name),
-        recorded_at=recorded_at,
-        recorded_from=recorded_from,
-    )
-    transcript = replacements.replace(dataclasses.replace(transcript, source=source), in_force.replacements)
-    return dataclasses.replace(transcript, review=review.review(transcript))
+    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash, formats
-from dropscribe.supervisor import names, outbox, result_settings
+from dropscribe.supervisor import names, outbox, result_options
 from dropscribe.supervisor.journal import AdoptedSet, Journal
 from dropscribe.transcript import Transcript
 
@@ -94,7 +94,7 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
         path=relative,
         size=transcript.source.bytes,
         sha256=transcript.source.sha256,
-        fingerprint=result_settings.fingerprint(transcript.engine.options),
+        fingerprint=result_options.fingerprint(transcript.engine.options),
         transcript=text,
         base=base,
         published=_list_unedited(transcript, folder, base),

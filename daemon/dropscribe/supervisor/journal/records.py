@@ -197,7 +197,7 @@ class AdoptedSet:
     size: int
     sha256: str
     fingerprint: str
-    """Stands for the settings that made the result: `result_settings.fingerprint`."""
+    """Stands for the settings that made the result: `result_options.fingerprint`."""
     transcript: str
     """JSON."""
     base: str

@@ -50,7 +50,7 @@ CREATE TABLE checkpoints (result TEXT NOT NULL, part INTEGER NOT NULL, payload B
 
 STEPS = (
     """
-    -- JSON of the settings that made the outputs, or are making them (result_settings.collect); empty when not known
+    -- JSON of the settings that made the outputs, or are making them (result_options); empty when not known
     ALTER TABLE recordings ADD COLUMN settings TEXT NOT NULL DEFAULT '';
     -- asked for again: the mark under which the older outputs are kept; empty when not asked for
     ALTER TABLE recordings ADD COLUMN redo TEXT NOT NULL DEFAULT '';
