@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import settings
+from dropscribe import protocol, settings
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.supervisor import worker_process
+from dropscribe.supervisor import scheduler, worker_process
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, packing
 from dropscribe.worker.packing import Piece
@@ -202,7 +202,9 @@ class Worker:
 
     def __init__(self, folder: Path, model: Path) -> None:
         flags = {"model": str(model), "backend": "faster-whisper", "language": "en"}
-        self.request = worker_process.request(settings.load(flags, {"HOME": str(folder)}).settings, download=False)
+        self.request = worker_process.make_request(
+            settings.load(flags, {"HOME": str(folder)}).settings, download=False
+        )
         self.messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
         self.worker = worker_process.Worker(self.messages.put)
         self.folder = folder
@@ -222,27 +224,28 @@ class Worker:
         decoded = decoding.decode(DATA / name, self.folder / "spool")
         return self.recording(np.concatenate([np.zeros(int(silence * SECOND), np.float32), decoded.samples]))
 
-    def entry(self, job: int) -> dict[str, Any]:
-        return {"job": job, "path": str(self.paths[job - 1]), "spool": str(self.folder / f"{job}.f32")}
+    def file(self, job: int) -> protocol.RecordingFile:
+        return protocol.RecordingFile(job, str(self.paths[job - 1]), str(self.folder / f"{job}.f32"))
 
-    def events(self, number: int) -> dict[int, list[worker_process.Message]]:
-        """Return what is told until the work `number` is over, by recording."""
-        found: dict[int, list[worker_process.Message]] = {}
+    def events(self, number: int) -> dict[int, list[protocol.Event]]:
+        """Return what is reported until the job `number` is over, by recording."""
+        found: dict[int, list[protocol.Event]] = {}
         while True:
             message = self.messages.get(timeout=300)
-            assert message.event != "exit", message.facts
-            found.setdefault(message.job, []).append(message)
-            if message.job == number and message.event in {"finished", "failed"}:
+            assert not isinstance(message.event, protocol.Exited), message.event
+            found.setdefault(message.job, []).append(message.event)
+            if message.job == number and isinstance(message.event, protocol.Finished | protocol.Failed):
                 return found
 
-    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[worker_process.Message]]:
-        recordings = [self.entry(job) for job in jobs]
-        self.worker.send(0, "pack", **(self.request | changes), recordings=recordings, safe=False)
+    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[protocol.Event]]:
+        recordings = tuple(self.file(job) for job in jobs)
+        request = dataclasses.replace(self.request, **changes)
+        self.worker.send(protocol.PackJob(recordings=recordings, request=request))
         return self.events(0)
 
-    def alone(self, job: int, **changes: Any) -> list[worker_process.Message]:
-        entry = {k: v for k, v in self.entry(job).items() if k != "job"}
-        self.worker.send(job, "transcribe", **(self.request | changes | entry), resume=None, safe=False)
+    def alone(self, job: int, **changes: Any) -> list[protocol.Event]:
+        request = dataclasses.replace(self.request, **changes)
+        self.worker.send(protocol.TranscribeJob(recording=self.file(job), request=request))
         return self.events(job)[job]
 
 
@@ -253,15 +256,15 @@ def worker(tmp_path: Path, tiny_en: Path) -> Iterator[Worker]:
     made.worker.kill()
 
 
-def steps(messages: list[worker_process.Message]) -> list[str]:
-    return [m.event for m in messages if m.event not in {"decoding", "log", "ready"}]
+def steps(events: list[protocol.Event]) -> list[str]:
+    return [e.event for e in events if e.event not in {"decoding", "log", "ready"}]
 
 
-def facts(messages: list[worker_process.Message], event: str) -> dict[str, Any]:
-    return next(m.facts for m in messages if m.event == event)
+def facts(events: list[protocol.Event], name: str) -> dict[str, Any]:
+    return next(protocol.event_to_json(e) for e in events if e.event == name)
 
 
-def plain(messages: list[worker_process.Message]) -> list[str]:
+def plain(messages: list[protocol.Event]) -> list[str]:
     """Return the words of a recording without case and marks."""
     spoken = " ".join(s["text"] for s in facts(messages, "window")["segments"])
     return "".join(c for c in spoken.lower() if c.isalnum() or c == " ").split()
@@ -311,11 +314,11 @@ def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_pa
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
         rng = np.random.default_rng(2)
-        sounds = rng.normal(0, 1e-4, (packing.MOST, SECOND // 4, 2)).astype(np.float32)
+        sounds = rng.normal(0, 1e-4, (scheduler.PACK_LIMITS.recordings, SECOND // 4, 2)).astype(np.float32)
         told = worker.together([worker.recording(sound) for sound in sounds])
     finally:
         worker.worker.kill()
-    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= packing.MOST}
+    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= scheduler.PACK_LIMITS.recordings}
     assert every == {("decoded", "loaded", "planned", "finished")}
 
 

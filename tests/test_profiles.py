@@ -210,7 +210,7 @@ def test_whatever_the_file_holds_it_gives_settings_or_one_error(data: bytes) -> 
             assert told.cure
         else:
             assert profiles.restored(json.dumps(profiles.used(chosen)), general) == chosen
-            worker_process.request(chosen, download=False)
+            worker_process.make_request(chosen, download=False)
 
 
 def test_profiles_are_never_recordings(general: Settings) -> None:

@@ -21,10 +21,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropscribe import logs, settings
-from dropscribe.supervisor import disposal, intake, loop
+from dropscribe.supervisor import disposal, intake, loop, scheduler
 from dropscribe.supervisor.inbox import digest
 from dropscribe.supervisor.journal import Journal, Recording, State
-from dropscribe.worker import packing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -988,7 +987,7 @@ def test_one_that_is_no_recording_is_told_apart_and_fails_alone(house: House) ->
 
 
 def test_nobody_is_overtaken_a_large_recording_ends_the_pack(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "MOST_BYTES", 50)
+    monkeypatch.setattr(scheduler, "PACK_LIMITS", scheduler.PackLimits(bytes=50))
     names = ["a.wav", "b.wav", "c large.wav", "d.wav", "e.wav"]
     for number, name in enumerate(names):
         path = house.drop(name, "word " * (20 if "large" in name else 1) + name)

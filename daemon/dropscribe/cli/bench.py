@@ -14,9 +14,9 @@ import tempfile
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dropscribe import backends, models, settings
+from dropscribe import backends, models, protocol, settings
 from dropscribe.cli.console import ProgressBar, print_json, say
 from dropscribe.errors import DropscribeError, Exit, Fault, UsageError
 from dropscribe.supervisor import loop, worker_process
@@ -32,6 +32,8 @@ SAMPLE = Path(__file__).parents[1] / "sample.ogg"
 """19 s of synthesised English, made for Dropscribe (sample.txt)."""
 _REPEATS = 6
 """How often the sample is repeated: two minutes, so that engines that decode several windows at once do so."""
+_WARM_UP, _TRANSCRIBE, _USAGE = 1, 2, 3
+"""The jobs of a measurement, in this order. The first compiles and allocates what is made once."""
 _MODEL_WIDTH = 20
 """Columns for the model in the table; of a longer name the end is shown."""
 
@@ -160,49 +162,47 @@ def measure(
 
     Raises: DropscribeError when the recording itself cannot be transcribed.
     """
-    request = worker_process.request(dataclasses.replace(chosen, backend=backend, model=model), download=download)
+    asked = dataclasses.replace(chosen, backend=backend, model=model)
+    request = worker_process.make_request(asked, download=download)
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     row = Measurement(backend, model)
-    facts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="dropscribe-") as folder:
         worker = worker_process.Worker(messages.put)
         try:
-            worker.send(1, "check", **request)  # compiles and allocates what is made once
-            work = {"path": str(path.resolve()), "spool": str(Path(folder) / "spool"), "resume": None}
-            worker.send(2, "transcribe", **request, **work)
-            worker.send(3, "usage")
-            seconds = 0.0
+            recording = protocol.RecordingFile(_TRANSCRIBE, str(path.resolve()), str(Path(folder) / "spool"))
+            worker.send(protocol.CheckJob(job=_WARM_UP, request=request))
+            worker.send(protocol.TranscribeJob(recording=recording, request=request))
+            worker.send(protocol.UsageJob(job=_USAGE))
+            seconds = audio_s = 0.0
             report_progress("loading", 0.0, 1.0)
             while True:
                 message = messages.get()
                 match message.event, message.job:
-                    case "exit", _:
-                        return dataclasses.replace(row, failure=f"Its process ended with {message.facts['how']}.")
-                    case "failed", job:
-                        error = DropscribeError(message.facts["message"], message.facts["cure"])
-                        if job != 1 and message.facts["fault"] == Fault.RECORDING:
+                    case protocol.Exited(how=how), _:
+                        return dataclasses.replace(row, failure=f"Its process ended with {how}.")
+                    case protocol.Failed() as failed, job:
+                        error = DropscribeError(failed.message, failed.cure)
+                        if job != _WARM_UP and failed.fault == Fault.RECORDING:
                             raise error
                         return dataclasses.replace(row, failure=str(error))
-                    case "model", _:
-                        report_progress("downloading", message.facts["done"], message.facts["total"])
-                    case "loaded", 1:
-                        row = dataclasses.replace(row, device=message.facts["device"], load_s=message.facts["load_s"])
-                    case (("decoded" | "planned"), 2):
-                        facts |= message.facts
-                    case "window", 2:
-                        seconds += message.facts["seconds"]
-                        report_progress("transcribing", message.facts["end_s"], facts["audio_s"])
-                    case "finished", 2:
-                        seconds += facts["decode_s"] + facts["plan_s"]
-                        row = dataclasses.replace(
-                            row,
-                            audio_s=facts["audio_s"],
-                            seconds=round(seconds, 3),
-                            speed=round(facts["audio_s"] / seconds, 2),
-                        )
-                    case "finished", 3:
+                    case protocol.Downloading(done=done, total=total), _:
+                        report_progress("downloading", done, total)
+                    case protocol.Loaded() as loaded, job if job == _WARM_UP:
+                        row = dataclasses.replace(row, device=loaded.device, load_s=loaded.load_s)
+                    case protocol.Decoded() as decoded, _:
+                        audio_s = decoded.audio_s
+                        seconds += decoded.decode_s
+                    case protocol.Planned() as planned, _:
+                        seconds += planned.plan_s
+                    case protocol.WindowDone() as window, _:
+                        seconds += window.seconds
+                        report_progress("transcribing", window.end_s, audio_s)
+                    case protocol.Finished(), job if job == _TRANSCRIBE:
+                        speed = round(audio_s / seconds, 2)
+                        row = dataclasses.replace(row, audio_s=audio_s, seconds=round(seconds, 3), speed=speed)
+                    case protocol.Finished() as usage, job if job == _USAGE:
                         return dataclasses.replace(
-                            row, **{k: message.facts[k] for k in ("memory_bytes", "device_bytes")}
+                            row, memory_bytes=usage.memory_bytes or 0, device_bytes=usage.device_bytes
                         )
         finally:
             worker.kill()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dropscribe import __version__, backends, service, settings
+from dropscribe import __version__, backends, protocol, service, settings
 from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import loop, worker_process
@@ -191,42 +191,42 @@ def _check_torch() -> Check:
 
 def _check_engine(chosen: Settings) -> Iterator[Check]:
     try:
-        request = worker_process.request(chosen, download=False)
+        request = worker_process.make_request(chosen, download=False)
     except DropscribeError as error:
         yield Check("backend", Verdict.FAIL, error.message, error.cure)
         return
-    first = request["backends"][0]
-    others = sorted(backends.installed(chosen) - {first["name"]})
+    first = request.backends[0]
+    others = sorted(backends.installed(chosen) - {first.name})
     also = f"; also installed: {', '.join(others)}" if others else ""
-    yield Check("backend", Verdict.OK, f"{first['name']}: {first['reason']}{also}")
+    yield Check("backend", Verdict.OK, f"{first.name}: {first.reason}{also}")
+    yield from _load_and_transcribe(request)
+
+
+def _load_and_transcribe(request: protocol.Request) -> Iterator[Check]:
+    """Have a worker load the model and transcribe one second of sound."""
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     worker = worker_process.Worker(messages.put)
-    loaded: dict[str, str] = {}
+    loaded: protocol.Loaded | None = None
     try:
-        worker.send(1, "check", **request)
+        worker.send(protocol.CheckJob(job=1, request=request))
         while True:
-            message = messages.get(timeout=ENGINE_SECONDS)
-            facts = message.facts
-            if message.event == "fallback":
-                yield Check("backend", Verdict.NOTE, f"{facts['backend']} is passed over: {facts['reason']}")
-            elif message.event == "loaded":
-                loaded = facts
-                detail = (
-                    f"{facts['model']} loaded on {facts['device']} in {facts['load_s']:.1f} s ({facts['folder']})"
-                )
-                yield Check("model", Verdict.OK, detail)
-            elif message.event == "finished":
-                yield Check(
-                    "engine", Verdict.OK, f"{loaded['backend']} took one second of sound in {facts['seconds']:.1f} s"
-                )
-                return
-            elif message.event == "failed":
-                verdict = Verdict.NOTE if facts["code"] == "model-missing" else Verdict.FAIL
-                yield Check("model" if not loaded else "engine", verdict, facts["message"], facts["cure"])
-                return
-            elif message.event == "exit":
-                yield Check("engine", Verdict.FAIL, f"its process ended with {facts['how']}", facts["stderr"][-300:])
-                return
+            match messages.get(timeout=ENGINE_SECONDS).event:
+                case protocol.Fallback(backend=backend, reason=reason):
+                    yield Check("backend", Verdict.NOTE, f"{backend} is passed over: {reason}")
+                case protocol.Loaded() as loaded:
+                    detail = f"{loaded.model} loaded on {loaded.device} in {loaded.load_s:.1f} s ({loaded.folder})"
+                    yield Check("model", Verdict.OK, detail)
+                case protocol.Finished(seconds=seconds):
+                    name = loaded.backend if loaded else ""
+                    yield Check("engine", Verdict.OK, f"{name} took one second of sound in {seconds:.1f} s")
+                    return
+                case protocol.Failed() as failed:
+                    verdict = Verdict.NOTE if failed.code == "model-missing" else Verdict.FAIL
+                    yield Check("engine" if loaded else "model", verdict, failed.message, failed.cure)
+                    return
+                case protocol.Exited(how=how, stderr=stderr):
+                    yield Check("engine", Verdict.FAIL, f"its process ended with {how}", stderr[-300:])
+                    return
     except queue.Empty:
         yield Check("engine", Verdict.FAIL, f"no answer for {ENGINE_SECONDS} s", "`dropscribe logs` may say more.")
     finally:

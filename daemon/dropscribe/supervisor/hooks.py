@@ -259,7 +259,7 @@ class _Run:
         if code == 0:
             return ""
         said = output.text().strip().splitlines()
-        return f"It ended with {worker_process.how(code)}{f': {said[-1][:200]}' if said else ''}."
+        return f"It ended with {worker_process.describe_exit(code)}{f': {said[-1][:200]}' if said else ''}."
 
 
 class _Tail:

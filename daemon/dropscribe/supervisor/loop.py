@@ -1,7 +1,7 @@
 """The daemon: takes recordings from the inbox, has the worker transcribe them, puts the outputs into the outbox.
 
 Here are its locks, its loop and the requests of the command line; the loop drives the parts, each of which owns its
-state: `intake` (files), `claims` (who is next), `jobs` (the work in progress), `delivery` (outputs and failures),
+state: `intake` (files), `scheduler` (who is next), `jobs` (the work in progress), `delivery` (outputs and failures),
 `hooks`, `afterwards` (sources that leave), and `trouble` (what is wrong around us).
 
 Guarantees: one thread, the one that calls `run`, owns every piece of state; other threads (events, digests, the
@@ -39,7 +39,7 @@ from dropscribe.supervisor.journal import State, mark
 from dropscribe.supervisor.outage import Trouble
 from dropscribe.supervisor.outbox import readable
 from dropscribe.supervisor.publisher import Delivery, Progress
-from dropscribe.supervisor.scheduler import Claims
+from dropscribe.supervisor.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -128,12 +128,12 @@ class Supervisor:
         self._delivery = Delivery(
             settings, self._journal, self._intake, self._hooks, self._afterwards, self._trouble, progress
         )
-        self._claims = Claims(settings, self._journal, self._intake, self._delivery)
+        self._scheduler = Scheduler(settings, self._journal, self._intake, self._delivery)
         self._jobs = Jobs(
             settings,
             self._journal,
             self._intake,
-            self._claims,
+            self._scheduler,
             self._delivery,
             self._trouble,
             post,
@@ -264,10 +264,10 @@ class Supervisor:
     def _handle(self, message: Any) -> None:
         try:
             if isinstance(message, worker_process.Message):
-                self._jobs.hear(message)
+                self._jobs.handle_message(message)
             elif isinstance(message, intake.Digested):
                 if (taken := self._intake.take_in(message)) is not None:
-                    self._jobs.replaced(taken)
+                    self._jobs.handle_taken_in(taken)
             elif isinstance(message, hooks.Ended):
                 self._hooks.hear(self._journal, message)
                 self._afterwards.added()
@@ -311,7 +311,7 @@ class Supervisor:
         first = self._journal.next()
         if first is None:
             self._trouble.over()
-        elif claimed := self._claims.take(first):
+        elif claimed := self._scheduler.claim(first):
             self._jobs.begin(claimed)
 
     # Requests of the command line

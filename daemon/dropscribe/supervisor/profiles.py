@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import settings
 from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.supervisor import worker_process
+from dropscribe.supervisor import result_options
 from dropscribe.supervisor.inbox import DATALESS, PROFILE, is_profile, refusal
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ KEYS = (
     "formats",
 )
 """The settings that a profile may hold."""
-USED = (*worker_process.RESULT_OPTIONS, "replacements", "formats")
+USED = (*result_options.RESULT_OPTIONS, "replacements", "formats")
 """The settings that what a recording becomes depends on: noted for each, and compared to tell what is out of date."""
 MOST_BYTES = 1 << 16
 """A larger file is no profile."""
@@ -232,7 +232,7 @@ def _bytes(path: Path) -> bytes | None:
 
 def used(chosen: Settings) -> dict[str, Any]:
     """Return the settings that a recording's outputs depend on, as JSON has them."""
-    return worker_process.options(chosen) | {
+    return result_options.read_options(chosen) | {
         "replacements": dict(chosen.replacements),
         "formats": list(chosen.formats),
     }
@@ -242,7 +242,7 @@ def restored(noted: str, general: Settings) -> Settings:
     """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
     noted_values = json.loads(noted or "{}").items()
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
-    values |= {k: settings.FIELDS[k].default for k in worker_process.WHISPERX_OPTIONS if not values.get(k, "-")}
+    values |= {k: settings.FIELDS[k].default for k in result_options.WHISPERX_OPTIONS if not values.get(k, "-")}
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dropscribe import crash, formats, recording_date
+from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.formats import replacements, review
-from dropscribe.supervisor import hooks, outbox, profiles
+from dropscribe.supervisor import assembly, hooks, outbox, profiles
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.outbox import readable
 from dropscribe.transcript import Transcript
@@ -88,18 +87,17 @@ class Delivery:
             return
         transcript = Transcript.from_json(stored)
         # It may have been made from the same recording under another name.
-        now = datetime.now().astimezone()
-        recorded_at, recorded_from = recording_date.filled(transcript.source, recording.name, recording.mtime_ns, now)
         source = dataclasses.replace(
-            transcript.source,
-            name=readable(recording.name.name),
-            path=readable(recording.name),
-            recorded_at=recorded_at,
-            recorded_from=recorded_from,
+            transcript.source, name=readable(recording.name.name), path=readable(recording.name)
         )
         used = profiles.restored(recording.settings, self._settings)
-        transcript = replacements.replace(dataclasses.replace(transcript, source=source), used.replacements)
-        transcript = dataclasses.replace(transcript, review=review.review(transcript))
+        transcript = assembly.finish_transcript(
+            dataclasses.replace(transcript, source=source),
+            recording.name,
+            recording.mtime_ns,
+            used.replacements,
+            datetime.now().astimezone(),
+        )
         contents = {name: formats.RENDERERS[name](transcript) for name in used.formats}
         known = self._journal.outputs(recording.id)
         crash.reach("rendered")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash, formats
-from dropscribe.supervisor import outbox, worker_process
+from dropscribe.supervisor import outbox, result_options
 from dropscribe.supervisor.journal import Journal
 from dropscribe.transcript import Transcript
 
@@ -120,10 +120,10 @@ def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Publis
 def fingerprint(options: Mapping[str, Option]) -> str:
     """Return what stands, in a result's key, for the settings that change a result.
 
-    These are `engine.RESULT_OPTIONS`, and the replacements where they are made already: results are kept as the
-    engine gave them, but what is read from the outbox is not. An empty value counts as none, so that a setting of a
-    later version changes no older key.
+    These are `result_options.RESULT_OPTIONS`, and the replacements where they are made already: results are kept as
+    the engine gave them, but what is read from the outbox is not. An empty value counts as none, so that a setting
+    of a later version changes no older key.
     """
-    names = (*worker_process.RESULT_OPTIONS, "replacements")
+    names = (*result_options.RESULT_OPTIONS, "replacements")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What is worked on next: recordings are taken from the queue, and put back or given up when that does not hold.
+"""What is worked on next: recordings are claimed from the queue, alone or as a pack, and put back.
 
 Guarantees: first come, first served; nothing is transcribed that is no longer the file that was digested, that the
 settings forbid, or whose result is known already; the settings in force for a recording are those of this moment.
@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from dropscribe import crash
-from dropscribe.supervisor import profiles, recovery, worker_process
+from dropscribe.supervisor import profiles, recovery
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.intake import UNREAD
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.outbox import readable
-from dropscribe.worker import packing
+from dropscribe.supervisor.result_options import read_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,38 +30,55 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.publisher import Delivery
 
+ALONE = "alone"
+"""The journal's code of a recording that was packed once and must be transcribed alone now."""
 
-_GATHER = 2.0
-"""Seconds that the first of many short recordings waits while others are digested."""
+
+@dataclass(frozen=True, slots=True)
+class PackLimits:
+    """Which recordings the worker is given at once."""
+
+    recordings: int = 128
+    """With clips of a few seconds these make some full batches of windows. The worker holds at most an hour of sound
+    (250 MB) for them; each is published as soon as its window is done."""
+    bytes: int = 8_000_000
+    """A larger file is not packed: it would hardly be short. 30 s of stereo in 24 bits have as many."""
+    gather_s: float = 2.0
+    """Seconds that the first of many short recordings waits while others are digested."""
 
 
-class Claims:
+PACK_LIMITS = PackLimits()
+
+
+class Scheduler:
     """The queue of one daemon. Every method is called by the thread that owns the journal."""
 
     def __init__(self, settings: Settings, journal: Journal, intake: Intake, delivery: Delivery) -> None:
-        """What left goes back to `intake`; what is known, or fails before any work, goes on to `delivery`."""
+        """A file that left goes back to `intake`; a known result, or a failure before any work, to `delivery`."""
         self._settings = settings
         self._journal = journal
         self._intake = intake
         self._delivery = delivery
         self._log = structlog.get_logger()
 
-    def take(self, first: Recording) -> list[tuple[Recording, Settings]]:
-        """Take the first of the queue; if it is short, also those right behind it that may share its windows.
+    def claim(self, first: Recording) -> list[tuple[Recording, Settings]]:
+        """Claim the first of the queue; if it is short, also those right behind it that may share its windows.
 
-        Only what waits already, and nobody is overtaken: one that is large or has other settings ends the pack. Each
-        comes with the settings in force for it; there may be none, when no work of the engine is needed or possible.
+        Only what waits already, and nobody is overtaken: one that is large or has other settings ends the pack.
+
+        Returns:
+            Each recording with the settings in force for it; none when no work of the engine is needed or possible.
         """
-        chosen = self._settings_of(first)
+        chosen = self._read_settings(first)
         if chosen is None:
             return []
-        packs = self._packs(first, chosen)
-        if packs and self._intake.busy and abs(time.time() - first.changed) < _GATHER:
+        short = self._may_pack(first, chosen)
+        if short and self._intake.busy and abs(time.time() - first.changed) < PACK_LIMITS.gather_s:
             return []  # those that were dropped with it come in a moment
         taken = self._claim_one(chosen)
         pack = [] if taken is None else [(taken, chosen)]
         known = profiles.Profiles(self._settings)
-        while pack and packs and len(pack) < packing.MOST:
+        while pack and short and len(pack) < PACK_LIMITS.recordings:
             found = self._journal.next()
             # A copy of one of them waits for its result.
             if found is None or any(found.sha256 == recording.sha256 for recording, _ in pack):
@@ -69,27 +87,30 @@ class Claims:
                 own = known.of(found.name).settings
             except profiles.ProfileError:
                 break
-            if worker_process.options(own) != worker_process.options(chosen) or not self._packs(found, own):
+            if read_options(own) != read_options(chosen) or not self._may_pack(found, own):
                 break
             if (taken := self._claim_one(own)) is None:
                 break  # it may be first in the queue again: the inbox left, or it is just being archived
             pack.append((taken, own))
         return pack
 
-    def _packs(self, queued: Recording, chosen: Settings) -> bool:
-        """Return whether a recording may be heard with others: it seems short, and nothing was done for it yet."""
-        if not chosen.pack or chosen.channels or queued.attempts or queued.code == packing.ALONE:
+    def _may_pack(self, queued: Recording, chosen: Settings) -> bool:
+        """Return whether a recording may share windows: it seems short, and nothing was done for it yet."""
+        if not chosen.pack or chosen.channels or queued.attempts or queued.code == ALONE:
             return False
         if chosen.whisperx_diarizer and chosen.backend in {"auto", "whisperx"}:
-            return False  # it would tell the speakers of all apart together, and number them through
-        if not 0 < queued.size <= packing.MOST_BYTES or self._intake.too_large(queued.size):
+            return False  # it would number the speakers of all recordings together
+        if not 0 < queued.size <= PACK_LIMITS.bytes or self._intake.too_large(queued.size):
             return False
-        key = f"{queued.sha256}:{recovery.fingerprint(worker_process.options(chosen))}"
+        key = f"{queued.sha256}:{recovery.fingerprint(read_options(chosen))}"
         return self._journal.result(key) is None and not self._journal.checkpoints(key)
 
     def _claim_one(self, chosen: Settings) -> Recording | None:
         """Take the first of the queue; None when it needs no work of the engine."""
-        fingerprint, used = recovery.fingerprint(worker_process.options(chosen)), json.dumps(profiles.used(chosen))
+        fingerprint, used = (
+            recovery.fingerprint(read_options(chosen)),
+            json.dumps(profiles.used(chosen)),
+        )
         recording = self._journal.claim(fingerprint, time.time(), used)
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)
@@ -98,7 +119,7 @@ class Claims:
         self._intake.note(recording, State.RUNNING)
         found = self._intake.look(recording)
         if found != claimed or (recording.sha256 == UNREAD and not self._intake.too_large(recording.size)):
-            self.lost(recording, found)
+            self.release_changed(recording, found)
             return None
         if self._intake.too_large(recording.size):
             reason = f"It has {recording.size / 1e9:.1f} GB, more than the setting `max_gigabytes` allows."
@@ -112,10 +133,10 @@ class Claims:
             return None
         return recording
 
-    def _settings_of(self, recording: Recording) -> Settings | None:
-        """Return the settings in force for a recording; None when nobody can tell.
+    def _read_settings(self, recording: Recording) -> Settings | None:
+        """Return the settings in force for a recording; None when they are unknown.
 
-        A profile that is wrong is its failure then.
+        A wrong profile is a failure of the recording.
         """
         if self._intake.look(recording) is None:  # it left, and maybe the whole inbox did
             return self._settings
@@ -134,8 +155,8 @@ class Claims:
             self._journal.release(recording.id, code, reason)
             self._intake.note(recording, State.QUEUED)
 
-    def lost(self, recording: Recording, found: Stat | None) -> None:
-        """A claimed recording is not the file any more that was digested: `found`, which `Intake.look` gave, is."""
+    def release_changed(self, recording: Recording, found: Stat | None) -> None:
+        """Release a claimed recording whose file is not the digested one any more, but `found` (`Intake.look`)."""
         if (place := self._journal.place(recording.id)) is None:
             self._intake.lost(recording, found)
             return

@@ -28,17 +28,10 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Segment, Word
     from dropscribe.worker.vad import Span
 
-MOST = 128
-"""Recordings that are given to the worker at once: with memos of a few seconds some full batches of windows. It
-holds at most an hour of sound (250 MB) for them; each is published as soon as its window is done."""
-MOST_BYTES = 8_000_000
-"""A larger file is not looked at: it would hardly be short. 30 s of stereo in 24 bits have as many."""
 MOST_SECONDS = 30.0
 """A longer recording is heard alone."""
 TURNS = 2
 """How often a recording is heard with others before it is heard alone."""
-ALONE = "alone"
-"""The journal's code of a recording that was packed once and is to be heard alone now."""
 
 _GAP = SAMPLE_RATE // 2
 """Samples of silence between two recordings, which bring 0.3 s of their own. 0.6 to 1.0 s were no better: 120 clips
