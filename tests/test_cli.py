@@ -79,7 +79,7 @@ def test_a_run_over_an_empty_inbox_makes_the_folders_and_is_fine(shell: Shell) -
 
 def test_the_daemon_imports_no_model_library(shell: Shell) -> None:
     program = (
-        "import sys; from dropscribe import cli; code = cli.main(['run', '--once']);"
+        "import sys; from dropscribe.cli.main import main; code = main(['run', '--once']);"
         f"print([m for m in {MODEL_LIBRARIES} if m in sys.modules]); sys.exit(code)"
     )
     done = subprocess.run(
@@ -199,7 +199,7 @@ def test_a_name_gives_the_terminal_no_orders(shell: Shell) -> None:
     assert "Failed    a\\x1b[2J\\nb.wav (" in status.stdout
     assert "\x1b" not in run.stderr + status.stdout
     assert json.loads(shell.run("status", "--json", code=3).stdout)["failures"][0]["file"] == "a\x1b[2J\nb.wav"
-    shown = [logs.pretty(line, colors=False) for line in shell.run("logs").stdout.splitlines()]
+    shown = [logs.render_line(line, colors=False) for line in shell.run("logs").stdout.splitlines()]
     assert any("file=a\\x1b[2J\\nb.wav" in line for line in shown)
 
 
