@@ -111,7 +111,7 @@ def _pull(model: str, backend: str, *, as_json: bool) -> int:
 def _is_in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
     from dropscribe.supervisor import locks
-    from dropscribe.supervisor.status import read_journal
+    from dropscribe.supervisor.lookup import read_journal
 
     chosen = settings.load().settings
     if not locks.is_running(chosen.state):
