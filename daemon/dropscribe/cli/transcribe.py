@@ -82,6 +82,8 @@ def _read(path: Path) -> Transcript:
 
 def _publish(folder: Path, base: str, transcript: Transcript, formats: Sequence[str]) -> None:
     """Write a transcript in these formats and print the path of each file."""
+    from dropscribe.supervisor import outbox
+
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name: RENDERERS[name](transcript) for name in formats}
     for published in outbox.publish(folder, base, contents, {}):
