@@ -102,10 +102,8 @@ def _check_finished(
         recording = lookup.find_recording(chosen, journal, path)
         if journal is None or recording is None or recording.state not in {State.DONE, State.FAILED}:
             raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
-        if (
-            disposal.stat_source(lookup.open_inbox(chosen), recording, journal.sources.find_archived(recording.id))
-            is None
-        ):
+        archived = journal.sources.find_archived(recording.id)
+        if disposal.stat_source(lookup.open_inbox(chosen), recording, archived) is None:
             leaving = journal.sources.find(recording.id)
             why = "is no longer in the inbox"
             if leaving is not None and leaving.state == "moved":

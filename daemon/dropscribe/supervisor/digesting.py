@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.inbox import Stat
 
 UNREAD = ""
-"""Stands for the digest of a file that is too large to be read at all."""
+"""Takes the place of the digest of a file that is too large to be read at all."""
 
 
 @dataclass(frozen=True, slots=True)

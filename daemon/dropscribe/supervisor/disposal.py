@@ -1,6 +1,6 @@
 """The disposal of sources: a recording whose outputs are there stays, or is archived, trashed or deleted.
 
-Guarantees: one source at a time, after its hooks, and never in the way of transcribing; the journal has the target
+Guarantees: one source at a time, after its hooks, and transcribing never waits for it; the journal has the target
 before anything moves, so that the next start finishes what a killed daemon began; what cannot be done now is tried
 again after pauses that double, and `dropscribe why` says why. What guards the file itself is in `source_moves`.
 """

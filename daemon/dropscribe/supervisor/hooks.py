@@ -1,9 +1,9 @@
 """Hooks: a command, or a message to a server, for each recording that is done or failed.
 
 Guarantees: no shell; what is to be run is in the journal together with `done` or `failed`, so no hook is lost with
-the daemon; one that was cut off by the daemon's end is run again, so each runs at least once and a hook must bear
-being run twice (`id` in its facts tells); one of each kind at a time, in order but for those that wait after a
-failure; never in the way of transcribing. A hook that takes too long is ended with every process it started.
+the daemon; one that was cut off by the daemon's end is run again, so each runs at least once, and a hook may be
+run twice (with the same `id` in its facts); one of each kind at a time, in order but for those that wait after a
+failure; transcribing never waits for them. A hook that takes too long is ended with every process it started.
 """
 
 from __future__ import annotations

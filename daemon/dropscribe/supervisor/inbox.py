@@ -29,7 +29,7 @@ DATALESS = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """What must stand still for a file to count as finished."""
+    """What must not change any more for a file to count as finished."""
 
     size: int
     mtime_ns: int

@@ -55,7 +55,7 @@ CORRECT_IT = "Correct or remove that file, and the recording is taken up again b
 
 
 class ProfileError(UsageError):
-    """A profile is wrong, so nobody can tell how its recordings are to be transcribed."""
+    """A profile is wrong, so it is not known how its recordings are to be transcribed."""
 
 
 class Profiles:

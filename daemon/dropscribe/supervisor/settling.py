@@ -1,4 +1,4 @@
-"""Which files have stood still long enough to count as finished. Clocks may jump: `now` is always monotonic."""
+"""Which files have not changed for long enough to count as finished. Clocks may jump: `now` is always monotonic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Settler:
     """Files that were seen and may still be growing."""
 
     def __init__(self, seconds: float) -> None:
-        """`seconds` is how long a file must stand still."""
+        """`seconds` is how long a file must not change."""
         self._seconds = seconds
         self._seen: dict[str, tuple[Stat, float]] = {}
 
