@@ -28,6 +28,7 @@ from dropscribe.backends.results import EngineWord, RawSegment, build_segments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, vad
+from dropscribe.worker.windows import cut_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +116,7 @@ def test_the_words_and_what_holds_for_all_of_them(engine: backends.Backend, kenn
 def test_a_window_alone_gives_what_it_gives_among_others(
     engine: backends.Backend, recording: NDArray[np.float32]
 ) -> None:
-    windows = vad.windows(recording, vad.spans(recording))
+    windows = cut_windows(recording, vad.detect_speech(recording))
     assert len(windows) == 2
     options = Options(language="en")
     together = list(engine.transcribe(recording, windows, options))
@@ -134,7 +135,7 @@ def test_what_is_omitted_from_a_window_is_not_transcribed(
     engine: backends.Backend, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
     """The words after a gap have the times of the recording."""
-    first, second = vad.windows(recording, vad.spans(recording))
+    first, second = cut_windows(recording, vad.detect_speech(recording))
     sound = np.concatenate([recording[: first.end], kennedy, recording[second.start :]])
     gap = (first.end, first.end + len(kennedy))
     options = Options(language="en")

@@ -416,4 +416,4 @@ def test_the_list_says_what_is_there_and_why(other: str, tmp_path: Path) -> None
 def test_whisperx_that_is_not_installed_is_named_with_its_cure(tmp_path: Path) -> None:
     chosen = settings.load({"state": tmp_path, "backend": "whisperx"}, {"HOME": str(tmp_path)}).settings
     with pytest.raises(EnvironmentFaultError, match="dropscribe backends install whisperx"):
-        worker_process.request(chosen, download=False)
+        worker_process.make_request(chosen, download=False)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dropscribe import settings
 from dropscribe.errors import UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.supervisor import hooks
+from dropscribe.supervisor import hook_facts
 
 CONFIG = Path(__file__).parent.parent / "config"
 
@@ -88,7 +88,7 @@ def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, s
 
 
 def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
-    told = hooks.variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
+    told = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
     assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
 
 

@@ -13,6 +13,7 @@ memory the process held (Linux: VmHWM), the word error rate.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import queue
@@ -24,14 +25,17 @@ import time
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import backends, protocol
 from dropscribe.settings import Settings
 from dropscribe.supervisor import worker_process
 from dropscribe.worker import decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +89,31 @@ def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     worker = worker_process.Worker(messages.put)
     chosen = Settings(language=language, backend="faster-whisper", model=str(one.folder), threads=threads)
-    asked = worker_process.request(chosen, download=False)
-    asked["backends"] = [{"name": one.name, "reason": "a bench", **one.extra}]
+    asked = dataclasses.replace(
+        worker_process.make_request(chosen, download=False),
+        backends=(protocol.BackendChoice(one.name, "a bench", **one.extra),),
+    )
+
+    def until_finished() -> Iterator[protocol.Event]:
+        while not isinstance(event := messages.get(timeout=600).event, protocol.Finished):
+            if isinstance(event, protocol.Failed | protocol.Exited):
+                raise SystemExit(f"{one.name}: {event}")
+            yield event
+
     try:
-        worker.send(1, "check", **asked)
-        load_s = 0.0
-        while (message := messages.get(timeout=600)).event != "finished":
-            load_s = message.facts.get("load_s", load_s)
-            if message.event in {"failed", "exit"}:
-                raise SystemExit(f"{one.name}: {message.facts}")
+        worker.send(protocol.CheckJob(job=1, request=asked))
+        load_s = sum(event.load_s for event in until_finished() if isinstance(event, protocol.Loaded))
         wall, cpu = time.perf_counter(), cpu_seconds(worker.pid)
-        worker.send(2, "transcribe", path=str(recording), spool=f"{recording}.spool", **asked)
+        file = protocol.RecordingFile(2, str(recording), f"{recording}.spool")
+        worker.send(protocol.TranscribeJob(recording=file, request=asked))
         segments: list[dict[str, Any]] = []
         audio_s = 0.0
-        while (message := messages.get(timeout=600)).event != "finished":
-            segments += message.facts.get("segments", [])
-            audio_s = message.facts.get("audio_s", audio_s)
-            if message.event in {"failed", "exit"}:
-                raise SystemExit(f"{one.name}: {message.facts}")
+        for event in until_finished():
+            match event:
+                case protocol.Decoded():
+                    audio_s = event.audio_s
+                case protocol.WindowDone():
+                    segments += event.to_json()["segments"]
         wall, cpu = time.perf_counter() - wall, cpu_seconds(worker.pid) - cpu
         made = {"text": " ".join(s["text"] for s in segments), "segments": segments}
         return Run(load_s, wall, cpu, peak_mb(worker.pid), audio_s), made

@@ -30,7 +30,9 @@ import numpy as np
 
 from dropscribe import backends
 from dropscribe.transcript import to_dict
-from dropscribe.worker import recheck, vad
+from dropscribe.worker import pipeline, vad
+from dropscribe.worker.window_text import WindowContext
+from dropscribe.worker.windows import cut_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +64,7 @@ def prepare(folder: Path, data: Path) -> None:
     for name in SETS:
         with tempfile.TemporaryDirectory() as spool:
             samples = np.array(decoding.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
-        spans = [[span.start, span.end] for span in vad.spans(samples)]
+        spans = [[span.start, span.end] for span in vad.detect_speech(samples)]
         whole = np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16)
         language = json.loads((folder / f"{name}.json").read_text())["language"]
         np.savez_compressed(data / f"{name}.npz", samples=whole, spans=spans, language=language)
@@ -79,9 +81,9 @@ def read(path: Path) -> tuple[NDArray[np.float32], list[vad.Span], str]:
 def ours(engine: backends.Backend, samples: Any, spans: list[vad.Span], language: str) -> list[dict[str, Any]]:
     """Transcribe as the worker does after it has found the speech."""
     found = []
-    options = backends.Options(language=language)
-    for _, segments, _ in recheck.transcribe(engine, samples, vad.windows(samples, spans), spans, options):
-        found += [to_dict(s) for s in segments]
+    context = WindowContext(engine, samples, spans, backends.Options(language=language))
+    for text in pipeline.process_windows(context, cut_windows(samples, spans)):
+        found += [to_dict(s) for s in text.segments]
     return found
 
 

@@ -41,7 +41,8 @@ MOST = 16
 
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
-    from dropscribe.backends.mlx_weights import quantise_model
+    from dropscribe.backends._mlx import quantise
+
     from dropscribe.models import convert
 
     for given in sources:
@@ -57,7 +58,7 @@ def make(folder: Path, sources: list[str]) -> None:
                 started = time.perf_counter()
                 target = folder / f"{name}-{size}"
                 target.mkdir(parents=True, exist_ok=True)
-                quantise_model(whole, target, bits)
+                quantise(whole, target, bits)
                 print(target, round(time.perf_counter() - started, 1), "s", flush=True)
 
 
@@ -80,10 +81,10 @@ def device_peak_mb() -> float | None:
 
 def worker(model: Path, data: Path, sets: list[str], seconds: float) -> None:
     """Load one model, transcribe every set, print one JSON."""
-    from dropscribe.backends.factory import create_backend
-
     before_mb, started = peak_mb(), time.perf_counter()
     name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
+    from dropscribe.backends.factory import create_backend
+
     engine = create_backend(name)
     import_s, imported_mb = time.perf_counter() - started, peak_mb()
     loaded = engine.load(model)
@@ -152,25 +153,25 @@ def shape_worker(size: str) -> None:
     import mlx.core as mx
     import numpy as np
 
-    from dropscribe.backends.factory import create_backend
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "random", str(folder), size]
         subprocess.run(command, check=True)  # its memory is not to count here
+        from dropscribe.backends.factory import create_backend
+
         engine: Any = create_backend("mlx")
         before, started = peak_mb(), time.perf_counter()
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
         rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
-        decoder, tokens = engine._decoder, engine._make_tokenizer("en", "transcribe")
-        from dropscribe.backends.mlx import build_rules
+        decoder, tokens = engine._decoder, engine._tokenizer("en", "transcribe")
+        from dropscribe.backends._mlx import _rules
 
         started = time.perf_counter()
-        memory = decoder.compute_memory(engine._encoder.encode([noise] * rows))
+        memory = decoder.memory(decoder.features([noise] * rows))
         prefix = np.tile(np.array(tokens.sot_sequence_including_notimestamps, np.int32), (rows, 1))
-        texts = decoder.search(memory, prefix, build_rules(tokens, gpu.TURBO["n_vocab"], 0))
+        texts = decoder.search(memory, prefix, _rules(tokens, gpu.TURBO["n_vocab"], 0))
         mx.synchronize()
         took = time.perf_counter() - started
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
@@ -182,10 +183,10 @@ def shape_worker(size: str) -> None:
 def random_model(folder: Path, size: str) -> None:
     """Write an MLX folder of large-v3-turbo's shape with random weights."""
     import mlx.core as mx
+    from dropscribe.backends._mlx import quantise
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends.mlx_weights import quantise_model
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -202,7 +203,7 @@ def random_model(folder: Path, size: str) -> None:
         mx.save_safetensors(str(whole / WEIGHTS), weights, {"format": "mlx"})
         (whole / CONFIG).write_text(json.dumps(gpu.TURBO))
         if bits := SIZES[size]:
-            quantise_model(whole, folder, bits)
+            quantise(whole, folder, bits)
 
 
 def turbo(folder: Path, base: Path) -> None:
@@ -285,17 +286,18 @@ def status_mb(what: str) -> float:
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, log_bridge
-    from dropscribe.backends.factory import create_backend
-    from dropscribe.worker import vad
+    from dropscribe.worker.windows import cut_windows
 
     log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
+    from dropscribe.backends.factory import create_backend
+
     engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
-    windows = vad.windows(samples, spans)
+    windows = cut_windows(samples, spans)
     windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
     list(engine.transcribe(samples, windows, backends.Options(language=language)))
     found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}

@@ -42,7 +42,9 @@ from dropscribe import backends, settings
 from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import segment_from_dict, to_dict
-from dropscribe.worker import decoding, recheck, vad, word_times
+from dropscribe.worker import decoding, pipeline, vad, word_times
+from dropscribe.worker.window_text import WindowContext
+from dropscribe.worker.windows import cut_windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -324,8 +326,8 @@ def both(values: list[float]) -> str:
 def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> list[list[str]]:
     """Return the two rows of one recording."""
     samples, truth = sound(name, how, options)
-    spans = vad.spans(samples)
-    windows = vad.windows(samples, spans)
+    spans = vad.detect_speech(samples)
+    windows = cut_windows(samples, spans)
     asked = backends.Options(language=truth.language)
     raw: list[Word] = []
     aligning = 0.0
@@ -347,9 +349,10 @@ def measure(kept: Kept, name: str, how: str, options: argparse.Namespace) -> lis
     kept._first, kept.seconds, kept.again = True, 0.0, 0
     ours: list[Word] = []
     notices = 0
-    for _, segments, found in recheck.transcribe(Watched(), samples, windows, spans, asked):  # type: ignore[arg-type]
-        ours += [word for segment in segments for word in segment.words]
-        notices += len(found)
+    context = WindowContext(Watched(), samples, spans, asked)  # type: ignore[arg-type]
+    for text in pipeline.process_windows(context, windows):
+        ours += [word for segment in text.segments for word in segment.words]
+        notices += len(text.notices)
     rows = []
     for source, words in (("Whisper", raw), ("ours", ours)):
         onsets, offsets = errors(truth, words) if truth.units else ([], [])

@@ -1,100 +1,22 @@
-"""Speech detection against the library that carries its model, and the windows' promises by property."""
+"""Windows: their promises, by property."""
 
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.worker import decoding, vad
-from dropscribe.worker.vad import Cutting, Span
+from dropscribe.worker.vad import Span
+from dropscribe.worker.windows import MAX_WINDOW, Cutting, cut_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
-    """The three recordings with pauses of 0.5, 1 and 4 s between them: 27 s."""
-    spool = tmp_path_factory.mktemp("spool")
-    parts = [np.zeros(SECOND // 2, np.float32)]
-    for name, pause in (("jfk.opus", 1.0), ("conference.flac", 4.0), ("password.flac", 0.5)):
-        found = decoding.decode(DATA / name, spool / name)
-        parts += [np.asarray(found.samples), np.zeros(int(pause * SECOND), np.float32)]
-    return np.concatenate(parts)
-
-
-def noise(seconds: float, level: float = 0.001) -> NDArray[np.float32]:
-    return np.random.default_rng(0).normal(0, level, int(seconds * SECOND)).astype(np.float32)
-
-
-class TestSpans:
-    def test_probabilities_are_those_of_the_library(self, recording: NDArray[np.float32]) -> None:
-        vad = pytest.importorskip("faster_whisper.vad")
-        padded = np.pad(recording, (0, 512 - len(recording) % 512))
-        np.testing.assert_allclose(vad.probabilities(recording), vad.get_vad_model()(padded).reshape(-1), atol=1e-5)
-
-    @pytest.mark.parametrize("least", [0.0, 0.5])
-    def test_spans_are_those_of_the_library(self, recording: NDArray[np.float32], least: float) -> None:
-        vad = pytest.importorskip("faster_whisper.vad")
-        theirs = vad.get_speech_timestamps(
-            recording,
-            min_silence_duration_ms=int(1000 * vad.MIN_SILENCE),
-            speech_pad_ms=0,
-            min_speech_duration_ms=int(1000 * least),
-        )
-        ours = vad.spans_of(vad.probabilities(recording), recording, least)
-        assert [(s.start, s.end) for s in ours] == [(s["start"], s["end"]) for s in theirs]
-
-    def test_blocks_make_no_difference(self, recording: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
-        whole = vad.probabilities(recording)
-        monkeypatch.setattr(vad, "_BLOCK", 7)
-        beats: list[float] = []
-        np.testing.assert_allclose(vad.probabilities(recording, heartbeat=beats.append), whole, atol=1e-5)
-        assert beats == sorted(beats)
-        assert beats[-1] == pytest.approx(len(recording) / SECOND)
-
-    def test_where_nobody_speaks_there_is_nothing(self) -> None:
-        for quiet in (np.zeros(10 * SECOND, np.float32), noise(10), noise(0.01), np.zeros(0, np.float32)):
-            found = vad.spans(quiet)
-            assert found == []
-            assert vad.windows(quiet, found) == []
-
-    def test_the_model_is_read_without_importing_the_engine(self) -> None:
-        code = (
-            "import sys, numpy as np; from dropscribe import speech; speech.spans(np.zeros(16000, np.float32)); "
-            "print(sorted({'faster_whisper', 'ctranslate2', 'av', 'mlx'} & set(sys.modules)))"
-        )
-        environ = {"PYTHONPATH": ":".join(filter(None, sys.path))}
-        done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
-        assert done.stdout.strip() == "[]"
-
-    def test_an_endless_span_is_cut_where_it_is_least_like_speech(self) -> None:
-        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
-        heard[600:603] = 0.6  # at 19.2 s: not silence, but the best place
-        sound = noise(40, 0.1)
-        first, second = vad.spans_of(heard, sound)
-        assert first.start == 0
-        assert first.end == second.start == 601 * 512
-        assert second.end == len(heard) * 512
-
-    def test_among_equals_it_is_cut_where_it_is_quietest(self) -> None:
-        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
-        sound = noise(40, 0.1)
-        sound[700 * 512 : 701 * 512] *= 0.1
-        first, _ = vad.spans_of(heard, sound)
-        assert first.end == 700 * 512
 
 
 @st.composite
@@ -125,10 +47,10 @@ class TestWindows:
     @given(talk())
     def test_in_order_without_overlap_short_enough_and_over_all_speech(self, made: tuple[int, list[Span]]) -> None:
         length, spans = made
-        windows = vad.windows(quiet(length), spans)
+        windows = cut_windows(quiet(length), spans)
         assert [w.index for w in windows] == list(range(len(windows)))
         assert all(0 <= w.start < w.end <= length for w in windows)
-        assert all(sum(b - a for a, b in w.kept_spans) <= vad.MAX_WINDOW for w in windows)
+        assert all(sum(b - a for a, b in w.kept_spans) <= MAX_WINDOW for w in windows)
         assert all(a.end <= b.start for a, b in itertools.pairwise(windows))
         covered = np.zeros(length // 100 + 1, bool)
         for window in windows:
@@ -139,7 +61,7 @@ class TestWindows:
     def test_only_of_pauses_is_anything_left_out_and_no_more_than_must_be(self, made: tuple[int, list[Span]]) -> None:
         length, spans = made
         gap = int(Cutting().gap * SECOND)
-        for window in vad.windows(quiet(length), spans):
+        for window in cut_windows(quiet(length), spans):
             if not window.omitted:
                 continue
             own = [span for span in spans if span.end > window.start and span.start < window.end]
@@ -153,24 +75,24 @@ class TestWindows:
             assert all(gap <= min(left) < b - a for a, b in cut)
             assert all(b - a <= min(left) for a, b in pauses if (a, b) not in cut)
             heard = sum(last - first for first, last in window.kept_spans)
-            assert heard <= vad.MAX_WINDOW
-            assert left == {gap} or -len(cut) < heard - (vad.MAX_WINDOW - SECOND // 2) <= 0
+            assert heard <= MAX_WINDOW
+            assert left == {gap} or -len(cut) < heard - (MAX_WINDOW - SECOND // 2) <= 0
 
     def test_the_longest_pauses_of_a_window_are_shortened(self) -> None:
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in [(1, 10), (16, 24), (25, 29), (33, 37)]]
-        (only,) = vad.windows(quiet(41 * SECOND), spans)
+        (only,) = cut_windows(quiet(41 * SECOND), spans)
         # 25 s of speech, 0.3 s before and behind it, 0.5 s unfilled: 3.9 s are left for pauses of 6, 1 and 4 s.
         assert only.edges == [round(edge * SECOND) for edge in (0.7, 10.725, 15.275, 29.725, 32.275, 37.3)]
 
     @given(talk())
     def test_no_window_bridges_a_long_silence_or_cuts_speech_without_need(self, made: tuple[int, list[Span]]) -> None:
         length, spans = made
-        windows = vad.windows(quiet(length), spans)
+        windows = cut_windows(quiet(length), spans)
         for before, after in itertools.pairwise(spans):
             if after.start - before.end > Cutting().bridge * SECOND:
                 assert not any(w.start < before.end and w.end > after.start for w in windows)
         for span in spans:
-            if span.end - span.start <= vad.MAX_WINDOW:
+            if span.end - span.start <= MAX_WINDOW:
                 assert any(w.start <= span.start and span.end <= w.end for w in windows)
 
     @given(talk())
@@ -178,9 +100,9 @@ class TestWindows:
         self, made: tuple[int, list[Span]]
     ) -> None:
         length, spans = made
-        windows = vad.windows(quiet(length), spans)
+        windows = cut_windows(quiet(length), spans)
         for before, after in itertools.pairwise(windows):
-            if after.end - before.start <= vad.MAX_WINDOW and after.start - before.end < 0.2 * SECOND:
+            if after.end - before.start <= MAX_WINDOW and after.start - before.end < 0.2 * SECOND:
                 # Joined they would be one window less and one bad cut less, so somewhere a long pause was bridged.
                 assert any(
                     b.start - a.end > Cutting().bridge * SECOND
@@ -191,10 +113,10 @@ class TestWindows:
     def test_the_longest_pause_near_the_end_is_the_place_to_cut(self) -> None:
         edges = [(0, 8), (8.2, 16), (16.2, 24), (25.7, 29), (29.1, 40)]
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in edges]
-        first, second = vad.windows(quiet(41 * SECOND), spans)
+        first, second = cut_windows(quiet(41 * SECOND), spans)
         assert (first.start, first.end) == (0, int(24.3 * SECOND))
         assert (second.start, second.end) == (int(25.4 * SECOND), int(40.3 * SECOND))
 
     def test_a_window_takes_along_the_pauses_around_it(self) -> None:
-        (only,) = vad.windows(quiet(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
+        (only,) = cut_windows(quiet(20 * SECOND), [Span(5 * SECOND, 8 * SECOND)])
         assert only == Window(0, int(4.7 * SECOND), int(8.3 * SECOND))

@@ -1,4 +1,4 @@
-"""Letting a source leave: names, the place in the trash, and a file that takes its place at the last moment."""
+"""Moving a source out of the inbox: names, the place in the trash, a file that takes its place at the last moment."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.supervisor import disposal
-from dropscribe.supervisor.disposal import Left, Order, carry_out
+from dropscribe.supervisor import source_moves, trash
 from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.journal import DisposalWay
+from dropscribe.supervisor.source_moves import Left, Order, Outcome, carry_out
 from faults.world import mount, unmount
 
 OLD, NEW = b"what was transcribed", b"what came in its place"
@@ -28,7 +29,7 @@ def order(folder: Path, way: str = "archive", *, resumed: bool = False) -> Order
     target = None if way == "delete" else folder / "archive/one.wav"
     return Order(
         recording=7,
-        way=way,
+        way=DisposalWay(way),
         source=source,
         found=Stat(found.st_size, found.st_mtime_ns),
         sha256=hashlib.sha256(OLD).hexdigest(),
@@ -54,8 +55,8 @@ def test_what_takes_its_place_at_the_last_moment_is_put_back(tmp_path: Path, way
     made = order(tmp_path, way)
     with made.source.open("rb") as source:  # it was looked at, and found to be the one
         swapped(made)
-        with pytest.raises(disposal._KeptError, match="at the last moment"):
-            disposal._let_go(made, source)
+        with pytest.raises(source_moves.KeptError, match="at the last moment"):
+            source_moves.move_out(made, source)
     assert files(tmp_path) == {"in/one.wav": NEW, "out/one.json": b"{}"}
 
 
@@ -63,8 +64,8 @@ def test_what_cannot_be_put_back_is_lost_neither(tmp_path: Path) -> None:
     made = order(tmp_path, "delete")
     made.source.rename(made.hidden)
     made.source.write_bytes(NEW)
-    with pytest.raises(disposal._KeptError, match="A new file has its name"):
-        disposal._put_back(made.hidden, made.source)
+    with pytest.raises(source_moves.KeptError, match="A new file has its name"):
+        source_moves.put_back(made.hidden, made.source)
     assert sorted(files(tmp_path).values()) == sorted([OLD, NEW, b"{}"])
 
 
@@ -90,23 +91,23 @@ def test_a_target_that_was_taken_meanwhile_is_left_alone(tmp_path: Path) -> None
     assert made.target is not None
     made.target.parent.mkdir()
     made.target.write_bytes(b"")
-    assert carry_out(made) == Left(made, "taken")
+    assert carry_out(made) == Left(made, Outcome.TAKEN)
     assert files(tmp_path) == {"in/one.wav": OLD, "out/one.json": b"{}", "archive/one.wav": b""}
 
 
 def test_an_order_carried_out_twice_is_carried_out_once(tmp_path: Path) -> None:
     made = order(tmp_path, resumed=True)
-    assert carry_out(made) == carry_out(made) == Left(made, "moved")
+    assert carry_out(made) == carry_out(made) == Left(made, Outcome.MOVED)
     swapped(made)
-    assert carry_out(made) == Left(made, "moved")
+    assert carry_out(made) == Left(made, Outcome.MOVED)
     assert files(tmp_path) == {"in/one.wav": NEW, "out/one.json": b"{}", "archive/one.wav": OLD}
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=300))
 def test_no_name_is_too_long(stem: str) -> None:
-    found = disposal.names(Path("/archive") / f"{stem}.wav")
+    found = source_moves.list_names(Path("/archive") / f"{stem}.wav")
     for _ in range(3):
-        assert len(os.fsencode(disposal.info(next(found)).name)) <= 255
+        assert len(os.fsencode(trash.note_path(next(found)).name)) <= 255
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ def test_the_trash_of_a_disk_is_chosen_as_the_specification_says(tmp_path: Path,
             (tmp_path / ".Trash").mkdir()
             (tmp_path / ".Trash").chmod(mode)
         home = {"XDG_DATA_HOME": "/nowhere/data"}
-        assert disposal.trash(source, home) == tmp_path / name.format(user=os.getuid())
+        assert trash.find_trash(source, home) == tmp_path / name.format(user=os.getuid())
         own = {"XDG_DATA_HOME": str(tmp_path / "home")}
-        assert disposal.trash(source, own) == tmp_path / "home/Trash"
+        assert trash.find_trash(source, own) == tmp_path / "home/Trash"
     finally:
         unmount(tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import json
 import os
 import signal
@@ -30,9 +29,9 @@ linux = pytest.mark.skipif(sys.platform == "darwin", reason="the trash of a Mac 
 
 
 def leaving(world: World, name: str) -> Leaving | None:
-    with contextlib.closing(Journal(world.state / "journal.sqlite3", readonly=True)) as journal:
-        found = journal.find(os.fsencode(name))
-        return None if found is None else journal.leaving(found.id)
+    with Journal(world.state / "journal.sqlite3", readonly=True) as journal:
+        found = journal.recordings.find(os.fsencode(name))
+        return None if found is None else journal.sources.find(found.id)
 
 
 def gone(world: World, name: str) -> bool:
@@ -334,8 +333,8 @@ def test_killed_twice_at_any_point_one_copy_is_left_and_the_outputs(
 
 def settled(world: World, redone: int) -> bool:
     """Return whether so many were done again, or the first time, and nothing is left to do."""
-    with contextlib.closing(Journal(world.state / "journal.sqlite3", readonly=True)) as journal:
-        hooks = any(journal.hooks_of(row.id) for row in journal.all(*State))
+    with Journal(world.state / "journal.sqlite3", readonly=True) as journal:
+        hooks = any(journal.hooks.list_of(row.id) for row in journal.recordings.list_in(*State))
     return len(world.events("job.done")) >= redone and not hooks and all(r.state == State.DONE for r in world.rows())
 
 
@@ -412,8 +411,8 @@ def test_what_is_neither_in_the_inbox_nor_in_the_archive_cannot_be_redone(world:
     )
     # As if it had gone just after it was asked for.
     world.signal(signal.SIGTERM)
-    with contextlib.closing(Journal(world.state / "journal.sqlite3")) as journal:
-        journal.redo([(world.row("three.wav").id, "mark")], time.time(), anew=True)
+    with Journal(world.state / "journal.sqlite3") as journal:
+        journal.recordings.redo([(world.row("three.wav").id, "mark")], time.time(), discard_results=True)
     world.start()
     world.until(lambda: world.events("job.failed"))
     assert world.row("three.wav").code == "archive-missing"
