@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import queue
 from typing import TYPE_CHECKING, Any
 
+from dropscribe import protocol
 from dropscribe.settings import Settings
 from dropscribe.supervisor import worker_process
 
@@ -27,16 +30,18 @@ class Talk:
         self.number = 0
 
     def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:
+        """Give it a job with these backends; `more` are fields of the job and of its request."""
         self.number += 1
         asked = Settings(language="en", backend="faster-whisper", model=str(model))
-        job = {**worker_process.request(asked, download=False), "backends": line, **more}
-        self.worker.send(self.number, operation, **job)
+        request = dataclasses.asdict(worker_process.make_request(asked, download=False))
+        job = {"job": self.number, "op": operation, **request, "backends": line, **more}
+        self.worker.send(protocol.decode_job(json.dumps(job)))
 
     def until(self, *last: str) -> list[tuple[str, dict[str, Any]]]:
         found: list[tuple[str, dict[str, Any]]] = []
         while not found or found[-1][0] not in last:
-            message = self.messages.get(timeout=PATIENCE)
-            found.append((message.event, message.facts))
+            event = self.messages.get(timeout=PATIENCE).event
+            found.append((event.event, protocol.event_to_json(event)))
         return found
 
 

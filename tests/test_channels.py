@@ -14,12 +14,12 @@ import pytest
 
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.transcript import Notice, Segment, Word
-from dropscribe.worker import channels, decoding, vad
+from dropscribe.worker import channel_levels, channels, decoding, vad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dropscribe.worker.channels import Sound
+    from dropscribe.worker.speech import Speech
 
     Sides = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -95,9 +95,9 @@ def file(folder: Path, *sides: NDArray[np.float32]) -> Path:
 
 def heard(
     folder: Path, sides: tuple[NDArray[np.float32], ...], names: tuple[str, ...] = (), split: str = "auto"
-) -> Sound:
+) -> Speech:
     decoded = decoding.decode(file(folder, *sides), folder / "spool", apart=True)
-    found = channels.heard(decoded, folder / "spool", names, split)
+    found = channels.detect_speech(decoded, folder / "spool", names, split)
     assert {path.name for path in folder.iterdir()} == {"talk.wav", "spool"}
     return found
 
@@ -109,16 +109,16 @@ def test_what_comes_across_from_the_other_side_is_not_heard(tmp_path: Path, side
     assert sound.speakers == ("Speaker 1", "Speaker 2")
     for channel, (own, other) in enumerate((sides, sides[::-1])):
         spoken = {False: 0, True: 0}
-        for span in sound.speech[channel]:
+        for span in sound.channel_spans[channel]:
             start, end = span.start - channel * sound.stride, span.end - channel * sound.stride
             power = [float(np.square(side[start:end]).sum()) for side in (own, other)]
             spoken[power[0] > power[1]] += end - start
-        truth = sum(span.end - span.start for span in vad.spans(own))
+        truth = sum(span.end - span.start for span in vad.detect_speech(own))
         assert spoken[False] < 0.02 * truth
         assert spoken[True] == pytest.approx(truth, rel=0.08)
         # Where only the other one speaks there is nothing left to transcribe.
         mine = np.asarray(sound.samples[channel * sound.stride :][: sound.length])
-        theirs = [s for s in vad.spans(other) if s.end - s.start > SAMPLE_RATE]
+        theirs = [s for s in vad.detect_speech(other) if s.end - s.start > SAMPLE_RATE]
         assert theirs
         for span in theirs:
             middle = mine[span.start + SAMPLE_RATE // 3 : span.end - SAMPLE_RATE // 3]
@@ -130,8 +130,8 @@ def test_loudness_does_not_matter_and_both_may_speak_at_once(tmp_path: Path, sid
     assert heard(tmp_path, (left, right * np.float32(0.18))).speakers
     early = np.roll(sides[1], -3 * SAMPLE_RATE)  # the guest begins before the host has ended
     at_once = heard(tmp_path, bleed((sides[0], early), -20))
-    truth = [sum(s.end - s.start for s in vad.spans(side)) / SAMPLE_RATE for side in (sides[0], early)]
-    assert at_once.speech_s == pytest.approx(sum(truth), rel=0.1)
+    truth = [sum(s.end - s.start for s in vad.detect_speech(side)) / SAMPLE_RATE for side in (sides[0], early)]
+    assert at_once.seconds == pytest.approx(sum(truth), rel=0.1)
 
 
 def test_a_guest_who_says_little_is_heard(tmp_path: Path, sides: Sides) -> None:
@@ -139,7 +139,7 @@ def test_a_guest_who_says_little_is_heard(tmp_path: Path, sides: Sides) -> None:
     little[9 * SAMPLE_RATE : 11 * SAMPLE_RATE] = sides[1][np.flatnonzero(sides[1])[0] :][: 2 * SAMPLE_RATE]
     sound = heard(tmp_path, bleed((sides[0], little), -20))
     assert len(sound.speakers) == 2
-    assert 0.5 < sum(s.end - s.start for s in sound.speech[1]) / SAMPLE_RATE < 2.5
+    assert 0.5 < sum(s.end - s.start for s in sound.channel_spans[1]) / SAMPLE_RATE < 2.5
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_other_recordings_are_not_split(tmp_path: Path, sides: Sides, kind: str)
         "mono": (mix,),
     }
     sound = heard(tmp_path, made[kind])
-    assert (sound.speakers, sound.stride, len(sound.speech)) == ((), 0, 1)
+    assert (sound.speakers, sound.stride, len(sound.channel_spans)) == ((), 0, 1)
     plain = decoding.decode(tmp_path / "talk.wav", tmp_path / "again")
     assert np.array_equal(sound.samples, plain.samples)
-    assert sound.spans == vad.spans(plain.samples)
+    assert sound.spans == vad.detect_speech(plain.samples)
 
 
 def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides: Sides) -> None:
@@ -176,7 +176,7 @@ def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides
     assert heard(tmp_path, near, ("", "Guest")).speakers == ("Speaker 1", "Guest")
     assert heard(tmp_path, sides, ("Host", "Guest"), "never").speakers == ()
     one = heard(tmp_path, (mix, np.zeros_like(mix)), ("Host", "Guest"))
-    assert (one.speakers, len(one.speech[1])) == (("Host", "Guest"), 0)
+    assert (one.speakers, len(one.channel_spans[1])) == (("Host", "Guest"), 0)
     alike = heard(tmp_path, (mix, mix), ("Host", "Guest"))
     assert (alike.speakers, [n.code for n in alike.notices]) == ((), ["channels-alike"])
 
@@ -188,7 +188,7 @@ def test_most_of_the_time_one_side_must_be_ahead(alone: float) -> None:
     half = int(len(sound) * alone / 2)
     sound[:half, 0] *= 0.001
     sound[half : 2 * half, 1] *= 0.001
-    assert channels.separate(sound, channels.loudness(sound)) == (alone > 0.5)
+    assert channel_levels.has_speaker_per_channel(sound, channel_levels.measure_levels(sound)) == (alone > 0.5)
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -201,7 +201,7 @@ def test_sides_that_rise_and_fall_together_hear_the_same(together: bool) -> None
         swell = swell[:, :1] + rng.uniform(-8, 8, (stretches, 2))
     power = np.repeat(10 ** (swell / 20), 2048, axis=0)
     sound = (0.1 * power * rng.standard_normal(power.shape)).astype(np.float32)
-    assert channels.separate(sound, channels.loudness(sound)) != together
+    assert channel_levels.has_speaker_per_channel(sound, channel_levels.measure_levels(sound)) != together
 
 
 def test_four_channels_have_four_speakers(tmp_path: Path, sides: Sides) -> None:
@@ -209,22 +209,22 @@ def test_four_channels_have_four_speakers(tmp_path: Path, sides: Sides) -> None:
     four = [np.where(np.arange(2 * half) < half, side, 0).astype(np.float32) for side in sides]
     four += [side - first for side, first in zip(sides, four, strict=True)]
     assert len(heard(tmp_path, tuple(four)).speakers) == 4
-    assert [len(spans) > 0 for spans in heard(tmp_path, tuple(four)).speech] == [True] * 4
+    assert [len(spans) > 0 for spans in heard(tmp_path, tuple(four)).channel_spans] == [True] * 4
 
 
 def test_windows_are_in_order_of_time_and_lead_back_to_the_recording(tmp_path: Path, sides: Sides) -> None:
     sound = heard(tmp_path, sides, ("Host", "Guest"))
-    windows = sound.windows()
+    windows = sound.cut_windows()
     assert [w.index for w in windows] == list(range(len(windows)))
-    times = [sound.times(w) for w in windows]
+    times = [sound.find_bounds(w) for w in windows]
     assert times == sorted(times)
-    assert {sound.channel(w.start) for w in windows} == {0, 1}
+    assert {sound.find_channel(w.start) for w in windows} == {0, 1}
     assert all(0 <= start < end <= sound.length for start, end in times)
-    window = next(w for w in windows if sound.channel(w.start) == 1)
+    window = next(w for w in windows if sound.find_channel(w.start) == 1)
     shift = sound.stride / SAMPLE_RATE
     word = Word(" Ask", shift + 5.1239, shift + 5.5, 0.9)
     segment = Segment(0, word.start, word.end, "Ask", (word,))
-    (told,), (notice,) = sound.told(window, [segment], [Notice("x", shift + 5.0, shift + 6.0, "")])
+    (told,), (notice,) = sound.to_recording(window, [segment], [Notice("x", shift + 5.0, shift + 6.0, "")])
     assert notice == Notice("x", 5.0, 6.0, "")
     assert (told.start, told.end, told.speaker) == (5.124, 5.5, "Guest")
     assert told.words == (Word(" Ask", 5.124, 5.5, 0.9, "Guest"),)

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import settings
+from dropscribe import protocol, settings
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.supervisor import worker_process
+from dropscribe.supervisor import scheduler, worker_process
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, packing
 from dropscribe.worker.packing import Piece
@@ -36,7 +36,7 @@ lengths = st.lists(st.integers(1, WINDOW), max_size=40)
 
 @given(lengths)
 def test_every_recording_is_in_one_window_that_whisper_can_hear(lengths: list[int]) -> None:
-    groups = packing.grouped(lengths)
+    groups = packing.group_clips(lengths)
     assert sorted(number for group in groups for number in group) == list(range(len(lengths)))
     for group in groups:
         assert group
@@ -50,13 +50,13 @@ def test_the_shared_sound_is_the_windows_with_silence_between(cuts: list[tuple[i
     for before, length, behind in cuts:
         samples = rng.normal(size=before + length + behind).astype(np.float32)
         given.append((samples, Window(0, before, before + length), [Span(before, before + length)]))
-    sound, pieces = packing.laid_out(given)
+    sound, pieces = packing.join_clips(given)
     expected = []
     for (samples, window, _), piece in zip(given, pieces, strict=True):
         np.testing.assert_array_equal(sound[piece.start : piece.end], samples[window.start : window.end])
         expected += [samples[window.start : window.end], np.zeros(SECOND // 2, np.float32)]
     np.testing.assert_array_equal(sound, np.concatenate(expected[:-1]))
-    assert packing.covering(pieces, 3) == Window(3, 0, len(sound))
+    assert packing.cover(pieces, 3) == Window(3, 0, len(sound))
 
 
 # Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at 6.0 of the whole.
@@ -86,12 +86,12 @@ def moved(number: int, **changes: Any) -> list[Word]:
 
 
 def texts(words: list[Word]) -> list[str | None]:
-    found = packing.divided(PIECES, [segment(words)])
+    found = packing.divide_segments(PIECES, [segment(words)])
     return [None if own is None else " ".join(s.text for s in own) for own in found]
 
 
 def test_words_go_back_to_their_recordings_in_their_own_time() -> None:
-    first, second = packing.divided(PIECES, [segment(GOOD)])
+    first, second = packing.divide_segments(PIECES, [segment(GOOD)])
     assert first is not None
     assert second is not None
     assert [s.text for s in first + second] == ["Please try again.", "Press five now, please."]
@@ -102,7 +102,7 @@ def test_words_go_back_to_their_recordings_in_their_own_time() -> None:
 
 def test_segments_of_the_engine_stay_segments() -> None:
     parts = [segment(GOOD[:2]), segment(GOOD[2:5]), segment(GOOD[5:])]
-    first, second = packing.divided(PIECES, parts)
+    first, second = packing.divide_segments(PIECES, parts)
     assert [s.text for s in first or []] == ["Please try", "again."]
     assert [s.text for s in second or []] == ["Press five", "now, please."]
 
@@ -111,7 +111,7 @@ def test_segments_of_the_engine_stay_segments() -> None:
     "tripped", [{"temperature": 0.2}, {"avg_logprob": -1.1}, {"text": "no, no, " * 30}, {"words": ()}]
 )
 def test_a_guard_of_the_engine_sends_all_through_alone(tripped: dict[str, Any]) -> None:
-    assert packing.divided(PIECES, [dataclasses.replace(segment(GOOD), **tripped)]) == [None, None]
+    assert packing.divide_segments(PIECES, [dataclasses.replace(segment(GOOD), **tripped)]) == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_word_is_given_to_one_recording_at_most_and_lies_in_its_window(
         start = max(drawn_start, edge)
         edge = max(start, min(start + length, 9.8))
         words.append(Word(text, start, edge, 0.9))
-    found = packing.divided(PIECES, [segment(words)])
+    found = packing.divide_segments(PIECES, [segment(words)])
     given_back = [w.word for own in found if own for s in own for w in s.words]
     rest = iter(words)
     assert all(any(w.word == text for w in rest) for text in given_back)
@@ -202,7 +202,9 @@ class Worker:
 
     def __init__(self, folder: Path, model: Path) -> None:
         flags = {"model": str(model), "backend": "faster-whisper", "language": "en"}
-        self.request = worker_process.request(settings.load(flags, {"HOME": str(folder)}).settings, download=False)
+        self.request = worker_process.make_request(
+            settings.load(flags, {"HOME": str(folder)}).settings, download=False
+        )
         self.messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
         self.worker = worker_process.Worker(self.messages.put)
         self.folder = folder
@@ -222,27 +224,28 @@ class Worker:
         decoded = decoding.decode(DATA / name, self.folder / "spool")
         return self.recording(np.concatenate([np.zeros(int(silence * SECOND), np.float32), decoded.samples]))
 
-    def entry(self, job: int) -> dict[str, Any]:
-        return {"job": job, "path": str(self.paths[job - 1]), "spool": str(self.folder / f"{job}.f32")}
+    def file(self, job: int) -> protocol.RecordingFile:
+        return protocol.RecordingFile(job, str(self.paths[job - 1]), str(self.folder / f"{job}.f32"))
 
-    def events(self, number: int) -> dict[int, list[worker_process.Message]]:
-        """Return what is told until the work `number` is over, by recording."""
-        found: dict[int, list[worker_process.Message]] = {}
+    def events(self, number: int) -> dict[int, list[protocol.Event]]:
+        """Return what is reported until the job `number` is over, by recording."""
+        found: dict[int, list[protocol.Event]] = {}
         while True:
             message = self.messages.get(timeout=300)
-            assert message.event != "exit", message.facts
-            found.setdefault(message.job, []).append(message)
-            if message.job == number and message.event in {"finished", "failed"}:
+            assert not isinstance(message.event, protocol.Exited), message.event
+            found.setdefault(message.job, []).append(message.event)
+            if message.job == number and isinstance(message.event, protocol.Finished | protocol.Failed):
                 return found
 
-    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[worker_process.Message]]:
-        recordings = [self.entry(job) for job in jobs]
-        self.worker.send(0, "pack", **(self.request | changes), recordings=recordings, safe=False)
+    def together(self, jobs: list[int], **changes: Any) -> dict[int, list[protocol.Event]]:
+        recordings = tuple(self.file(job) for job in jobs)
+        request = dataclasses.replace(self.request, **changes)
+        self.worker.send(protocol.PackJob(recordings=recordings, request=request))
         return self.events(0)
 
-    def alone(self, job: int, **changes: Any) -> list[worker_process.Message]:
-        entry = {k: v for k, v in self.entry(job).items() if k != "job"}
-        self.worker.send(job, "transcribe", **(self.request | changes | entry), resume=None, safe=False)
+    def alone(self, job: int, **changes: Any) -> list[protocol.Event]:
+        request = dataclasses.replace(self.request, **changes)
+        self.worker.send(protocol.TranscribeJob(recording=self.file(job), request=request))
         return self.events(job)[job]
 
 
@@ -253,15 +256,15 @@ def worker(tmp_path: Path, tiny_en: Path) -> Iterator[Worker]:
     made.worker.kill()
 
 
-def steps(messages: list[worker_process.Message]) -> list[str]:
-    return [m.event for m in messages if m.event not in {"decoding", "log", "ready"}]
+def steps(events: list[protocol.Event]) -> list[str]:
+    return [e.event for e in events if e.event not in {"decoding", "log", "ready"}]
 
 
-def facts(messages: list[worker_process.Message], event: str) -> dict[str, Any]:
-    return next(m.facts for m in messages if m.event == event)
+def facts(events: list[protocol.Event], name: str) -> dict[str, Any]:
+    return next(protocol.event_to_json(e) for e in events if e.event == name)
 
 
-def plain(messages: list[worker_process.Message]) -> list[str]:
+def plain(messages: list[protocol.Event]) -> list[str]:
     """Return the words of a recording without case and marks."""
     spoken = " ".join(s["text"] for s in facts(messages, "window")["segments"])
     return "".join(c for c in spoken.lower() if c.isalnum() or c == " ").split()
@@ -311,11 +314,11 @@ def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_pa
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     try:
         rng = np.random.default_rng(2)
-        sounds = rng.normal(0, 1e-4, (packing.MOST, SECOND // 4, 2)).astype(np.float32)
+        sounds = rng.normal(0, 1e-4, (scheduler.PACK_LIMITS.recordings, SECOND // 4, 2)).astype(np.float32)
         told = worker.together([worker.recording(sound) for sound in sounds])
     finally:
         worker.worker.kill()
-    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= packing.MOST}
+    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= scheduler.PACK_LIMITS.recordings}
     assert every == {("decoded", "loaded", "planned", "finished")}
 
 

@@ -3,29 +3,39 @@
 Both ends use this module alone: `encode_job` and `decode_job`, `encode_event` and `decode_event`. So do the command
 line, `doctor` and `bench`, which start workers of their own.
 
-Guarantees: standard library only, for the worker may run under another interpreter; every job and event is a frozen
-dataclass whose fields are the keys of its JSON; unknown keys are ignored, so that a daemon goes on working with the
-worker of the next version while an update is installed.
+Guarantees: standard library only, because the worker may run under another interpreter; every job and event
+is a frozen dataclass whose fields are the keys of its JSON; `decode(encode(x)) == x`; unknown keys are ignored, so a
+daemon goes on working with the worker of the next version while an update is installed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import json
+import types
+import typing
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dropscribe.transcript import Notice, Segment, segment_from_dict, to_dict
+from dropscribe.transcript import Notice, Segment, to_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PACK = 0
-"""The job number of work on several recordings at once; no recording has it."""
+"""The number of a job on several recordings at once; no recording has it."""
+
+JSON = dict[str, Any]
+"""A JSON object."""
 
 
 class ProtocolError(ValueError):
     """A line is no job, or no event, of this protocol."""
 
 
-# What both ends know
+# What jobs and events are made of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +44,11 @@ class BackendChoice:
 
     name: str
     reason: str
-    """Why it stands where it stands in the order."""
+    """Why it has its place in the order."""
     python: str = ""
     """The interpreter that has it; empty for the daemon's own."""
     options: dict[str, str] = field(default_factory=dict)
     """Its own settings, by name."""
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Build from a JSON object."""
-        return cls(**_known(cls, data))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +77,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How a recording is cut, and with what it is transcribed. Windows are joined only where all of this is equal."""
+    """How a recording is cut, and with what it is transcribed.
+
+    Finished windows are joined only with windows of an equal plan.
+    """
 
     samples: int
     """Samples of the recording, 16 kHz."""
     windows: tuple[tuple[int, ...], ...]
     """The edges of each window, in samples of its channel: `backends.Window.edges`."""
     cut: tuple[tuple[int, ...], ...] = ()
-    """The same before languages were decided, which may divide windows."""
+    """The same before the languages were decided, which may divide windows."""
     speakers: tuple[str, ...] = ()
-    """Who speaks on each channel; none for the mix."""
+    """Who speaks on each channel; none for the mix of all channels."""
     voices: tuple[int, ...] = ()
     """The channel of each window."""
     languages: tuple[str, ...] = ()
@@ -95,13 +103,6 @@ class Plan:
     """The backend's own settings."""
     versions: dict[str, str] = field(default_factory=dict)
 
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Build from a JSON object."""
-        found = _known(cls, data)
-        found |= {name: _deep_tuple(found[name]) for name in ("windows", "cut") if name in found}
-        return cls(**_tuples(cls, found))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resume:
@@ -113,8 +114,18 @@ class Resume:
     language: str
     language_probability: float | None
 
+    @classmethod
+    def from_json(cls, data: JSON) -> Self:
+        """Build from a plan's JSON that also has the other fields. Raises: ProtocolError."""
+        with _reading("work to resume"):
+            own = {name: data[name] for name in ("done", "language", "language_probability")}
+            return cls(plan=_read(Plan, data), **own)
 
-# Jobs
+    def to_json(self) -> JSON:
+        """Return what `from_json` reads."""
+        data: JSON = _write(self)
+        plan: JSON = data.pop("plan")
+        return plan | data
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +139,24 @@ class RecordingFile:
     """Where its decoded sound is kept while work on it lasts."""
 
 
+# Jobs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscribeJob:
     """Transcribe one recording."""
 
     op: ClassVar[str] = "transcribe"
-    job: int
-    path: str
-    spool: str
+    recording: RecordingFile
     request: Request
     resume: Resume | None = None
     safe: bool = False
     """A last attempt: on the CPU, with the options that can go least wrong."""
+
+    @property
+    def job(self) -> int:
+        """Its number."""
+        return self.recording.job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,71 +188,42 @@ class UsageJob:
     job: int
 
 
-Job = TranscribeJob | PackJob | CheckJob | UsageJob
+ModelJob = TranscribeJob | PackJob | CheckJob
+"""A job that needs a model."""
+Job = ModelJob | UsageJob
 
 
 def encode_job(job: Job) -> str:
     """Return a job as its line."""
-    data: dict[str, Any] = {"job": job.job, "op": job.op}
-    if isinstance(job, TranscribeJob):
-        data |= {"path": job.path, "spool": job.spool, "resume": None if job.resume is None else _flat(job.resume)}
-    if isinstance(job, PackJob):
-        data |= {"recordings": _json(job.recordings)}
+    data: JSON = {"job": job.job, "op": job.op}
+    match job:
+        case TranscribeJob():
+            data |= {**_write(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
+        case PackJob():
+            data["recordings"] = _write(job.recordings)
     if not isinstance(job, UsageJob):
-        data |= {"safe": job.safe} | _json(job.request)
+        data |= {"safe": job.safe, **_write(job.request)}
     return json.dumps(data) + "\n"
 
 
 def decode_job(line: str) -> Job:
     """Read what `encode_job` wrote. Raises: ProtocolError."""
-    try:
+    with _reading("job"):
         data = json.loads(line)
-        number = data["job"]
-        if data["op"] == UsageJob.op:
+        number, op = data["job"], data["op"]
+        if op == UsageJob.op:
             return UsageJob(job=number)
-        request, safe = _request_from_json(data), data.get("safe", False)
-        match data["op"]:
+        request, safe = _read(Request, data), data.get("safe", False)
+        match op:
             case TranscribeJob.op:
-                resume = None if data.get("resume") is None else resume_from_json(data["resume"])
-                return TranscribeJob(
-                    job=number, path=data["path"], spool=data["spool"], request=request, resume=resume, safe=safe
-                )
+                resume = None if data.get("resume") is None else Resume.from_json(data["resume"])
+                return TranscribeJob(recording=_read(RecordingFile, data), request=request, resume=resume, safe=safe)
             case PackJob.op:
-                recordings = tuple(RecordingFile(**_known(RecordingFile, each)) for each in data["recordings"])
+                recordings = _read(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
-            case op:
-                raise ProtocolError(f"unknown job: {op}")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ProtocolError(f"not a job: {error!r}") from error
-
-
-def _request_from_json(data: dict[str, Any]) -> Request:
-    found = _known(Request, data)
-    found["backends"] = tuple(BackendChoice.from_json(each) for each in found["backends"])
-    return Request(**_tuples(Request, found))
-
-
-def _flat(resume: Resume) -> dict[str, Any]:
-    own = {"done": resume.done, "language": resume.language, "language_probability": resume.language_probability}
-    return plan_to_json(resume.plan) | own
-
-
-def resume_from_json(data: dict[str, Any]) -> Resume:
-    """Build from what `plan_to_json` gave, with `done`, `language` and `language_probability` beside it."""
-    return Resume(
-        plan=Plan.from_json(data),
-        done=data["done"],
-        language=data["language"],
-        language_probability=data["language_probability"],
-    )
-
-
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON values."""
-    found: dict[str, Any] = _json(plan)
-    return found
+        raise ProtocolError(f"There is no job {op!r}.")
 
 
 # Events
@@ -243,7 +231,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ready:
-    """The process is there and waits for its first job."""
+    """The process waits for its first job."""
 
     event: ClassVar[str] = "ready"
     pid: int = 0
@@ -251,20 +239,21 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """A line for the log, of which the parent is the only writer."""
+    """A line for the log, which only the parent writes."""
 
     event: ClassVar[str] = "log"
     level: str
     name: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: JSON = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """A sign of life: the recording is being decoded, or speech is being detected."""
+class Heartbeat:
+    """The work goes on: the recording is being decoded, or speech or languages are being detected."""
 
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
+    """Seconds of the recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +263,7 @@ class Decoded:
     event: ClassVar[str] = "decoded"
     audio_s: float
     decode_s: float
+    """Seconds it took."""
     channels: int
     codec: str
     recorded_at: str | None = None
@@ -334,7 +324,13 @@ class Planned:
     language_probability: float | None
     speech_s: float
     plan_s: float
+    """Seconds it took."""
     notices: tuple[Notice, ...] = ()
+
+    def to_checkpoint(self) -> JSON:
+        """Return what `Resume.from_json` needs, but for the number of windows that are done."""
+        own = {"language": self.language, "language_probability": self.language_probability}
+        return _write(self.plan) | own  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,20 +347,20 @@ class WindowDone:
     warnings: tuple[Notice, ...] = ()
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Build from a JSON object, such as a checkpoint of the journal."""
-        found: Self = _load(cls, data)
-        return found
+    def from_json(cls, data: JSON) -> Self:
+        """Build from a JSON object, such as a checkpoint of the journal. Raises: ProtocolError."""
+        with _reading("window"):
+            window: Self = _read(cls, data)
+            return window
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        found: dict[str, Any] = _json(self)
-        return found
+    def to_json(self) -> JSON:
+        """Return what `from_json` reads."""
+        return _write(self)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Apart:
-    """One recording of a pack must be transcribed alone."""
+class Excluded:
+    """A recording cannot be transcribed in its pack, only alone."""
 
     event: ClassVar[str] = "apart"
     code: str
@@ -376,19 +372,20 @@ class Finished:
 
     event: ClassVar[str] = "finished"
     seconds: float | None = None
-    """CheckJob: what the second of sound took."""
+    """`CheckJob`: what the second of sound took."""
     memory_bytes: int | None = None
-    """UsageJob."""
+    """`UsageJob`."""
     device_bytes: int | None = None
-    """UsageJob: the most that MLX held for arrays; None for other engines."""
+    """`UsageJob`: the most that MLX held for arrays; None for other engines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The job failed. `fault` is a value of `errors.Fault`."""
+    """The job failed."""
 
     event: ClassVar[str] = "failed"
     fault: str
+    """A value of `errors.Fault`."""
     code: str
     message: str
     cure: str = ""
@@ -398,100 +395,93 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exited:
-    """The process has ended: always its last event, and never written by the process itself."""
+    """The process has ended. Always its last event; the parent makes it, the process never writes it."""
 
     event: ClassVar[str] = "exit"
     code: int
     how: str
     """For a person: `exit code 3`, `signal SIGKILL`."""
     stderr: str = ""
-    """The last lines it wrote."""
+    """The last lines it wrote there."""
 
 
-Event = (
+WrittenEvent = (
     Ready
     | LogLine
-    | Decoding
+    | Heartbeat
     | Decoded
     | Downloading
     | Fallback
     | Loaded
     | Planned
     | WindowDone
-    | Apart
+    | Excluded
     | Finished
     | Failed
-    | Exited
 )
+"""An event that the worker writes."""
+Event = WrittenEvent | Exited
 
-_EVENTS: dict[str, type[Event]] = {
-    kind.event: kind
-    for kind in (
-        Ready,
-        LogLine,
-        Decoding,
-        Decoded,
-        Downloading,
-        Fallback,
-        Loaded,
-        Planned,
-        WindowDone,
-        Apart,
-        Finished,
-        Failed,
-    )
-}
+_KINDS: dict[str, type[WrittenEvent]] = {kind.event: kind for kind in typing.get_args(WrittenEvent)}
 
 
-def encode_event(job: int, event: Event) -> str:
+def encode_event(job: int, event: WrittenEvent) -> str:
     """Return an event about a job as its line."""
-    return json.dumps({"event": event.event, "job": job} | _json(event)) + "\n"
+    return json.dumps({"event": event.event, "job": job, **_write(event)}) + "\n"
 
 
-def decode_event(line: str) -> tuple[int, Event]:
+def decode_event(line: str) -> tuple[int, WrittenEvent]:
     """Read what `encode_event` wrote: the job's number and the event. Raises: ProtocolError."""
-    try:
+    with _reading("event"):
         data = json.loads(line)
-        return int(data["job"]), _load(_EVENTS[data["event"]], data)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ProtocolError(f"not an event: {error!r}") from error
+        return int(data["job"]), _read(_KINDS[data["event"]], data)
+
+
+def event_to_json(event: Event) -> JSON:
+    """Return the fields of an event as JSON values."""
+    return _write(event)  # type: ignore[no-any-return]
 
 
 # Reading and writing dataclasses
 
 
-def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    return {f.name: data[f.name] for f in dataclasses.fields(kind) if f.name in data}
+@contextlib.contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turn what unexpected JSON raises into a ProtocolError."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ProtocolError(f"It is no {what}: {error!r}.") from error
 
 
-def _tuples(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """Return the values with lists as tuples where the field is a tuple."""
-    of_tuples = {f.name for f in dataclasses.fields(kind) if str(f.type).startswith("tuple")}
-    return {name: tuple(v) if name in of_tuples and isinstance(v, list) else v for name, v in data.items()}
+@functools.cache
+def _types(kind: type) -> dict[str, Any]:
+    """Return the type of each field of a dataclass."""
+    hints = typing.get_type_hints(kind)
+    return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
 
 
-def _deep_tuple(value: list[list[int]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(row) for row in value)
-
-
-def _json(value: Any) -> Any:
-    """Return a value as JSON has it: dataclasses as objects, tuples as lists."""
-    if isinstance(value, tuple):
-        return [_json(each) for each in value]
-    if isinstance(value, Segment | Notice):
-        return to_dict(value)
-    if dataclasses.is_dataclass(value):
-        return {f.name: _json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+def _read(kind: Any, value: Any) -> Any:
+    """Return JSON values as a value of the type `kind`: a dataclass, a tuple of one type, or as JSON has it."""
+    if isinstance(kind, types.UnionType):  # of one type and None
+        return None if value is None else _read(typing.get_args(kind)[0], value)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r} is no list")
+        item = typing.get_args(kind)[0]
+        return tuple(_read(item, each) for each in value)
+    if dataclasses.is_dataclass(kind):
+        named = _types(typing.cast("type", kind))
+        return kind(**{name: _read(of, value[name]) for name, of in named.items() if name in value})  # type: ignore[operator]
     return value
 
 
-def _load(kind: Any, data: dict[str, Any]) -> Any:
-    found = _known(kind, data)
-    for name in ("warnings", "notices"):
-        if name in found:
-            found[name] = tuple(Notice(**_known(Notice, each)) for each in found[name])
-    if "segments" in found:
-        found["segments"] = tuple(segment_from_dict(each) for each in found["segments"])
-    if "plan" in found:
-        found["plan"] = Plan.from_json(found["plan"])
-    return kind(**_tuples(kind, found))
+def _write(value: Any) -> Any:
+    """Return a value as JSON has it: dataclasses as objects, tuples as lists."""
+    if isinstance(value, tuple):
+        return [_write(each) for each in value]
+    if isinstance(value, Segment | Notice):
+        return to_dict(value)  # leaves out what is unknown
+    if dataclasses.is_dataclass(value):
+        return {each.name: _write(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return value

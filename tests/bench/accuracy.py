@@ -37,13 +37,19 @@ from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from dropscribe import backends
+from dropscribe.backends import choice
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import to_dict
-from dropscribe.worker import decoding, recheck, vad
+from dropscribe.worker import decoding, pipeline, vad
+from dropscribe.worker.window_text import WindowContext
+from dropscribe.worker.windows import cut_windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
+
+    from dropscribe.transcript import Segment
 
 SETS = ("en", "digits", "fr", "es", "it", "ru", "clips")
 NUMBERS = {
@@ -86,17 +92,19 @@ def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
 
 
 def ours(name: str, folder: Path) -> list[Way]:
-    backend = backends.create(name)
+    backend = create_backend(name)
     backend.load(folder)
-    vad.spans(np.zeros(backends.SAMPLE_RATE, np.float32))  # loads the detector; the library's own: see `libraries`
+    vad.detect_speech(
+        np.zeros(backends.SAMPLE_RATE, np.float32)
+    )  # loads the detector; the library's own: see `libraries`
 
     def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
         samples = heard(path, seconds)
-        spans = vad.spans(samples)
-        segments = []
-        options = backends.Options(language=language)
-        for _, found, _ in recheck.transcribe(backend, samples, vad.windows(samples, spans), spans, options):
-            segments += found
+        spans = vad.detect_speech(samples)
+        segments: list[Segment] = []
+        context = WindowContext(backend, samples, spans, backends.Options(language=language))
+        for text in pipeline.process_windows(context, cut_windows(samples, spans)):
+            segments += text.segments
         return {"text": " ".join(s.text for s in segments), "segments": [to_dict(s) for s in segments]}
 
     return [Way("dropscribe", run)]
@@ -301,7 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--backend", choices=backends.OURS, default="faster-whisper")
+    parser.add_argument("--backend", choices=choice.BUNDLED, default="faster-whisper")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--score", type=Path)
     parser.add_argument("--seconds", type=float)

@@ -1,17 +1,19 @@
-"""The engines beside each other as the daemon runs them: load time, speed, memory and word error rate.
+"""The engines compared, as the daemon runs them: load time, speed, memory and word error rate.
 
-usage: engines.py --speech DIR --model FOLDER [--sets en digits] [--seconds 180] [--rounds 2] [--whisperx PYTHON]
-                  [--mlx FOLDER] [--score FILE]
+usage: engines.py --speech DIR --model FOLDER [--sets en digits] [--seconds 180] [--rounds 2]
+                  [--whisperx PYTHON] [--mlx FOLDER] [--score FILE]
 
-DIR holds `NAME.flac` with `NAME.json` and `score.py` (see accuracy.py). Each engine is a worker process of its own, a
-new one in each round, and the rounds take turns, so that a busy machine is busy for all of them. Printed is the
-median of the rounds: seconds for loading (imports counted), times real time and CPU seconds for the recording
-(decoding and speech detection counted), the most memory the process held (Linux: VmHWM), the word error rate.
+DIR holds `NAME.flac` with `NAME.json` and `score.py` (see accuracy.py). Each engine is a worker
+process of its own, a new one in each round, and the rounds take turns, so that a busy machine is
+busy for all of them. Printed is the median of the rounds: seconds for loading (imports counted),
+times real time and CPU seconds for the recording (decoding and speech detection counted), the most
+memory the process held (Linux: VmHWM), the word error rate.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import queue
@@ -23,14 +25,17 @@ import time
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import backends, protocol
 from dropscribe.settings import Settings
 from dropscribe.supervisor import worker_process
 from dropscribe.worker import decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,9 @@ class Engine:
 
 
 def cut(source: Path, truth: dict[str, Any], seconds: float, folder: Path) -> Path:
-    """Write the recording up to the last prompt of the first `seconds`; shortens `truth` to that."""
+    """Write the recording up to the last prompt of the first `seconds`; shortens `truth` to
+    that.
+    """
     truth["segments"] = [s for s in truth["segments"] if s["end"] <= seconds]
     samples = decoding.decode(source, folder / "cut.spool").samples
     samples = samples[: int((truth["segments"][-1]["end"] + 0.3) * backends.SAMPLE_RATE)]
@@ -82,24 +89,31 @@ def once(one: Engine, recording: Path, language: str, threads: int) -> tuple[Run
     messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
     worker = worker_process.Worker(messages.put)
     chosen = Settings(language=language, backend="faster-whisper", model=str(one.folder), threads=threads)
-    asked = worker_process.request(chosen, download=False)
-    asked["backends"] = [{"name": one.name, "reason": "a bench", **one.extra}]
+    asked = dataclasses.replace(
+        worker_process.make_request(chosen, download=False),
+        backends=(protocol.BackendChoice(one.name, "a bench", **one.extra),),
+    )
+
+    def until_finished() -> Iterator[protocol.Event]:
+        while not isinstance(event := messages.get(timeout=600).event, protocol.Finished):
+            if isinstance(event, protocol.Failed | protocol.Exited):
+                raise SystemExit(f"{one.name}: {event}")
+            yield event
+
     try:
-        worker.send(1, "check", **asked)
-        load_s = 0.0
-        while (message := messages.get(timeout=600)).event != "finished":
-            load_s = message.facts.get("load_s", load_s)
-            if message.event in {"failed", "exit"}:
-                raise SystemExit(f"{one.name}: {message.facts}")
+        worker.send(protocol.CheckJob(job=1, request=asked))
+        load_s = sum(event.load_s for event in until_finished() if isinstance(event, protocol.Loaded))
         wall, cpu = time.perf_counter(), cpu_seconds(worker.pid)
-        worker.send(2, "transcribe", path=str(recording), spool=f"{recording}.spool", **asked)
+        file = protocol.RecordingFile(2, str(recording), f"{recording}.spool")
+        worker.send(protocol.TranscribeJob(recording=file, request=asked))
         segments: list[dict[str, Any]] = []
         audio_s = 0.0
-        while (message := messages.get(timeout=600)).event != "finished":
-            segments += message.facts.get("segments", [])
-            audio_s = message.facts.get("audio_s", audio_s)
-            if message.event in {"failed", "exit"}:
-                raise SystemExit(f"{one.name}: {message.facts}")
+        for event in until_finished():
+            match event:
+                case protocol.Decoded():
+                    audio_s = event.audio_s
+                case protocol.WindowDone():
+                    segments += event.to_json()["segments"]
         wall, cpu = time.perf_counter() - wall, cpu_seconds(worker.pid) - cpu
         made = {"text": " ".join(s["text"] for s in segments), "segments": segments}
         return Run(load_s, wall, cpu, peak_mb(worker.pid), audio_s), made

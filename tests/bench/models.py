@@ -42,13 +42,14 @@ MOST = 16
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
     from dropscribe.backends._mlx import quantise
+
     from dropscribe.models import convert
 
     for given in sources:
         name, _, path = given.partition("=")
         source, whole = Path(path), folder / f"{name}-fp16"
         if (source / "model.bin").exists():
-            convert.convert(source, whole)
+            convert.convert_to_mlx(source, whole)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             whole.symlink_to(source.resolve())
@@ -80,11 +81,11 @@ def device_peak_mb() -> float | None:
 
 def worker(model: Path, data: Path, sets: list[str], seconds: float) -> None:
     """Load one model, transcribe every set, print one JSON."""
-    from dropscribe import backends
-
     before_mb, started = peak_mb(), time.perf_counter()
     name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
-    engine = backends.create(name)
+    from dropscribe.backends.factory import create_backend
+
+    engine = create_backend(name)
     import_s, imported_mb = time.perf_counter() - started, peak_mb()
     loaded = engine.load(model)
     first_s = time.perf_counter() - started
@@ -152,13 +153,13 @@ def shape_worker(size: str) -> None:
     import mlx.core as mx
     import numpy as np
 
-    from dropscribe import backends
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "random", str(folder), size]
         subprocess.run(command, check=True)  # its memory is not to count here
-        engine: Any = backends.create("mlx")
+        from dropscribe.backends.factory import create_backend
+
+        engine: Any = create_backend("mlx")
         before, started = peak_mb(), time.perf_counter()
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
@@ -182,10 +183,10 @@ def shape_worker(size: str) -> None:
 def random_model(folder: Path, size: str) -> None:
     """Write an MLX folder of large-v3-turbo's shape with random weights."""
     import mlx.core as mx
+    from dropscribe.backends._mlx import quantise
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends._mlx import quantise
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -273,7 +274,7 @@ def turbo(folder: Path, base: Path) -> None:
     spec.validate()
     spec.optimize(quantization="float16")
     spec.save(str(target))
-    convert.convert(target, folder / "mlx")
+    convert.convert_to_mlx(target, folder / "mlx")
 
 
 def status_mb(what: str) -> float:
@@ -285,16 +286,18 @@ def status_mb(what: str) -> float:
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, log_bridge
-    from dropscribe.worker import vad
+    from dropscribe.worker.windows import cut_windows
 
     log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
-    engine = backends.create(name)
+    from dropscribe.backends.factory import create_backend
+
+    engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
-    windows = vad.windows(samples, spans)
+    windows = cut_windows(samples, spans)
     windows = [w for w in windows[:MOST] if not seconds or w.end <= seconds * backends.SAMPLE_RATE]
     list(engine.transcribe(samples, windows, backends.Options(language=language)))
     found |= {"windows": len(windows), "transcribing": status_mb("VmHWM"), "device": device_peak_mb() or 0.0}
@@ -312,7 +315,7 @@ def memory(data: Path, base: Path, whisperx: str | None, which: str, seconds: fl
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         turbo(folder / "turbo", base)
-        convert.convert(base, folder / "base")
+        convert.convert_to_mlx(base, folder / "base")
         engines = [("faster-whisper", sys.executable), *([("whisperx", whisperx)] if whisperx else [])]
         both = (("base", base, folder / "base"), ("turbo", folder / "turbo/ct2", folder / "turbo/mlx"))
         columns = ("loaded", "loading", "windows", "transcribing", "device")

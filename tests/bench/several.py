@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import settings
 from dropscribe.backends import SAMPLE_RATE
-from dropscribe.worker import channels, decoding, languages, vad
-from dropscribe.worker.channels import Sound
+from dropscribe.backends.factory import create_backend
+from dropscribe.worker import channel_levels, decoding, languages, vad
+from dropscribe.worker.speech import Speech
 from dropscribe.worker.vad import FRAME, Span
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Window
+    from dropscribe.backends import Backend, Window
 
 ORDER = ("en", "fr", "en", "it", "en", "ru", "en", "fr", "en")
 LENGTH = 60 * SAMPLE_RATE
@@ -80,15 +81,15 @@ def on_channels(folder: Path) -> None:
         share = np.float32(0 if decibels is None else 10 ** (decibels / 20))
         noise = np.random.default_rng(2).standard_normal((2, LENGTH)) * 0.001
         apart = np.stack([sides[0] + share * sides[1], sides[1] + share * sides[0]], axis=1) + noise.T.astype("f4")
-        levels = channels.loudness(apart)
-        leaks = channels.across(levels)
+        levels = channel_levels.measure_levels(apart)
+        leaks = channel_levels.find_crosstalk(levels)
         total = {"before": 0, "after": 0, "lost": 0, "own": 0}
         for channel in (0, 1):
-            own = frames(vad.spans(sides[channel]), len(levels))
-            heard = vad.probabilities(apart[:, channel])
-            before = frames(vad.spans_of(heard, apart[:, channel]), len(levels))
+            own = frames(vad.detect_speech(sides[channel]), len(levels))
+            heard = vad.estimate_probabilities(apart[:, channel])
+            before = frames(vad.find_spans(heard, apart[:, channel]), len(levels))
             heard[leaks[:, channel]] = 0.0
-            after = frames(vad.spans_of(heard, apart[:, channel], 0.1), len(levels))
+            after = frames(vad.find_spans(heard, apart[:, channel], 0.1), len(levels))
             near = np.convolve(own, np.ones(7), "same") > 0
             total["before"] += int((before & ~near).sum())
             total["after"] += int((after & ~near).sum())
@@ -97,7 +98,8 @@ def on_channels(folder: Path) -> None:
         seconds = {name: value * FRAME / SAMPLE_RATE for name, value in total.items()}
         print(
             f"| {f'{overlap:.0f} s at once' if overlap else 'clean'} | {decibels or 'nothing'} |"
-            f" {channels.separate(apart, levels)} | {seconds['before']:.1f} s | {seconds['after']:.1f} s |"
+            f" {channel_levels.has_speaker_per_channel(apart, levels)} |"
+            f" {seconds['before']:.1f} s | {seconds['after']:.1f} s |"
             f" {seconds['lost']:.1f} of {seconds['own']:.0f} s |"
         )
 
@@ -105,7 +107,7 @@ def on_channels(folder: Path) -> None:
 class Counting:
     """A backend that counts the windows it hears the language of."""
 
-    def __init__(self, backend: backends.Backend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self.windows = 0
         self._backend = backend
 
@@ -140,10 +142,10 @@ def in_languages(folder: Path, backend: Counting) -> None:
         ("mixed", np.concatenate(pieces), truth),
         *((name, samples, alone[name]) for name, samples in recordings.items()),
     ]:
-        sound = Sound(samples, len(samples), (tuple(vad.spans(samples)),))
+        sound = Speech(samples, len(samples), (tuple(vad.detect_speech(samples)),))
         backend.windows = 0
-        windows = sound.windows()
-        found = languages.decide(backend, sound, windows)
+        windows = sound.cut_windows()
+        found = languages.decide_languages(backend, sound, windows)
         right = [
             any(
                 w.start <= sample < w.end and each == spoken
@@ -161,11 +163,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--backend", default="faster-whisper", choices=backends.NAMES)
+    parser.add_argument("--backend", default="faster-whisper", choices=settings.BACKENDS)
     given = parser.parse_args()
     on_channels(given.speech)
     if given.model:
-        backend = backends.create(given.backend)
+        backend = create_backend(given.backend)
         backend.load(given.model)
         in_languages(given.speech, Counting(backend))
 

@@ -19,7 +19,7 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 
 from bench import gpu
-from dropscribe.worker import vad
+from dropscribe.worker.windows import cut_windows
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=16)
     given = parser.parse_args()
     samples, spans, language = gpu.read(given.data / f"{given.set}.npz")
-    windows = vad.windows(samples, spans)[: given.windows]
+    windows = cut_windows(samples, spans)[: given.windows]
     least = dict.fromkeys(given.ways, float("inf"))
     for _ in range(2):
         for way in given.ways:

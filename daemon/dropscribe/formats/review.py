@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
+from dropscribe.repetition import find_loops
 from dropscribe.transcript import Passage
 
 if TYPE_CHECKING:
@@ -75,13 +75,6 @@ class Limits:
 LIMITS = Limits()
 MOST = 50
 """Passages listed by default: what a person goes through for one recording."""
-
-LOOP_TIMES = 3
-"""The same words so many times in a row are a loop too, from `LOOP_WORDS` words on: short loops in
-a long window compress less (2.1 was seen)."""
-LOOP_WORDS = 6
-LOOP_PHRASE = 12
-"""Longest phrase whose repetition is looked for, in words."""
 
 _NOTICES = {
     "words-over-silence": "silence",
@@ -188,34 +181,10 @@ def _describe_run(run: Sequence[_Spoken]) -> Passage:
 
 def _find_loops(spoken: Sequence[_Spoken]) -> Iterator[Passage]:
     """Yield where the same words are repeated."""
-    for first, last, size in loops([s.text if s.count == 1 else "" for s in spoken]):
+    for first, last, size in find_loops([s.text if s.count == 1 else "" for s in spoken]):
         times = (last - first) // size
         why = f"The same {f'{size} words' if size > 1 else 'word'} {times} times in a row: perhaps a loop."
         yield Passage(spoken[first].start, max(s.end for s in spoken[first:last]), "loop", why, float(last - first))
-
-
-def loops(texts: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Yield where words are repeated: the first, one past the last, and how many make one
-    turn.
-
-    `texts` are single words; what holds no letter belongs to no loop.
-    """
-    words = [re.sub(r"\W", "", text).casefold() for text in texts]
-    at = 0
-    while at < len(words):
-        best = turn = 0
-        for size in range(1, min(LOOP_PHRASE, (len(words) - at) // LOOP_TIMES) + 1):
-            if words[at] != words[at + size] or not all(words[at : at + size]):
-                continue
-            end = at + size
-            while end < len(words) and words[end] == words[end - size]:
-                end += 1
-            times = (end - at) // size
-            if times >= LOOP_TIMES and times * size >= LOOP_WORDS and end > best:
-                best, turn = end, size
-        if best:
-            yield at, best, turn
-        at = max(best, at + 1)
 
 
 def _find_compressed(segments: Sequence[Segment]) -> Iterator[Passage]:

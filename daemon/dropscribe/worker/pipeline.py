@@ -1,0 +1,199 @@
+"""The pipeline: every stage from a sound file to reported windows, called one after the other.
+
+    decode -> detect speech -> plan windows -> decide languages      of the whole recording
+           -> transcribe -> place words -> recheck -> divide         of each window, which is then reported
+
+`transcribe_recording` and `complete_window` are the only places that know this order. A stage is one function that
+takes one value and returns the next. Words are placed before the recheck, which compares their times with the speech.
+
+Guarantees: each window is reported before the next one is waited for; work that was interrupted goes through the same
+stages and leaves out the windows that are done; the spool files are gone afterwards.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dropscribe import backends, crash, protocol
+from dropscribe.worker import channels, decoding, languages, plans, recheck, window_text
+from dropscribe.worker.plans import WorkPlan
+from dropscribe.worker.window_text import WindowContext
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from dropscribe.backends import Backend, Window
+    from dropscribe.protocol import RecordingFile, Request
+    from dropscribe.worker.decoding import Decoded
+    from dropscribe.worker.engine import Engine, Task
+    from dropscribe.worker.events import Reporter
+    from dropscribe.worker.languages import SpokenLanguages
+    from dropscribe.worker.speech import Speech
+    from dropscribe.worker.window_text import WindowText
+
+
+# The order of the stages
+
+
+def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine, reporter: Reporter) -> None:
+    """Run every stage on one recording and report what each gives."""
+    file, request = job.recording, job.request
+    with remove_spool_files(file):
+        decoded = decode(file, request, reporter)
+        backend = engine.load(task, reporter)
+        started = time.monotonic()
+        speech = detect_speech(decoded, file, request, reporter.heartbeat)
+        del decoded  # the file that it maps may be removed
+        windows = plan_windows(speech)
+        basis = plans.make_basis(speech, windows, engine.loaded)
+        plan = plans.resume_plan(job.resume, speech, basis)
+        if plan is None:
+            spoken = decide_languages(backend, speech, windows, request, reporter)
+            plan = WorkPlan(speech, basis, spoken)
+        report_plan(plan, time.monotonic() - started, reporter)
+        started = time.monotonic()
+        for text in transcribe_windows(plan, backend, request):
+            report_window(plan, text, time.monotonic() - started, reporter)
+            started = time.monotonic()
+    reporter.report(protocol.Finished())
+
+
+def transcribe_windows(plan: WorkPlan, backend: Backend, request: Request) -> Iterator[WindowText]:
+    """Yield each window that is not done yet, complete: those in one language after the other."""
+    for language, first, last in plan.spoken.group():
+        if plan.done < last:
+            context = make_context(plan.speech, backend, request, language)
+            yield from process_windows(context, plan.spoken.windows[first:last], done=max(0, plan.done - first))
+
+
+def process_windows(context: WindowContext, windows: Sequence[Window], *, done: int = 0) -> Iterator[WindowText]:
+    """Transcribe and complete all windows but the first `done`, one by one."""
+    with contextlib.closing(window_text.transcribe(context, windows, done=done)) as texts:
+        for text in texts:
+            yield complete_window(text, context)
+
+
+def complete_window(text: WindowText, context: WindowContext) -> WindowText:
+    """Run the stages between the engine and the report on one window, also on a clip that shared its window."""
+    text = window_text.place_words(text)
+    text = recheck.recheck(text, context)
+    return window_text.split_sentences(text)
+
+
+# The stages of a recording, as the settings want them
+
+
+def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_seconds: float | None = None) -> Decoded:
+    """Decode a recording into its spool file and report what it is. `max_seconds` is a limit beside the set one."""
+    started = time.monotonic()
+    limits = [limit for limit in (request.max_seconds, max_seconds) if limit]
+    decoded = decoding.decode(
+        Path(file.path),
+        Path(file.spool),
+        heartbeat=reporter.heartbeat,
+        max_seconds=min(limits, default=None),
+        apart=request.split_channels != "never",
+    )
+    decode_s = time.monotonic() - started
+    crash.reach("decoded")
+    reporter.report(
+        protocol.Decoded(
+            audio_s=round(decoded.seconds, 3),
+            decode_s=round(decode_s, 3),
+            channels=decoded.channels,
+            codec=decoded.codec,
+            recorded_at=decoded.recorded_at,
+            warnings=decoded.warnings,
+        )
+    )
+    return decoded
+
+
+def detect_speech(
+    decoded: Decoded, file: RecordingFile, request: Request, heartbeat: Callable[[float], None] | None = None
+) -> Speech:
+    """Find where somebody speaks, on each channel or in all together."""
+    return channels.detect_speech(
+        decoded, Path(file.spool), request.channels, request.split_channels, heartbeat=heartbeat
+    )
+
+
+def plan_windows(speech: Speech) -> list[Window]:
+    """Cut a recording into windows, as if it were in one language."""
+    return speech.cut_windows()
+
+
+def decide_languages(
+    backend: Backend, speech: Speech, windows: Sequence[Window], request: Request, reporter: Reporter
+) -> SpokenLanguages:
+    """Decide what is spoken, and in which windows that is transcribed."""
+    return languages.decide_languages(
+        backend,
+        speech,
+        windows,
+        language=request.language,
+        candidates=request.languages,
+        mixed=request.mixed_languages,
+        heartbeat=reporter.heartbeat,
+    )
+
+
+def make_context(speech: Speech, backend: Backend, request: Request, language: str) -> WindowContext:
+    """Return what the stages of a window in this language need."""
+    options = backends.Options(
+        language=language, task=request.task, prompt=request.prompt or None, hotwords=request.hotwords
+    )
+    return WindowContext(backend, speech.samples, speech.spans, options)
+
+
+def report_plan(plan: WorkPlan, seconds: float, reporter: Reporter) -> None:
+    """Report how a recording is transcribed; `seconds` is what it took to plan."""
+    reporter.report(
+        protocol.Planned(
+            plan=plan.to_protocol(),
+            done=plan.done,
+            language=plan.spoken.language,
+            language_probability=plan.spoken.probability,
+            speech_s=round(plan.speech.seconds, 3),
+            plan_s=round(seconds, 3),
+            notices=plan.speech.notices,
+        )
+    )
+
+
+def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Reporter) -> None:
+    """Report a complete window, in times of the recording; `seconds` is what it took."""
+    crash.reach("segment")
+    window = text.window
+    start, end = plan.speech.find_bounds(window)
+    segments, notices = plan.speech.to_recording(window, text.segments, text.notices)
+    if plan.spoken.mixed:
+        language = plan.spoken.languages[window.index]
+        segments = [dataclasses.replace(segment, language=language) for segment in segments]
+    reporter.report(
+        protocol.WindowDone(
+            index=window.index,
+            start_s=round(start / backends.SAMPLE_RATE, 3),
+            end_s=round(end / backends.SAMPLE_RATE, 3),
+            seconds=round(seconds, 3),
+            segments=tuple(segments),
+            warnings=tuple(notices),
+        )
+    )
+
+
+@contextlib.contextmanager
+def remove_spool_files(*files: RecordingFile) -> Iterator[None]:
+    """Remove the spool files of recordings when the work on them ends, however it ends."""
+    try:
+        yield
+    finally:
+        for file in files:
+            spool = Path(file.spool)
+            for path in (spool, decoding.beside(spool)):
+                with contextlib.suppress(OSError):
+                    path.unlink()

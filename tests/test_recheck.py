@@ -1,0 +1,268 @@
+"""Where text and speech do not agree, and the second transcription, with a real engine made to leave words out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends.factory import create_backend
+from dropscribe.transcript import Segment, Word
+from dropscribe.worker import decoding, pipeline, recheck, vad
+from dropscribe.worker.recheck import Suspicion
+from dropscribe.worker.vad import Span
+from dropscribe.worker.window_text import WindowContext
+from dropscribe.worker.windows import cut_windows
+from dropscribe.worker.word_times import Sound, SoundSegment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from dropscribe.backends import Backend
+
+DATA = Path(__file__).parent / "data"
+SECOND = SAMPLE_RATE
+WINDOW = Window(2, 0, 20 * SECOND)
+EDGES = ((1.0, 4.0), (5.0, 8.0), (9.0, 9.3), (12.0, 15.0))
+SPANS = tuple(Span(int(a * SECOND), int(b * SECOND)) for a, b in EDGES)
+SOUND = Sound(tuple(SoundSegment(a, b) for a, b in EDGES), 25.0)
+
+
+def segment(*words: tuple[str, float, float], probability: float = 0.9) -> Segment:
+    made = tuple(Word(text, start, end, probability) for text, start, end in words)
+    return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
+
+
+FIRST, SECOND_, LAST = (" Say it.", 1.0, 4.0), (" Say more.", 5.0, 8.0), (" The end.", 12.0, 15.0)
+
+
+class TestFindSuspicions:
+    def test_text_that_covers_the_speech_is_not_doubted(self) -> None:
+        assert recheck.find_suspicions(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
+
+    def test_speech_without_words(self) -> None:
+        assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [
+            Suspicion("speech-without-words", 5.0, 8.0)
+        ]
+        partly = [segment((" Say", 1.0, 1.8), SECOND_, LAST)]
+        assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [Suspicion("speech-without-words", 1.8, 4.0)]
+
+    def test_what_the_detection_takes_for_speech_counts_only_where_something_is_heard(self) -> None:
+        silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
+        assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
+        assert len(recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
+
+    def test_words_over_silence(self) -> None:
+        found = recheck.find_suspicions(
+            WINDOW, [segment(FIRST, SECOND_, LAST, (" Thanks!", 17.0, 17.5))], SPANS, SOUND
+        )
+        assert found == [Suspicion("words-over-silence", 17.0, 17.5)]
+
+    def test_words_faster_than_anybody_speaks(self) -> None:
+        fast = segment(FIRST, SECOND_, (" incomprehensibilities", 9.0, 9.3), LAST)
+        assert recheck.find_suspicions(WINDOW, [fast], SPANS, SOUND) == [Suspicion("too-fast", 9.0, 9.3)]
+
+    def test_a_loop(self) -> None:
+        words = [(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)]
+        assert recheck.find_suspicions(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [
+            Suspicion("loop", 5.0, 8.0)
+        ]
+
+
+class TestChoosePieces:
+    def test_they_begin_and_end_in_the_pauses_around(self) -> None:
+        (piece,) = recheck.choose_pieces(WINDOW, [Suspicion("speech-without-words", 5.0, 8.0)], SOUND)
+        assert piece == Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
+
+    def test_a_doubtful_window_is_cut_in_two(self) -> None:
+        found = recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], SOUND)
+        assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
+        assert recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0)) == []
+
+    @given(
+        st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
+        st.lists(st.tuples(st.integers(1, 20), st.integers(1, 40)), max_size=12),
+    )
+    def test_few_in_order_apart_and_never_the_same_window_again(
+        self, drawn: list[tuple[int, int]], steps: list[tuple[int, int]]
+    ) -> None:
+        edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
+        sounds = tuple(SoundSegment(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
+        asked = [Suspicion("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in drawn]
+        found = recheck.choose_pieces(WINDOW, asked, Sound(sounds, 25.0))
+        assert len(found) <= recheck.RULES.most_pieces
+        assert [p.index for p in found] == list(range(len(found)))
+        assert all(WINDOW.start <= p.start < p.end <= WINDOW.end for p in found)
+        assert all(a.end <= b.start for a, b in itertools.pairwise(found))
+        assert (WINDOW.start, WINDOW.end) not in [(p.start, p.end) for p in found]
+
+
+class TestReplaceIfBetter:
+    PIECE = Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
+
+    def test_words_for_speech_that_had_none_are_taken(self) -> None:
+        found = recheck.replace_if_better(self.PIECE, [segment(FIRST, LAST)], [segment(SECOND_)], SPANS, SOUND)
+        assert [s.text for s in found] == ["Say it.", "Say more.", "The end."]
+
+    def test_nothing_is_taken_that_agrees_no_better_or_that_the_model_does_not_believe(self) -> None:
+        whole = [segment(FIRST, SECOND_, LAST)]
+        assert recheck.replace_if_better(self.PIECE, whole, [segment((" Or else.", 5.0, 8.0))], SPANS, SOUND) == whole
+        loop = [segment(*[(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)])]
+        unsure = segment((" Or else.", 5.0, 8.0), probability=0.3)
+        assert recheck.replace_if_better(self.PIECE, loop, [unsure], SPANS, SOUND) == loop
+
+    def test_words_never_overlap(self) -> None:
+        old = [segment(FIRST, (" long", 4.0, 4.9), (" then", 11.0, 12.0), LAST)]
+        found = recheck.replace_if_better(
+            self.PIECE, old, [segment((" Say", 4.6, 6.0), (" more.", 6.0, 8.0))], SPANS, SOUND
+        )
+        points = [t for s in found for w in s.words for t in (w.start, w.end)]
+        assert points == sorted(points)
+        assert [w.word for s in found for w in s.words] == [
+            " Say it.",
+            " long",
+            " Say",
+            " more.",
+            " then",
+            " The end.",
+        ]
+
+
+class TestResolveSuspicions:
+    def test_words_over_certain_silence_go_and_are_told(self) -> None:
+        given_ = [segment(FIRST, LAST, (" Thank", 17.0, 17.3), (" you.", 17.3, 17.6))]
+        left, notices = recheck.resolve_suspicions(
+            given_, recheck.find_suspicions(WINDOW, given_, SPANS[::3], SOUND), SOUND
+        )
+        assert [s.text for s in left] == ["Say it. The end."]
+        assert [(n.code, n.start, n.end) for n in notices] == [("words-over-silence", 17.0, 17.6)]
+        assert "“Thank you.”" in notices[0].detail
+
+    def test_where_the_noise_hides_the_sound_they_stay(self) -> None:
+        given_ = [segment(FIRST, LAST, (" Thanks!", 17.0, 17.5))]
+        noise = Sound((), 4.0)
+        left, notices = recheck.resolve_suspicions(
+            given_, recheck.find_suspicions(WINDOW, given_, SPANS[::3], noise), noise
+        )
+        assert left == given_
+        assert [n.code for n in notices] == ["words-over-silence"]
+
+    def test_speech_that_stayed_without_words_is_told(self) -> None:
+        _, notices = recheck.resolve_suspicions(
+            [segment(FIRST)], recheck.find_suspicions(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND
+        )
+        assert [(n.code, n.start, n.end) for n in notices] == [
+            ("speech-without-words", 5.0, 8.0),
+            ("speech-without-words", 12.0, 15.0),
+        ]
+
+
+class Faulty:
+    """The real engine; what it gives for whole windows is spoiled, as engines do it by themselves now and then."""
+
+    name = "faulty"
+
+    def __init__(self, engine: Backend, spoil: Callable[[Segment], list[Segment]]) -> None:
+        self._engine, self._spoil = engine, spoil
+        self.heard: list[float] = []
+
+    def transcribe(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+    ) -> Iterator[tuple[Window, list[Segment]]]:
+        first = not self.heard
+        self.heard.append(sum(w.end - w.start for w in windows) / SAMPLE_RATE)
+        for window, segments in self._engine.transcribe(audio, windows, options, done=done):
+            yield window, [s for segment in segments for s in self._spoil(segment)] if first else segments
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_en: Path) -> Iterator[Backend]:
+    pytest.importorskip("faster_whisper")
+    backend = create_backend("faster-whisper")
+    backend.load(tiny_en)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
+    """Two recordings with a second between them."""
+    spool = tmp_path_factory.mktemp("spool")
+    pause = np.zeros(SECOND, np.float32)
+    parts = [np.asarray(decoding.decode(DATA / n, spool / n).samples) for n in ("conference.flac", "password.flac")]
+    return np.concatenate([pause, parts[0], pause, parts[1], pause])
+
+
+def heard(backend: Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
+    spans = vad.detect_speech(samples)
+    windows = cut_windows(samples, spans)
+    context = WindowContext(backend, samples, spans, Options(language="en"))  # type: ignore[arg-type]
+    found = list(pipeline.process_windows(context, windows))
+    assert [text.window for text in found] == windows
+    return [s for text in found for s in text.segments], [n.code for text in found for n in text.notices]
+
+
+def spoken(segments: Sequence[Segment]) -> list[str]:
+    return "".join(ch for ch in " ".join(s.text for s in segments).lower() if ch.isalpha() or ch == " ").split()
+
+
+class TestTranscribe:
+    def test_nothing_is_heard_again_where_text_and_speech_agree(
+        self, engine: Backend, recording: NDArray[np.float32]
+    ) -> None:
+        whole = Faulty(engine, lambda segment: [segment])
+        segments, notices = heard(whole, recording)
+        assert notices == []
+        assert len(whole.heard) == 1
+        assert len(segments) >= 2
+
+    def test_a_sentence_that_the_engine_left_out_is_heard_again(
+        self, engine: Backend, recording: NDArray[np.float32]
+    ) -> None:
+        known, _ = heard(engine, recording)
+        lost = next(s.start for s, after in itertools.pairwise(known) if after.start - s.end > 0.5)
+        edge = next(after.start for s, after in itertools.pairwise(known) if s.start == lost) - 0.3
+
+        def cut_short(segment: Segment) -> list[Segment]:
+            words = tuple(w for w in segment.words if w.start < edge)
+            text = "".join(w.word for w in words).strip()
+            return [dataclasses.replace(segment, end=words[-1].end, text=text, words=words)] if words else []
+
+        faulty = Faulty(engine, cut_short)
+        segments, notices = heard(faulty, recording)
+        assert len(faulty.heard) == 2
+        assert faulty.heard[1] < faulty.heard[0]
+        assert spoken(segments) == spoken(known)
+        assert notices == []
+
+    def test_words_invented_over_a_silence_do_not_stay(self, engine: Backend, recording: NDArray[np.float32]) -> None:
+        samples = np.concatenate([recording, np.zeros(3 * SECOND, np.float32), recording])
+        known, _ = heard(engine, samples)
+        gap = len(recording) / SAMPLE_RATE + 1.0
+        invented = segment((" Thank", gap, gap + 0.4), (" you.", gap + 0.4, gap + 0.8))
+
+        def invent(s: Segment) -> list[Segment]:
+            before = tuple(w for w in s.words if w.end <= gap)
+            after = tuple(w for w in s.words if w.end > gap)
+            if not before or not after:
+                return [s]
+            cut = [dataclasses.replace(s, words=p, text="".join(w.word for w in p).strip()) for p in (before, after)]
+            return [
+                dataclasses.replace(cut[0], end=before[-1].end),
+                invented,
+                dataclasses.replace(cut[1], start=after[0].start),
+            ]
+
+        faulty = Faulty(engine, invent)
+        segments, _ = heard(faulty, samples)
+        assert len(faulty.heard) >= 2
+        assert spoken(segments) == spoken(known)
