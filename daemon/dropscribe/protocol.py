@@ -19,7 +19,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dropscribe.transcript import Notice, Segment, to_dict
+from dropscribe.transcript import Notice, Segment, Speaker, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +67,8 @@ class Request:
     mixed_languages: str = "auto"
     channels: tuple[str, ...] = ()
     split_channels: str = "auto"
+    speakers: tuple[str, ...] = ()
+    """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
     threads: int = 0
     batch: int = 0
     max_seconds: float | None = None
@@ -171,6 +173,20 @@ class PackJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakersJob:
+    """Tell who speaks when in a recording that is transcribed already."""
+
+    op: ClassVar[str] = "speakers"
+    recording: RecordingFile
+    request: Request
+
+    @property
+    def job(self) -> int:
+        """Its number."""
+        return self.recording.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
     """Load the model and send one second of a soft tone through it."""
 
@@ -190,7 +206,9 @@ class UsageJob:
 
 ModelJob = TranscribeJob | PackJob | CheckJob
 """A job that needs a model."""
-Job = ModelJob | UsageJob
+EasyJob = UsageJob | SpeakersJob
+"""A job that needs no model of Whisper's."""
+Job = ModelJob | EasyJob
 
 
 def encode_job(job: Job) -> str:
@@ -201,7 +219,9 @@ def encode_job(job: Job) -> str:
             data |= {**_write(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
         case PackJob():
             data["recordings"] = _write(job.recordings)
-    if not isinstance(job, UsageJob):
+        case SpeakersJob():
+            data |= {**_write(job.recording), **_write(job.request)}
+    if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **_write(job.request)}
     return json.dumps(data) + "\n"
 
@@ -221,6 +241,8 @@ def decode_job(line: str) -> Job:
             case PackJob.op:
                 recordings = _read(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
+            case SpeakersJob.op:
+                return SpeakersJob(recording=_read(RecordingFile, data), request=request)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")
@@ -249,7 +271,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The work goes on: the recording is being decoded, or speech or languages are being detected."""
+    """The work goes on: the recording is being decoded, or speech, languages or speakers are being detected."""
 
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
@@ -359,6 +381,22 @@ class WindowDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakersFound:
+    """Who speaks when in the recording."""
+
+    event: ClassVar[str] = "speakers"
+    speakers: tuple[Speaker, ...]
+    """In order of appearance."""
+    channels: tuple[str, ...] = ()
+    """The channel of each speaker, by the name that its words have; none for the mix of all channels."""
+    labelled: bool = True
+    """Whether the words are to carry the names: one voice alone, of nobody in particular, needs none."""
+    seconds: float = 0.0
+    """What it took."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
     """A recording cannot be transcribed in its pack, only alone."""
 
@@ -415,6 +453,7 @@ WrittenEvent = (
     | Loaded
     | Planned
     | WindowDone
+    | SpeakersFound
     | Excluded
     | Finished
     | Failed

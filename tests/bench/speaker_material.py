@@ -2,8 +2,8 @@
 
     python tests/bench/speaker_material.py OUT --librispeech DIR --prompts DIR --meetings DIR
 
-- `--librispeech`: a folder with one folder a reader, each with FLAC files (LibriSpeech test-other, CC BY 4.0: ten readers
-  of it are in `audio_data` of the repository resemble-ai/Resemblyzer).
+- `--librispeech`: a folder with one folder a reader, each with FLAC files (LibriSpeech test-other, CC BY 4.0: ten
+  readers of it are in `audio_data` of the repository resemble-ai/Resemblyzer).
 - `--prompts`: `shared/speech` (five voices in five languages).
 - `--meetings`: `tests/data` of pyannote/pyannote-audio (AMI, CC BY 4.0: excerpts of 30 s with RTTM).
 
@@ -36,7 +36,7 @@ def read(path: Path) -> np.ndarray:
         resampler = av.AudioResampler("flt", "mono", RATE)
         blocks = [b.to_ndarray() for frame in container.decode(audio=0) for b in resampler.resample(frame)]
         blocks += [b.to_ndarray() for b in resampler.resample(None)]
-    return np.concatenate(blocks, axis=1)[0].astype(np.float32)
+    return np.asarray(np.concatenate(blocks, axis=1)[0], np.float32)
 
 
 def write(path: Path, samples: np.ndarray) -> None:
@@ -78,7 +78,9 @@ def conversation(
     turns: list[tuple[float, float, str]] = []
     at, last = int(0.5 * RATE), ""
     while at < seconds * RATE:
-        odds = np.array([0 if name == last and len(names) > 1 else weight for name, weight in zip(names, weights, strict=True)])
+        odds = np.array(
+            [0 if name == last and len(names) > 1 else weight for name, weight in zip(names, weights, strict=True)]
+        )
         who = str(rng.choice(names, p=odds / odds.sum()))
         # A third of the turns are short replies, the others several phrases long.
         length = rng.uniform(0.6, 2) if rng.random() < 0.33 else rng.uniform(3, 14)
@@ -125,7 +127,9 @@ def merge(turns: list[tuple[float, float, str]], gap: float = 0.3) -> list[tuple
 
 def write_truth(path: Path, turns: list[tuple[float, float, str]], more: dict[str, Any]) -> None:
     """Write turns and what else is known as JSON."""
-    path.write_text(json.dumps({"turns": [[round(s, 3), round(e, 3), w] for s, e, w in turns], **more}, ensure_ascii=False))
+    path.write_text(
+        json.dumps({"turns": [[round(s, 3), round(e, 3), w] for s, e, w in turns], **more}, ensure_ascii=False)
+    )
 
 
 def main() -> None:
@@ -140,15 +144,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(25 if half == "tune" else 52)
         people = voices(args.librispeech, args.prompts, readers, languages)
-        index = 0
-        for count in (1, 2, 2, 3, 3, 4, 5, 5):
+        for index, count in enumerate((1, 2, 2, 3, 3, 4, 5, 5)):
             names = [str(name) for name in rng.choice(list(people), count, replace=False)]
             overlap, snr = float(rng.choice([0.0, 0.1, 0.25])), (20.0 if index % 2 else None)
             sound, turns = conversation(rng, {n: people[n] for n in names}, 60 + 30 * count, overlap, snr)
             name = f"talk{index}-{count}"
             write(folder / f"{name}.wav", sound)
             write_truth(folder / f"{name}.json", merge(turns), {"people": count, "overlap": overlap, "snr": snr})
-            index += 1
         meetings(args.meetings, folder, half)
 
 

@@ -36,6 +36,7 @@ class _Reports:
     loaded: protocol.Loaded | None = None
     planned: protocol.Planned | None = None
     windows: list[protocol.WindowDone] = field(default_factory=list)
+    speakers: protocol.SpeakersFound | None = None
 
 
 class FileTranscriber:
@@ -74,6 +75,7 @@ class FileTranscriber:
         transcript = assembly.assemble_transcript(
             source, reports.decoded, reports.loaded, reports.planned, reports.windows, self._settings
         )
+        transcript = assembly.add_speakers(transcript, reports.speakers, self._settings)
         now = datetime.now().astimezone()
         return assembly.finish_transcript(transcript, path, mtime_ns, self._settings.replacements, now)
 
@@ -103,6 +105,8 @@ class FileTranscriber:
                 reports.windows.append(event)
                 if reports.decoded is not None:
                     self._bar.show_seconds(name, event.end_s, reports.decoded.audio_s)
+            case protocol.SpeakersFound():
+                reports.speakers = event
             case protocol.Downloading():
                 self._bar.show_download(event.model, event.done, event.total)
             case protocol.Fallback():

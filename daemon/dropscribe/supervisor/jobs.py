@@ -19,13 +19,13 @@ import structlog
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.supervisor import assembly, profiles, worker_process
+from dropscribe.supervisor import assembly, profiles, result_options, worker_process
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.publisher import Progress
 from dropscribe.supervisor.scheduler import ALONE
-from dropscribe.transcript import Source
+from dropscribe.transcript import Source, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +57,9 @@ class _Job:
     decoded: protocol.Decoded | None = None
     loaded: protocol.Loaded | None = None
     planned: protocol.Planned | None = None
+    speakers: protocol.SpeakersFound | None = None
+    transcribed: Transcript | None = None
+    """What was transcribed before, where only its speakers are to be found."""
     windows: int = 0
     """Windows that are done."""
     tenths: int = -1
@@ -167,9 +170,19 @@ class Jobs:
         if self._pack:
             self._worker.send(protocol.PackJob(recordings=files, request=request))
             return
+        if (stored := self._find_words(recordings[0], chosen)) is not None:
+            self._jobs[recordings[0].id].transcribed = Transcript.from_json(stored)
+            self._worker.send(protocol.SpeakersJob(recording=files[0], request=request))
+            return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
         resume = _resume(self._journal.results.list_checkpoints(recordings[0].result))
         self._worker.send(protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last))
+
+    def _find_words(self, recording: Recording, chosen: Settings) -> str | None:
+        """Return the stored transcript of a recording, as JSON, that lacks nothing but its speakers."""
+        if not chosen.speakers:
+            return None
+        return self._journal.results.find(result_options.result_key(recording.sha256, chosen, speakers=False))
 
     def handle_taken_in(self, taken: Taken) -> None:
         """A file was taken in: give up work on what it was before, unless only its date is new."""
@@ -279,6 +292,8 @@ class Jobs:
                 self._journal.save_checkpoint(job.recording, job.windows, event.to_json(), event.end_s, job.audio_s)
                 crash.reach("checkpointed")
                 self._report_progress(job, event.end_s)
+            case protocol.SpeakersFound():
+                self._handle_speakers(job, event)
             case protocol.Finished():
                 del self._jobs[job.recording.id]
                 self._idle_since = time.monotonic()
@@ -370,29 +385,28 @@ class Jobs:
             self._journal.set_meta(phase="transcribing")
         self._report_progress(job, done_s)
 
+    def _handle_speakers(self, job: _Job, found: protocol.SpeakersFound) -> None:
+        job.speakers = found
+        self._log.info(
+            "job.speakers",
+            **job.recording.log_facts,
+            speakers=len(found.speakers),
+            confidence=[speaker.confidence for speaker in found.speakers],
+            seconds=found.seconds,
+        )
+
     def _report_progress(self, job: _Job, done_s: float) -> None:
         self._progress(Progress(str(job.recording.name), done_s, job.audio_s))
 
     def _conclude(self, job: _Job) -> None:
-        """Every window is there: make the transcript, keep it, publish it."""
+        """All is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.stat(recording)
         if found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101
-        assert recording.sha256 is not None  # noqa: S101
-        source = Source(
-            name=decode_name(recording.name.name),
-            path=decode_name(recording.name),
-            sha256=recording.sha256,
-            bytes=recording.size,
-        )
-        assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
-        assert job.loaded is not None  # noqa: S101
-        assert job.planned is not None  # noqa: S101
-        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
-        transcript = assembly.assemble_transcript(source, job.decoded, job.loaded, job.planned, windows, job.settings)
+        transcript = assembly.add_speakers(job.transcribed or self._assemble(job), job.speakers, job.settings)
         self._journal.store_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
         crash.reach("kept")
         self._intake.set_state(recording, State.PUBLISHING)
@@ -406,6 +420,27 @@ class Jobs:
             language=transcript.language,
         )
         self._publisher.publish(self._journal.recordings.get(recording.id))
+
+    def _assemble(self, job: _Job) -> Transcript:
+        """Return the transcript without its speakers, and keep it so: others may be asked for later."""
+        recording = job.recording
+        assert recording.result is not None  # noqa: S101
+        assert recording.sha256 is not None  # noqa: S101
+        source = Source(
+            name=decode_name(recording.name.name),
+            path=decode_name(recording.name),
+            sha256=recording.sha256,
+            bytes=recording.size,
+        )
+        assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
+        assert job.loaded is not None  # noqa: S101
+        assert job.planned is not None  # noqa: S101
+        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
+        transcript = assembly.assemble_transcript(source, job.decoded, job.loaded, job.planned, windows, job.settings)
+        if job.settings.speakers:
+            key = result_options.result_key(recording.sha256, job.settings, speakers=False)
+            self._journal.results.store(key, transcript.to_json(), time.time())
+        return transcript
 
     def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
         recording, code = job.recording, failed.code
@@ -426,6 +461,8 @@ class Jobs:
             case Fault.ENVIRONMENT if code in _READ_AGAIN:
                 self._intake.mark_waiting(recording, code, reason)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
+            case Fault.ENVIRONMENT if code == "speakers-missing" and not self._settings.speakers:  # a profile asks
+                self._publisher.quarantine(recording, code, f"{reason} Then `dropscribe retry` goes on.")
             case Fault.ENVIRONMENT if code in profiles.FAULTS and job.settings.model != self._settings.model:
                 why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
                 self._publisher.quarantine(recording, code, f"{reason} {why}")

@@ -157,6 +157,7 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
         mixed_languages=settings.mixed_languages,
         channels=settings.channels,
         split_channels=settings.split_channels,
+        speakers=settings.speakers,
         threads=settings.threads,
         batch=settings.batch,
         max_seconds=settings.max_hours * 3600 or None,

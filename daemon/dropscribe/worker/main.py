@@ -64,7 +64,7 @@ def main(handed: int | None = None) -> None:
         _run(task.job, task, engine, writer)
     while True:
         job = protocol.decode_job(lines.get())
-        _run(job, None if isinstance(job, protocol.UsageJob) else Task(job), engine, writer)
+        _run(job, None if isinstance(job, protocol.EasyJob) else Task(job), engine, writer)
 
 
 def _read_lines(lines: queue.SimpleQueue[str]) -> None:
@@ -82,10 +82,12 @@ def _run(job: protocol.Job, task: Task | None, engine: Engine, writer: EventWrit
     reporter = Reporter(writer, job.job)
     detail = ""
     try:
-        if task is None:
-            _report_usage(reporter)
-        else:
+        if task is not None:
             _run_task(task, engine, reporter)
+        elif isinstance(job, protocol.SpeakersJob):
+            _find_speakers(job, reporter)
+        else:
+            _report_usage(reporter)
     except MemoryError:
         failure: JobError = EngineFaultError(
             "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."
@@ -137,6 +139,12 @@ def _dispatch(task: Task, engine: Engine, reporter: Reporter) -> None:
             diagnostics.check_engine(task, engine, reporter)
 
 
+def _find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
+    from dropscribe.worker import pipeline
+
+    pipeline.find_speakers(job, reporter)
+
+
 def _report_usage(reporter: Reporter) -> None:
     from dropscribe.worker import diagnostics
 
@@ -175,7 +183,7 @@ def _take_over(handed: int) -> tuple[Engine, Task]:
     with os.fdopen(handed, encoding="utf-8") as file:
         state = json.load(file)
     job = protocol.decode_job(state["job"])
-    assert not isinstance(job, protocol.UsageJob)  # noqa: S101 (it needs no backend)
+    assert not isinstance(job, protocol.EasyJob)  # noqa: S101 (it needs no backend)
     return Engine(state["python"], state["home"]), Task(job, [Refusal(**each) for each in state["refusals"]])
 
 

@@ -2,6 +2,7 @@
 
     decode -> detect speech -> plan windows -> decide languages      of the whole recording
            -> transcribe -> place words -> recheck -> divide         of each window, which is then reported
+           -> find speakers                                          of the whole recording, where they are wanted
 
 `transcribe_recording` and `complete_window` are the only places that know this order. A stage is one function that
 takes one value and returns the next. Words are placed before the recheck, which compares their times with the speech.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from dropscribe import backends, crash, protocol
 from dropscribe.worker import channels, decoding, languages, plans, recheck, window_text
 from dropscribe.worker.plans import WorkPlan
+from dropscribe.worker.speakers import stage as speakers
 from dropscribe.worker.window_text import WindowContext
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine, reporter: Reporter) -> None:
     """Run every stage on one recording and report what each gives."""
     file, request = job.recording, job.request
+    networks = speakers.require_networks(request)
     with remove_spool_files(file):
         decoded = decode(file, request, reporter)
         backend = engine.load(task, reporter)
@@ -59,6 +62,19 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
         for text in transcribe_windows(plan, backend, request):
             report_window(plan, text, time.monotonic() - started, reporter)
             started = time.monotonic()
+        report_speakers(plan.speech, request, networks, reporter)
+    reporter.report(protocol.Finished())
+
+
+def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
+    """Run the stages that tell who speaks when on a recording that is transcribed already."""
+    file, request = job.recording, job.request
+    networks = speakers.require_networks(request)
+    with remove_spool_files(file):
+        decoded = decode(file, request, reporter)
+        speech = detect_speech(decoded, file, request, reporter.heartbeat)
+        del decoded  # the file that it maps may be removed
+        report_speakers(speech, request, networks, reporter)
     reporter.report(protocol.Finished())
 
 
@@ -184,6 +200,14 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
             warnings=tuple(notices),
         )
     )
+
+
+def report_speakers(speech: Speech, request: Request, networks: Path | None, reporter: Reporter) -> None:
+    """Report who speaks when, where it is wanted and somebody does. `networks` is their folder."""
+    if networks is not None and speech.seconds:
+        found = speakers.find_speakers(speech, request, networks, reporter.heartbeat)
+        crash.reach("speakers")
+        reporter.report(found)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
 """Tensors of a PyTorch archive, read without PyTorch and without running anything that the archive says.
 
-Such an archive is a zip: `data.pkl` is a pickle of nested dictionaries, and each storage that it refers to is a member
-of its own with the raw numbers. A pickle may name any function to be called. The reader here resolves four names, all
-of them to functions of this module or to `OrderedDict`, and refuses every other, so the worst that a changed archive
-can do is to be refused.
+Such an archive is a zip: `data.pkl` is a pickle of nested dictionaries, and each storage that it refers to is a
+member of its own with the raw numbers. A pickle may name any function to be called. The reader here resolves four
+names, all of them to functions of this module or to `OrderedDict`, and refuses every other, so the worst that a
+changed archive can do is to be refused.
 """
 
 from __future__ import annotations
@@ -37,33 +37,38 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename: info for info in archive.infolist()}
-            record = next(name for name in members if name.endswith("/data.pkl"))
-            root = record.removesuffix("data.pkl")
-
-            def read(name: str) -> bytes:
-                if members[name].file_size > _LIMIT:
-                    raise ValueError(f"{name} has {members[name].file_size} bytes")  # noqa: TRY301
-                return archive.read(name)
-
-            class Reader(pickle.Unpickler):
-                def find_class(self, module: str, name: str) -> Any:
-                    if (module, name) == ("collections", "OrderedDict"):
-                        return collections.OrderedDict
-                    if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-                        return _rebuild
-                    if module == "torch" and name in _DTYPES:
-                        return _DTYPES[name]
-                    raise pickle.UnpicklingError(f"the archive names {module}.{name}")
-
-                def persistent_load(self, pid: Any) -> NDArray[Any]:
-                    _, dtype, key, _, count = pid
-                    return np.frombuffer(read(f"{root}data/{key}"), dtype, count)
-
-            value = Reader(io.BytesIO(read(record))).load()
+            record = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            value = _Reader(archive, record).load()
     except (OSError, ValueError, KeyError, StopIteration, TypeError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
-        raise EnvironmentFaultError("model-damaged", f"The weights {path} cannot be read: {e}") from e
+        raise EnvironmentFaultError("model-damaged", f"The weights {path} cannot be read: {e}.") from e
     return dict(_flatten(value, ""))
+
+
+class _Reader(pickle.Unpickler):
+    """Unpickles dictionaries of tensors and refuses the rest."""
+
+    def __init__(self, archive: zipfile.ZipFile, record: str) -> None:
+        self._archive, self._folder = archive, record.removesuffix("data.pkl")
+        super().__init__(io.BytesIO(self._read(record)))
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _rebuild
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        raise pickle.UnpicklingError(f"the archive names {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> NDArray[Any]:
+        _, dtype, key, _, count = pid
+        return np.frombuffer(self._read(f"{self._folder}data/{key}"), dtype, count)
+
+    def _read(self, name: str) -> bytes:
+        size = self._archive.getinfo(name).file_size
+        if size > _LIMIT:
+            raise ValueError(f"{name} has {size} bytes")
+        return self._archive.read(name)
 
 
 def _rebuild(

@@ -17,8 +17,6 @@ import numpy as np
 from dropscribe.models.speakers.onnx_graph import Graph
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Tensors = dict[str, NDArray[Any]]
@@ -39,9 +37,9 @@ def build_embedding(tensors: Tensors) -> bytes:
     value = graph.add("Transpose", INPUT, perm=[0, 2, 1])
     value = graph.add("Unsqueeze", value, graph.weight(np.array([1])))  # (windows, 1, bins, frames)
     value = graph.add("Relu", _folded(graph, value, tensors, "head.conv1", "head.bn1", pads=[1, 1, 1, 1]))
-    for layer in ("head.layer1", "head.layer2"):
-        value = _residual(graph, value, tensors, f"{layer}.0", 2)
-        value = _residual(graph, value, tensors, f"{layer}.1", 1)
+    for stage in ("head.layer1", "head.layer2"):
+        value = _residual(graph, value, tensors, f"{stage}.0", 2)
+        value = _residual(graph, value, tensors, f"{stage}.1", 1)
     value = _folded(graph, value, tensors, "head.conv2", "head.bn2", pads=[1, 1, 1, 1], strides=[2, 1])
     channels = tensors["xvector.tdnn.linear.weight"].shape[1]
     value = graph.add("Reshape", graph.add("Relu", value), graph.weight(np.array([0, channels, -1])))
@@ -94,13 +92,11 @@ def _residual(graph: Graph, value: str, tensors: Tensors, name: str, stride: int
 
 
 def _masked(graph: Graph, value: str, tensors: Tensors, name: str, dilation: int) -> str:
-    """Add one layer: a narrow and a dilated convolution, each feature times a mask made of the means over the window."""
+    """Add one layer: a narrow and a dilated convolution, times a mask made of the means over the window."""
     value = graph.add("Relu", _norm(graph, value, tensors, f"{name}.nonlinear1.batchnorm"))
     value = graph.add("Relu", _folded(graph, value, tensors, f"{name}.linear1", f"{name}.nonlinear2.batchnorm"))
     cam = f"{name}.cam_layer"
-    local = graph.conv(
-        value, tensors[f"{cam}.linear_local.weight"], pads=[dilation, dilation], dilations=[dilation]
-    )
+    local = graph.conv(value, tensors[f"{cam}.linear_local.weight"], pads=[dilation, dilation], dilations=[dilation])
     mask = graph.add("GlobalAveragePool", value)
     # Twice the mean: of the window and of its only full second, see the head of this module.
     mask = graph.conv(mask, tensors[f"{cam}.linear1.weight"] * 2, tensors[f"{cam}.linear1.bias"])

@@ -50,12 +50,16 @@ class Graph:
         self._nodes.append(message)
         return name
 
-    def conv(self, value: str, weight: NDArray[Any], bias: NDArray[Any] | None = None, **attributes: Attribute) -> str:
+    def conv(
+        self, value: str, weight: NDArray[Any], bias: NDArray[Any] | None = None, **attributes: list[int]
+    ) -> str:
         """Add a convolution; `weight` has shape (out, in, *kernel)."""
         inputs = [value, self.weight(weight)] + ([] if bias is None else [self.weight(bias)])
-        return self.add("Conv", *inputs, **attributes)
+        return self.add("Conv", *inputs, **attributes)  # type: ignore[arg-type] # none is called `output`
 
-    def finish(self, name: str, inputs: dict[str, Sequence[int | str]], outputs: dict[str, Sequence[int | str]]) -> bytes:
+    def finish(
+        self, name: str, inputs: dict[str, Sequence[int | str]], outputs: dict[str, Sequence[int | str]]
+    ) -> bytes:
         """Return the file; sizes given as text are left open. All inputs and outputs are float32."""
         graph = b"".join(_bytes(1, node) for node in self._nodes) + _bytes(2, name.encode())
         graph += b"".join(_bytes(5, weight) for weight in self._weights)

@@ -37,7 +37,9 @@ def build_segmentation(tensors: Tensors) -> bytes:
     """Return the ONNX file made of the network's tensors, named as in its checkpoint. Raises: KeyError."""
     graph = Graph()
     value = _norm(graph, INPUT, tensors, "sincnet.wav_norm1d")
-    filters = sinc_filters(tensors["sincnet.conv1d.0.filterbank.low_hz_"], tensors["sincnet.conv1d.0.filterbank.band_hz_"])
+    filters = sinc_filters(
+        tensors["sincnet.conv1d.0.filterbank.low_hz_"], tensors["sincnet.conv1d.0.filterbank.band_hz_"]
+    )
     value = graph.add("Abs", graph.conv(value, filters, strides=[_STRIDE]))
     for index in range(3):
         if index:
@@ -84,7 +86,10 @@ def _linear(graph: Graph, value: str, tensors: Tensors, name: str) -> str:
 
 
 def _lstm(graph: Graph, value: str, tensors: Tensors, layer: int) -> str:
-    """Add a bidirectional layer. PyTorch orders the gates input, forget, cell, output; ONNX input, output, forget, cell."""
+    """Add a bidirectional layer.
+
+    PyTorch has its gates in the order input, forget, cell, output; ONNX input, output, forget, cell.
+    """
 
     def gates(kind: str) -> NDArray[np.float32]:
         ways = [tensors[f"lstm.{kind}_l{layer}{way}"] for way in ("", "_reverse")]

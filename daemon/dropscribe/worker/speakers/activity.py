@@ -1,6 +1,6 @@
 """When somebody speaks, when two do, and where the voice changes: the segmentation network over a whole recording.
 
-The network hears 10 s at a time. Chunks follow each other by half of that, so that every frame is heard twice, and the
+The network hears 10 s at a time. Chunks follow each other by half of that, so that every frame is heard twice; the
 middle of a chunk counts more than its edges. Memory: three probabilities for each frame and chunk, 200 kB a minute.
 """
 
@@ -34,22 +34,22 @@ class Activity:
     """What the network says of a recording. Frame `f` is about the sound around `time(f)`."""
 
     local: Floats
-    """Probability that each of three speakers speaks, shape (chunks, `CHUNK_FRAMES`, 3). Who is first in one chunk need
-    not be first in the next."""
+    """Probability that each of three speakers speaks, shape (chunks, `CHUNK_FRAMES`, 3). Who is first in one chunk
+    need not be first in the next."""
     first: NDArray[np.intp]
     """The frame that each chunk begins with."""
     frames: int
     """Frames of the recording."""
 
     def mean(self, values: Floats) -> Floats:
-        """Return values of chunks, shape (chunks, `CHUNK_FRAMES`, n), as values of the recording, shape (frames, n)."""
+        """Return values of all chunks, shape (chunks, `CHUNK_FRAMES`, n), as one row, shape (frames, n)."""
         weight = chunk_weights()
         total = np.zeros((self.frames + CHUNK_FRAMES, values.shape[2]), np.float32)
         weights = np.zeros((self.frames + CHUNK_FRAMES, 1), np.float32)
         for start, value in zip(self.first, values, strict=True):
             total[start : start + CHUNK_FRAMES] += value * weight
             weights[start : start + CHUNK_FRAMES] += weight
-        return (total / np.maximum(weights, 1e-6))[: self.frames]
+        return np.asarray(total / np.maximum(weights, 1e-6), np.float32)[: self.frames]
 
     def count(self) -> Floats:
         """Return how many people speak in each frame: 0 to 2, the mean over the chunks."""
@@ -58,7 +58,7 @@ class Activity:
 
 def chunk_weights() -> Floats:
     """Return how much each frame of a chunk counts, shape (`CHUNK_FRAMES`, 1)."""
-    return np.hamming(CHUNK_FRAMES).astype(np.float32)[:, None]
+    return np.hamming(CHUNK_FRAMES).astype(np.float32).reshape(-1, 1)
 
 
 def time_of(frame: float) -> float:

@@ -32,7 +32,7 @@ class Clusters:
 
     def centroids(self) -> Floats:
         """Return the direction of each cluster's mean voice."""
-        return self.sums / np.maximum(np.linalg.norm(self.sums, axis=1, keepdims=True), 1e-9)
+        return np.asarray(self.sums / np.maximum(np.linalg.norm(self.sums, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def cluster(voices: Floats, least: float) -> Labels:
@@ -57,7 +57,7 @@ def cluster(voices: Floats, least: float) -> Labels:
 
 
 def _join_largest(clusters: Clusters, least: float) -> Labels:
-    """Join the `BLOCK` largest clusters; each of the others goes where it is closest, for it is too small to count."""
+    """Join the `BLOCK` largest clusters; each other one goes where it is closest: it is too small to count."""
     order = np.argsort(-clusters.counts, kind="stable")
     large, small = order[:BLOCK], order[BLOCK:]
     labels = np.zeros(len(order), np.intp)

@@ -1,8 +1,8 @@
 """Who speaks when: from the sound of one channel to turns.
 
 Speech, and where two speak at once, come from the segmentation network; who it is from voices of windows that are
-clustered once over the whole recording. Every window votes for the person it is closest to, in its middle more than at
-its edges, and a frame belongs to whom most votes are for.
+clustered once over the whole recording. Every window votes for the person it is closest to, in its middle more than
+at its edges, and a frame belongs to whom most votes are for.
 
 Guarantees: equal sound gives equal turns; memory grows by 2 MB for each minute of sound at most.
 """
@@ -48,7 +48,7 @@ class TurnRules:
     gap_s: float = 0.3
     """A shorter pause between two words of one person is none; the field scores it so too."""
     edge: float = 0.02
-    """What a window's vote counts at its edges, where 1 is its middle: more than nothing, for frames only it hears."""
+    """What a window's vote counts at its edges, where 1 is its middle: not nothing, for frames that only it hears."""
 
 
 RULES = TurnRules()
@@ -159,7 +159,7 @@ def _find_second(first: Labels, ranks: Labels, begin: int, end: int) -> Labels:
 
 
 def _is_other(labels: Labels, main: int) -> Bools:
-    return (labels != main) & (labels != _NOBODY)
+    return np.asarray((labels != main) & (labels != _NOBODY))
 
 
 def _number(turns: Sequence[FoundTurn], centroids: Floats) -> Diarization:

@@ -40,7 +40,7 @@ def compute_mel_energies(samples: Floats) -> Floats:
     emphasised[:, 0] = frames[:, 0] - _EMPHASIS * frames[:, 0]
     spectrum = np.fft.rfft(emphasised * _povey_window(), _FFT, axis=1)[:, : _FFT // 2]
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    return np.log(np.maximum(power.astype(np.float32) @ _mel_filters(), _FLOOR))
+    return np.asarray(np.log(np.maximum(power.astype(np.float32) @ _mel_filters(), _FLOOR)), np.float32)
 
 
 @functools.cache
@@ -55,8 +55,9 @@ def _mel_filters() -> Floats:
     def to_mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
         return 1127.0 * np.log1p(hertz / 700.0)
 
-    edges = np.linspace(*to_mel(np.array([_LOW_HZ, SAMPLE_RATE / 2])), BINS + 2)
+    low, high = to_mel(np.array([_LOW_HZ, SAMPLE_RATE / 2]))
+    edges = np.linspace(float(low), float(high), BINS + 2)
     mel = to_mel(np.arange(_FFT // 2) * SAMPLE_RATE / _FFT)[:, None]
     rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling)).astype(np.float32)
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)), np.float32)

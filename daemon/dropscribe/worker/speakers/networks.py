@@ -11,7 +11,6 @@ import numpy as np
 from dropscribe.models.speakers import embedding, segmentation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray

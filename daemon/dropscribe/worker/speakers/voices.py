@@ -26,7 +26,7 @@ class WindowRules:
     """Where windows are. In frames of 10 ms."""
 
     length: int = 148
-    """1.5 s: shorter ones are too noisy to tell people apart; 3 s ones hear two people at once and double the error."""
+    """1.5 s: shorter ones are too noisy to tell people apart; of 3 s hear two people and double the error."""
     step: int = 60
     """From one window to the next in the same stretch of speech."""
     least: int = 50
@@ -50,7 +50,9 @@ class Voices:
     """Shape (windows, 192), unit length."""
 
 
-def place_windows(speech: Sequence[tuple[float, float]], seconds: float, rules: WindowRules = RULES) -> list[tuple[int, int]]:
+def place_windows(
+    speech: Sequence[tuple[float, float]], seconds: float, rules: WindowRules = RULES
+) -> list[tuple[int, int]]:
     """Return the first frame of each window and the one past its last, in order.
 
     A stretch that is shorter than a window gets one around it, and the last window of a stretch ends with it.
@@ -91,7 +93,7 @@ def embed_windows(
         embeddings[first : first + len(block)] = networks.embed(np.stack(list(_mel_windows(samples, block))))
         if heartbeat is not None:
             heartbeat(block[-1][1] / 100)
-    edges = np.array(windows, np.float32).reshape(-1, 2) / 100
+    edges = np.array(windows, np.float32).reshape(-1, 2) / np.float32(100)
     return Voices(edges[:, 0], edges[:, 1], embeddings)
 
 
