@@ -5,9 +5,9 @@ usage: python packaging/homebrew/resources.py                resolve again, and 
        python packaging/homebrew/resources.py --release SDIST [--url URL] [--homepage URL] [--out FILE]
                                                              write the formula of a release (default: next to SDIST)
 
-Needs uv, pip and the library `packaging` (the extra `test` brings them) and the Python package registry. The resources
-are the wheels that `dropscribe[mlx]` needs on an Apple Silicon Mac, without PyTorch. Wheels, because CTranslate2, MLX
-and ONNX Runtime publish no source distribution for it.
+Needs uv, pip and the library `packaging` (the extra `test` brings them), and the Python package registry. The
+resources are the wheels that `dropscribe[mlx]` needs on an Apple Silicon Mac, without PyTorch. Wheels, because
+CTranslate2, MLX and ONNX Runtime publish no source distribution for it.
 
 The public address of a file follows from its BLAKE2 digest. `--check` computes that digest and the SHA-256 from the
 downloaded file, so a formula that passes names files that exist and their true digests.
