@@ -36,10 +36,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from dropscribe import files
 from dropscribe.errors import EnvironmentFaultError, UsageError
 from dropscribe.log_bridge import Log
 from dropscribe.models import download
-from dropscribe.supervisor import outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -1000,11 +1000,11 @@ def _make(name: str, target: _Found, source: str, fill: Callable[[Path], None]) 
             stamps[file.name] = _Stamp(_digest(file, "sha256"), stat.st_size, stat.st_mtime_ns)
         _write_record(folder / _RECORD, _Record(source, target.revision, stamps))
         for one in (*names, _RECORD, "."):
-            _sync(folder / one)
+            files.sync_file(folder / one)
         if target.path.exists():
             target.path.rename(scratch / "old")
         folder.rename(target.path)
-        _sync(target.path.parent)
+        files.sync_folder(target.path.parent)
 
 
 @contextlib.contextmanager
@@ -1035,15 +1035,6 @@ def _made(name: str, target: _Found, source: str) -> bool:
     elif stamps != record.files:
         _write_record(target.record, _Record(record.source, record.revision, stamps))
     return not damaged
-
-
-def _sync(path: Path) -> None:
-    """Bring a file or a folder to the disk itself."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        outbox.sync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

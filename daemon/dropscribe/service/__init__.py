@@ -16,12 +16,12 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from dropscribe import files
 from dropscribe.errors import DropscribeError, UsageError
 
 if TYPE_CHECKING:
@@ -344,16 +344,7 @@ def write(path: Path, content: bytes) -> None:
     """Put `content` at `path`, whole or not at all, for its owner's eyes only; make its folder if need be."""
     folder(path.parent)
     with _told(path, "written"):
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        files.write_atomically(path, content, prefix=f".{path.name}.", mode=0o600)
 
 
 @contextlib.contextmanager
