@@ -165,7 +165,7 @@ def demo(python: str, venv: Path) -> int:
     for name in ("Inbox", "Outbox", "home"):
         (place / name).mkdir()
     shutil.copy(ROOT / "daemon/dropscribe/sample.ogg", place / "Inbox/sample.ogg")
-    say(f"A recording of 19 seconds now lies in {place / 'Inbox'}\nTranscribing it\n")
+    say(f"A recording of 19 seconds is now in {place / 'Inbox'}\nTranscribing it\n")
     answer = subprocess.run([str(venv / "bin/dropscribe"), "run", "--once"], env=surroundings(place), check=False)
     written = place / "Outbox/sample.json"
     if answer.returncode or not written.exists():
