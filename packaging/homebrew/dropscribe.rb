@@ -24,6 +24,11 @@ class Dropscribe < Formula
     sha256 "b0dff6dfcc6ff9944fbbff15bc4ee2d90a2c1695d493bdea96e86f48823e9feb"
   end
 
+  resource "budoux" do
+    url "https://files.pythonhosted.org/packages/f7/57/28d146676f0e15dbf40a46c1402abf564c7e7c4717a0377e672c453bed59/budoux-0.10.1-py3-none-any.whl"
+    sha256 "49c8b7b5d78b4065eafbeeda11e25549ad1ea9a893d684640f679bad6e19065c"
+  end
+
   resource "certifi" do
     url "https://files.pythonhosted.org/packages/7a/3e/9ddb6d78c2ffd17604c05745f553614bfbecd2cc6741bbaa5181bc8b2496/certifi-2026.10.19.post1-py3-none-any.whl"
     sha256 "1324c476b4811eff41a8bc2122cd0bbd4d9c7234c725446d99ab1612b3a7fdd2"
@@ -212,6 +217,11 @@ class Dropscribe < Formula
   resource "watchdog" do
     url "https://files.pythonhosted.org/packages/41/ac/d4d6fb1bd6f25b614fa7150629b8eb3e30f7ded82f63a19b4427b140475e/watchdog-7.1.0-cp313-cp313-macosx_11_0_arm64.whl"
     sha256 "fb84cdb12a3c4c273d71e4e5a4f76861fbf8f49bc9ca5be86f085ab6f57c683f"
+  end
+
+  resource "wcwidth" do
+    url "https://files.pythonhosted.org/packages/04/e9/dfdca30ca36c472de3e260406dee29fc108499ec590c63b3fe279887ee9d/wcwidth-0.9.4-cp310-abi3-macosx_11_0_arm64.whl"
+    sha256 "f279f32c8e206a9092fa350e53ca0c2bd8072e45b1c9fd31bb6d476b59b591c4"
   end
 
   def install
