@@ -85,7 +85,7 @@ class Worker:
         }
         self._post = post
         self._process = subprocess.Popen(
-            list(command or (sys.executable, "-m", "dropscribe.worker.main")),
+            list(command or (sys.executable, "-m", "dropscribe.worker")),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
