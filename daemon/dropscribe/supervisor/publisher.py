@@ -89,7 +89,9 @@ class Delivery:
         transcript = Transcript.from_json(stored)
         # It may have been made from the same recording under another name.
         now = datetime.now().astimezone()
-        recorded_at, recorded_from = recording_date.filled(transcript.source, recording.name, recording.mtime_ns, now)
+        recorded_at, recorded_from = recording_date.find_date(
+            transcript.source, recording.name, recording.mtime_ns, now
+        )
         source = dataclasses.replace(
             transcript.source,
             name=readable(recording.name.name),

@@ -217,7 +217,7 @@ def assemble(
         segments += [transcript.segment_from_dict(s) for s in window["segments"]]
         # A window that was noted before there were warnings has none.
         notices += [transcript.Notice(**w) for w in window.get("warnings", ())]
-    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.ordered(segments)))
+    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.order_turns(segments)))
     audio_s = facts["audio_s"]
     if not facts["speech_s"]:
         notices.append(transcript.Notice("no-speech", 0.0, audio_s, "Nobody speaks in this recording."))

@@ -44,7 +44,8 @@ from dropscribe.worker import packing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dropscribe.models import ModelFolder, Progress
+    from dropscribe.models.progress import Progress
+    from dropscribe.models.stored import ModelFolder
     from dropscribe.transcript import Notice, Segment
     from dropscribe.worker.channels import Sound
     from dropscribe.worker.decoding import Decoded
@@ -144,7 +145,7 @@ class _Model:
         return choice
 
     def _load(self, choice: dict[str, Any], reason: str, job: dict[str, Any], channel: _Channel) -> backends.Backend:
-        from dropscribe import models
+        from dropscribe.models.store import ModelStore, mark_used
 
         last = 0.0
 
@@ -155,7 +156,9 @@ class _Model:
                 channel.send("model", model=p.model, repo=p.repo, done=p.done_bytes, total=p.total_bytes)
 
         name = choice["name"]
-        folder: ModelFolder = models.resolve(job["model"], name, download=job["download"], progress=progress)
+        folder: ModelFolder = ModelStore().resolve_model(
+            job["model"], name, download=job["download"], progress=progress
+        )
         started = time.monotonic()
         backend = backends.create(name, **choice.get("options", {}))
         loaded = backend.load(folder.path, threads=job["threads"], safe=job.get("safe", False), batch=job["batch"])
@@ -170,7 +173,7 @@ class _Model:
             "folder": str(folder.path),
             "versions": {"dropscribe": __version__, **loaded.versions, **_versions()},
         }
-        models.used(folder)
+        mark_used(folder)
         channel.send("loaded", **self.facts, load_s=round(time.monotonic() - started, 3))
         return backend
 
