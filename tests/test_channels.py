@@ -17,8 +17,9 @@ from dropscribe.transcript import Notice, Segment, Word
 from dropscribe.worker import channel_levels, channels, decoding, vad
 
 if TYPE_CHECKING:
-    from dropscribe.worker.speech import Speech
     from numpy.typing import NDArray
+
+    from dropscribe.worker.speech import Speech
 
     Sides = tuple[NDArray[np.float32], NDArray[np.float32]]
 
