@@ -83,7 +83,7 @@ def test_a_foreign_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_file_is_whole_or_absent_wherever_it_is_killed(tmp_path: Path, point: str, text: str) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "talk.txt").write_text("old")
-    program = "import sys, pathlib; from dropscribe import outbox; "
+    program = "import sys, pathlib; from dropscribe.supervisor import outbox; "
     program += "outbox.write(pathlib.Path(sys.argv[1]), 'talk.txt', b'new')"
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "out")],

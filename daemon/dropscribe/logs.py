@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,7 @@ def pretty(line: str, *, colors: bool) -> str:
         return line.rstrip("\n")
     exception = event.pop("exception", None)
     facts = " ".join(
-        f"{key}={plain(value) if isinstance(value, str) else json.dumps(value)}" for key, value in event.items()
+        f"{key}={sanitize(value) if isinstance(value, str) else json.dumps(value)}" for key, value in event.items()
     )
     head = f"{stamp[11:19]} {level:<7} {name:<22}"
     if colors:

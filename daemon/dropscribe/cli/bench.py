@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe import backends, models, protocol
+from dropscribe import backends, protocol
 from dropscribe.errors import DropscribeError, Fault
+from dropscribe.models.catalogue import ALIASES, NAMES
+from dropscribe.models.store import ModelStore
 from dropscribe.supervisor import worker_process
 from dropscribe.worker import decoding
 
@@ -65,11 +67,15 @@ def pairs(chosen: Settings, wanted: Sequence[str] = (), backend: str | None = No
         raise DropscribeError(f"{what}.", "`dropscribe doctor` looks closer.")
     if wanted:
         return [(name, model) for name in present for model in wanted]
-    here = [(row.backend, row.name) for row in models.listed() if row.origin is not None and row.backend in present]
-    if chosen.model not in {"auto", *models.NAMES, *models.ALIASES}:  # a folder or a repository
+    here = [
+        (row.backend, row.name)
+        for row in ModelStore().list_models()
+        if row.origin is not None and row.backend in present
+    ]
+    if chosen.model not in {"auto", *NAMES, *ALIASES}:  # a folder or a repository
         for name in present:
             with contextlib.suppress(DropscribeError):
-                models.resolve(chosen.model, name, download=False)
+                ModelStore().resolve_model(chosen.model, name, download=False)
                 here.append((name, chosen.model))
     if not here:
         cure = "`dropscribe models pull` fetches one; so does `dropscribe bench --model small --download`."

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import __version__, backends, settings
 from dropscribe.errors import DropscribeError, Exit, NotRunningError, UsageError
 from dropscribe.formats import RENDERERS
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -281,7 +281,7 @@ class _Bar:
             self._move(progress.file, progress.done_s, progress.audio_s, "s")
         if progress.outcome:
             self.close()
-            _say(f"{plain(progress.file)}: {progress.outcome}")
+            _say(f"{sanitize(progress.file)}: {progress.outcome}")
 
     def _move(self, name: str, done: float, total: float, unit: str) -> None:
         from tqdm import tqdm
@@ -292,7 +292,7 @@ class _Bar:
             form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self._bar = tqdm(
                 total=total,
-                desc=plain(name)[-40:],
+                desc=sanitize(name)[-40:],
                 unit=unit,
                 unit_scale=unit == "B",
                 bar_format=form if unit == "s" else None,
@@ -607,7 +607,7 @@ def _show_status(facts: dict[str, Any]) -> None:
         percent = "" if current["percent"] is None else f" {current['percent']:.0f} %"
         eta = "" if current["eta_s"] is None else f", about {_duration(current['eta_s'])} left"
         again = f", attempt {current['attempt']}" if current["attempt"] > 1 else ""
-        print(f"Now       {plain(current['file'])}: {current['phase']}{percent}{eta}{again}")
+        print(f"Now       {sanitize(current['file'])}: {current['phase']}{percent}{eta}{again}")
     if facts["trouble"]:
         print(f"Waiting   {facts['trouble']['reason']}")
     if facts["inbox_trouble"]:
@@ -619,9 +619,9 @@ def _show_status(facts: dict[str, Any]) -> None:
         ("Stays", facts["staying"]),
     ):
         for row in rows:
-            print(f"{title:<9} {plain(row['file'])} ({row['when']}): {plain(row['reason'])}")
+            print(f"{title:<9} {sanitize(row['file'])} ({row['when']}): {sanitize(row['reason'])}")
     for row in facts["stale"][:5]:
-        print(f"Stale     {plain(row['file'])} ({row['when']}): since then changed: {', '.join(row['changed'])}")
+        print(f"Stale     {sanitize(row['file'])} ({row['when']}): since then changed: {', '.join(row['changed'])}")
     if more := len(facts["stale"]):
         rest = f"; {more - 5} more are stale" if more > 5 else ""
         print(f"          `dropscribe redo --stale` makes them again{rest}")
@@ -667,7 +667,7 @@ def _why(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"file": str(arguments.file), "state": state, "reason": reason})
     else:
-        print(plain(reason))
+        print(sanitize(reason))
     return Exit.OK
 
 
@@ -1015,10 +1015,10 @@ def _model_and_backend(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def _models_list(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     backend = getattr(arguments, "backend", None)
-    rows = [row for row in models.listed() if backend in {None, row.backend}]
+    rows = [row for row in ModelStore().list_models() if backend in {None, row.backend}]
     if getattr(arguments, "json", False):
         names = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
         _print_json([{name: getattr(row, name) for name in names} for row in rows])
@@ -1032,19 +1032,19 @@ def _models_list(arguments: argparse.Namespace) -> int:
 
 
 def _models_quantize(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.catalogue import name_quantised
 
     model, backend = _model_and_backend(arguments)
     if arguments.backend is None:
         backend = "mlx"
     if backend != "mlx":
         raise UsageError(f"{backend} quantises by itself when it loads a model.", "This is for the backend mlx.")
-    arguments.model, arguments.backend = models.quantised(model, arguments.bits), backend
+    arguments.model, arguments.backend = name_quantised(model, arguments.bits), backend
     return _models_pull(arguments)
 
 
 def _models_remove(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     model, backend = _model_and_backend(arguments)
     if not arguments.yes and _in_use(model, backend):
@@ -1052,7 +1052,7 @@ def _models_remove(arguments: argparse.Namespace) -> int:
             f"The running daemon uses the model {model}.",
             "Stop it first, or add --yes: it keeps what is in memory, and gets the model again later.",
         )
-    removed = models.remove(model, backend, shared=arguments.yes)
+    removed = ModelStore().remove_model(model, backend, shared=arguments.yes)
     if arguments.json:
         _print_json({"path": removed.path, "bytes": removed.bytes})
     else:
@@ -1062,7 +1062,7 @@ def _models_remove(arguments: argparse.Namespace) -> int:
 
 def _in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
     from dropscribe.supervisor import loop
 
     chosen = settings.load().settings
@@ -1072,19 +1072,20 @@ def _in_use(model: str, backend: str) -> bool:
     loaded = journal.meta("engine").partition(" on ")[0]
     journal.close()
     try:
-        folder = models.path(model, backend)
-        return any(models.path(name, backend) == folder for name in {loaded, chosen.model} - {""})
+        store = ModelStore()
+        folder = store.find_path(model, backend)
+        return any(store.find_path(name, backend) == folder for name in {loaded, chosen.model} - {""})
     except DropscribeError:
         return False
 
 
 def _models_pull(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
     model, backend = _model_and_backend(arguments)
     bar = _Bar(sys.stderr.isatty())
     try:
-        found = models.pull(model, backend, lambda p: bar.download(p.model, p.done_bytes, p.total_bytes))
+        found = ModelStore().pull_model(model, backend, lambda p: bar.download(p.model, p.done_bytes, p.total_bytes))
     finally:
         bar.close()
     if arguments.json:
@@ -1097,9 +1098,9 @@ def _models_pull(arguments: argparse.Namespace) -> int:
 
 
 def _models_verify(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
-    report = models.verify(*_model_and_backend(arguments))
+    report = ModelStore().verify_model(*_model_and_backend(arguments))
     if arguments.json:
         files = [{"name": f.name, "bytes": f.bytes, "ok": f.ok} for f in report.files]
         _print_json({"name": report.model.name, "path": report.model.path, "ok": report.ok, "files": files})
@@ -1116,9 +1117,9 @@ def _models_verify(arguments: argparse.Namespace) -> int:
 
 
 def _models_path(arguments: argparse.Namespace) -> int:
-    from dropscribe import models
+    from dropscribe.models.store import ModelStore
 
-    found = models.path(*_model_and_backend(arguments))
+    found = ModelStore().find_path(*_model_and_backend(arguments))
     if arguments.json:
         _print_json({"path": found})
     else:
@@ -1168,8 +1169,8 @@ def _service(arguments: argparse.Namespace) -> int:
     from dropscribe import service
 
     chosen = settings.load().settings
-    manager = service.manager(arguments.platform if arguments.action == "print" else None)
-    spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
+    manager = service.choose_manager(arguments.platform if arguments.action == "print" else None)
+    spec = service.make_spec(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
     if arguments.action == "print":
         sys.stdout.buffer.write(manager.render(spec))
         return Exit.OK

@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 import structlog
 
-from dropscribe import crash
+from dropscribe import crash, files
 from dropscribe.errors import DropscribeError
 from dropscribe.supervisor import outbox
 from dropscribe.supervisor.inbox import Stat, digest
@@ -363,8 +363,8 @@ def _let_go(order: Order, source: BinaryIO) -> None:
         _put_back(order.target, order.source)
         _discard(order)
         raise _KeptError("Another file took its place at the last moment.")
-    outbox.sync_folder(order.target.parent)
-    outbox.sync_folder(order.source.parent)
+    files.sync_folder(order.target.parent)
+    files.sync_folder(order.source.parent)
 
 
 def _reserve(order: Order) -> bool:
@@ -408,7 +408,7 @@ def _note_in_trash(order: Order) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(f"[Trash Info]\nPath={quote(os.fsencode(path))}\nDeletionDate={when}\n".encode())
         file.flush()
-        outbox.sync(file.fileno())
+        files.sync_descriptor(file.fileno())
 
 
 def _copy(order: Order, source: BinaryIO) -> None:
@@ -422,14 +422,14 @@ def _copy(order: Order, source: BinaryIO) -> None:
             file.flush()
             with contextlib.suppress(OSError):  # not every file system takes every time and mode
                 shutil.copystat(order.source, temporary)
-            outbox.sync(file.fileno())
+            files.sync_descriptor(file.fileno())
         if not _is_it(order, temporary):
             raise OSError(errno.EIO, "The copy is not what was copied", str(target))  # noqa: TRY301
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    outbox.sync_folder(target.parent)
+    files.sync_folder(target.parent)
 
 
 def _remove(order: Order, found: os.stat_result) -> None:
@@ -441,7 +441,7 @@ def _remove(order: Order, found: os.stat_result) -> None:
         raise _KeptError("Another file took its place at the last moment.")
     order.hidden.unlink()
     crash.reach("removed")
-    outbox.sync_folder(order.source.parent)
+    files.sync_folder(order.source.parent)
 
 
 def _put_back(path: Path, source: Path) -> None:

@@ -11,11 +11,9 @@ microseconds wide.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
-import secrets
 import shlex
 import stat
 import unicodedata
@@ -23,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from dropscribe import crash
+from dropscribe import crash, files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,7 +166,7 @@ def _free_name(outbox: Path, base: str, suffix: str, digest: str, known: Mapping
 
 
 def write(outbox: Path, name: PurePath | str, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all: temporary name, sync, rename, sync the folder.
+    """Write a file so that it is there whole or not at all, and make its folders inside the outbox.
 
     Raises: OSError. An outbox that was taken away meanwhile is not made anew: the files would lie where its volume is
     mounted again.
@@ -176,45 +174,7 @@ def write(outbox: Path, name: PurePath | str, data: bytes) -> None:
     path = outbox / name
     for folder in list(PurePath(name).parents)[-2::-1]:
         (outbox / folder).mkdir(exist_ok=True)
-    temporary = path.parent / f"{TEMPORARY}{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            sync(file.fileno())
-        crash.reach("written")
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    crash.reach("renamed")
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Force the names in a folder to the disk."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        sync(folder)
-    except OSError as error:  # some network file systems sync files, but no folders
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
-            raise
-    finally:
-        os.close(folder)
-
-
-def sync(descriptor: int) -> None:
-    """Force a file to the disk itself. On macOS fsync stops at the drive's cache: F_FULLFSYNC goes further."""
-    import fcntl
-
-    full = getattr(fcntl, "F_FULLFSYNC", None)
-    if full is not None:
-        with contextlib.suppress(OSError):  # ENOTSUP, EINVAL on network and foreign file systems
-            fcntl.fcntl(descriptor, full)
-            return
-    os.fsync(descriptor)
+    files.write_atomically(path, data, prefix=TEMPORARY, reach=crash.reach)
 
 
 def failure_path(recording: PurePath) -> str:
