@@ -28,7 +28,9 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
-    """Two voices that take turns, 22 s, equally loud: nothing on one side while the other speaks."""
+    """Two voices that take turns, 22 s, equally loud: nothing on one side while the other
+    speaks.
+    """
     folder = tmp_path_factory.mktemp("spool")
 
     def voice(name: str) -> NDArray[np.float32]:
@@ -57,7 +59,9 @@ def bleed(sides: Sides, decibels: float) -> Sides:
 
 
 def room(sides: Sides, decibels: float) -> Sides:
-    """Two microphones in one room: each hears both, the nearer one louder and sooner, and both the walls."""
+    """Two microphones in one room: each hears both, the nearer one louder and sooner, and both the
+    walls.
+    """
     rng = np.random.default_rng(7)
     length = 4800
     size = 1 << (len(sides[0]) + length).bit_length()

@@ -1,4 +1,6 @@
-"""Which language is spoken: what follows from what the model detects, and the windows of a mixed recording."""
+"""Which language is spoken: what follows from what the model detects, and the windows of a mixed
+recording.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Which recordings share a window, and whose each word is; then the worker on real recordings with real weights."""
+"""Which recordings share a window, and whose each word is; then the worker on real recordings with
+real weights.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +61,9 @@ def test_the_shared_sound_is_the_windows_with_silence_between(cuts: list[tuple[i
     assert packing.cover(pieces, 3) == Window(3, 0, len(sound))
 
 
-# Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at 6.0 of the whole.
-# Both windows begin 0.1 s into their recordings, so the second recording's 0.2 is the whole's 5.1.
+# Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at
+# 6.0 of the whole. Both windows begin 0.1 s into their recordings, so the second recording's 0.2
+# is the whole's 5.1.
 FIRST = Piece(Window(0, SECOND // 10, 4 * SECOND), [Span(SECOND // 2, 7 * SECOND // 2)], 0)
 SECOND_START = 4 * SECOND - SECOND // 10 + SECOND
 OTHER = Piece(Window(0, SECOND // 10, 5 * SECOND), [Span(SECOND // 5, 24 * SECOND // 5)], SECOND_START)

@@ -1,4 +1,6 @@
-"""Where text and speech do not agree, and the second transcription, with a real engine made to leave words out."""
+"""Where text and speech do not agree, and the second transcription, with a real engine made to
+leave words out.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +167,9 @@ class TestResolveSuspicions:
 
 
 class Faulty:
-    """The real engine; what it gives for whole windows is spoiled, as engines do it by themselves now and then."""
+    """The real engine; what it gives for whole windows is spoiled, as engines do it by themselves
+    now and then.
+    """
 
     name = "faulty"
 

@@ -1,7 +1,8 @@
 """What becomes of a recording on which the work failed.
 
-Guarantees: a failure is treated by its fault: one of the recording quarantines it, one of the engine is tried again
-behind the others, `ATTEMPTS` times in all, one of the environment is raised and the recording waits.
+Guarantees: a failure is treated by its fault: one of the recording quarantines it, one of the
+engine is tried again behind the others, `ATTEMPTS` times in all, one of the environment is raised
+and the recording waits.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ONE_FILE = frozenset({"permission-denied", "unreadable", "read-failed", "in-icl
 
 
 class Failures:
-    """Decides on failures for one daemon. Every method is called by the thread that owns the journal."""
+    """Decides on failures, in the thread that owns the journal."""
 
     def __init__(
         self, settings: Settings, journal: Journal, intake: Intake, scheduler: Scheduler, delivery: Delivery
@@ -49,7 +50,7 @@ class Failures:
         self._log = structlog.get_logger()
 
     def handle(self, recording: Recording, settings: Settings, failed: protocol.Failed) -> None:
-        """The worker reported that the work on a recording failed; `settings` were in force for it.
+        """The work on a recording failed, for which `settings` were in force.
 
         Raises: EnvironmentFaultError.
         """
@@ -81,7 +82,8 @@ class Failures:
     ) -> None:
         """The engine failed on these recordings.
 
-        Which recording of a pack caused it is unknown: each is transcribed alone, and the attempt does not count.
+        Which recording of a pack caused it is unknown: each is transcribed alone, and the attempt
+        does not count.
         """
         if not packed:
             for recording in recordings:
@@ -93,7 +95,9 @@ class Failures:
         self._scheduler.put_back(recordings, ALONE, why)
 
     def _retry_or_quarantine(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
-        """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""
+        """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback,
+        for the log.
+        """
         self._log.warning(
             "job.engine_failed",
             **recording.told,

@@ -1,8 +1,8 @@
 """The work in progress: recordings that are with the worker, and the process that does it.
 
-Guarantees: no model library is imported here; every finished window is in the journal before the next event is read;
-a worker that crashes, hangs or grows too large is replaced; the last attempt of a recording is made in a fresh
-process.
+Guarantees: no model library is imported here; every finished window is in the journal before the
+next event is read; a worker that crashes, hangs or grows too large is replaced; the last attempt
+of a recording is made in a fresh process.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class _Job:
 
 
 class Jobs:
-    """The worker of one daemon and its work in progress. Every method is called by the thread that owns the journal.
+    """The worker of one daemon and its work in progress.
 
-    Each may raise EnvironmentFaultError.
+    Every method is called by the thread that owns the journal, and may raise EnvironmentFaultError.
     """
 
     def __init__(
@@ -82,7 +82,9 @@ class Jobs:
         command: Sequence[str] | None,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`post` takes the worker's events, from other threads; `command` and `progress` as for the supervisor."""
+        """`post` takes the worker's events, from other threads; `command` and `progress` as for
+        the supervisor.
+        """
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -122,7 +124,7 @@ class Jobs:
         return bool(self._jobs) or self._pack
 
     def begin(self, claimed: Sequence[tuple[Recording, Settings]]) -> None:
-        """Give claimed recordings, with the settings in force for each, to the worker: one, or several together."""
+        """Give claimed recordings to the worker, each with the settings in force for it."""
         recordings, chosen = [recording for recording, _ in claimed], claimed[0][1]
         try:
             # A file that was dropped into the inbox makes nobody open a connection.
@@ -178,7 +180,10 @@ class Jobs:
                 job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
 
     def drop(self, reason: str = "") -> None:
-        """Put what is in progress back; finished windows are kept. With a reason the worker ends in any case."""
+        """Put back what is in progress; finished windows are kept.
+
+        With a reason the worker ends in any case.
+        """
         busy, jobs = self.busy, self._take_jobs()
         if busy:
             self._stop_worker("its job was dropped")
@@ -256,7 +261,7 @@ class Jobs:
     def _handle_event(
         self, job: _Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
     ) -> None:
-        """Act on an event of the work on one recording; `of_pack`: on one that is about all of its pack."""
+        """Act on an event about one recording; `of_pack`: about all of its pack."""
         match event:
             case protocol.Decoded():
                 self._handle_decoded(job, event)
@@ -293,7 +298,8 @@ class Jobs:
     def _handle_decoded(self, job: _Job, decoded: protocol.Decoded) -> None:
         found = self._intake.look(job.recording)
         if found != Stat.of(job.recording):
-            # What was decoded may be another content: nothing made of it may be kept under this digest.
+            # What was decoded may be another content: nothing made of it may be kept under this
+            # digest.
             self._give_up(job, "its recording changed")
             self._scheduler.release_changed(job.recording, found)
             return
@@ -405,7 +411,8 @@ class Jobs:
 
     def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:
-            # What failed once may have left the process in a bad state: the next try gets a new one.
+            # What failed once may have left the process in a bad state: the next try gets a new
+            # one.
             self._stop_worker("engine failed")
         self._failures.handle(job.recording, job.settings, failed)
 
@@ -421,7 +428,7 @@ class Jobs:
         return jobs
 
     def _give_up(self, job: _Job, reason: str) -> None:
-        """Stop work on a recording that is another now. What was packed with it is soon packed again."""
+        """Stop work on a recording that changed. What was packed with it is soon packed again."""
         others = [other for other in self._take_jobs() if other is not job]
         self._stop_worker(reason)
         self._scheduler.put_back([other.recording for other in others])
@@ -442,14 +449,17 @@ class Jobs:
                 left.unlink()
 
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
-        """Stop a worker that has grown too large: between recordings it costs one load of the model."""
+        """Stop a worker that has grown too large: that costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
         if most and (worker.measure_memory() or 0) > most:
             self._stop_worker("memory")
 
 
 def _resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
-    """Return where work goes on; None to begin it. The checkpoints of another version may not be readable."""
+    """Return where work goes on; None to begin it.
+
+    The checkpoints of another version may not be readable.
+    """
     if not checkpoints:
         return None
     plan, *windows = checkpoints

@@ -1,4 +1,6 @@
-"""The settings that change what the engine writes: they are part of a result's key and stand in each transcript."""
+"""The settings that change what the engine writes: they are part of a result's key and stand in
+each transcript.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ RESULT_OPTIONS = (
 def read_options(settings: Settings) -> dict[str, Option]:
     """Return the values of `RESULT_OPTIONS` as JSON has them.
 
-    Those of WhisperX are empty at their defaults, and where the setting `backend` comes to another engine.
+    Those of WhisperX are empty at their defaults, and where the setting `backend` comes to another
+    engine.
     """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
     changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
