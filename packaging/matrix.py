@@ -24,9 +24,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = [
-    *("audio", "backends", "batched", "choice", "cli", "formats", "inbox", "journal", "outbox", "review"),
+    *("audio", "backends", "choice", "cli", "drafts", "formats", "inbox", "journal", "number_normalisation"),
     *("models_catalogue", "models_convert", "models_download", "models_quantise", "models_starter", "models_store"),
-    *("settings", "speech", "subtitles", "times", "transcript"),
+    *("outbox", "review", "settings", "speech", "subtitles", "transcript", "word_times"),
 ]
 SHOWN = ("av", "faster-whisper", "ctranslate2", "huggingface-hub", "numpy", "onnxruntime", "structlog", "watchdog")
 

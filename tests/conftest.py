@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from house import House
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,3 +140,13 @@ def whisperx_hub() -> Path:
             with _published(target) as made:
                 subprocess.run([*_pip(), "install", "-q", "--target", str(made), wanted], check=True)
     return target
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    """An inbox, an outbox and a daemon whose worker fails on demand."""
+    monkeypatch.setenv("FAKE_COUNTS", str(tmp_path / "counts"))
+    yield House(tmp_path)
+    for handler in logging.getLogger("dropscribe").handlers[:]:
+        handler.close()
+        logging.getLogger("dropscribe").removeHandler(handler)

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper, _edges, _shares, _whole
-from dropscribe.backends._numbers import CHAIN
-from dropscribe.backends._outcome import Raw, failed, shaped
+from dropscribe.backends.choice import BUNDLED
+from dropscribe.backends.ctranslate2_device import share_threads
+from dropscribe.backends.engine_errors import to_engine_error
+from dropscribe.backends.factory import create_backend
+from dropscribe.backends.faster_whisper import FasterWhisper, divide_into_batches, fit_batch_to_chains
+from dropscribe.backends.number_normalisation import CHAIN
+from dropscribe.backends.results import EngineWord, RawSegment, build_segments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, vad
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from dropscribe import backends
 
 DATA = Path(__file__).parent / "data"
 KENNEDY = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
@@ -70,11 +75,11 @@ def model_of(name: str, request: pytest.FixtureRequest) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=backends.OURS)
+@pytest.fixture(scope="module", params=BUNDLED)
 def engine(request: pytest.FixtureRequest) -> Iterator[backends.Backend]:
     """Each backend in turn with the same weights."""
     folder = model_of(request.param, request)
-    made = backends.create(request.param)
+    made = create_backend(request.param)
     loaded = made.load(folder)
     assert loaded.multilingual is False
     assert loaded.device in {"cpu int8", "cpu float32", "gpu float16", "gpu int8_float32"}
@@ -126,10 +131,10 @@ def test_a_window_alone_gives_what_it_gives_among_others(
         assert all(s.end * SAMPLE_RATE <= window.end for s in segments)
 
 
-def test_what_is_left_out_of_a_window_is_not_heard(
+def test_what_is_omitted_from_a_window_is_not_transcribed(
     engine: backends.Backend, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """The words behind a gap have the times of the recording."""
+    """The words after a gap have the times of the recording."""
     first, second = cut_windows(recording, vad.detect_speech(recording))
     sound = np.concatenate([recording[: first.end], kennedy, recording[second.start :]])
     gap = (first.end, first.end + len(kennedy))
@@ -152,19 +157,19 @@ import sys
 from pathlib import Path
 import numpy as np
 from dropscribe.backends import Options, Window
-from dropscribe.backends._faster_whisper import FasterWhisper
+from dropscribe.backends.faster_whisper import FasterWhisper
 
-def told(name):
+def read_status(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) // 1024
 
 engine = FasterWhisper()
 engine.load(Path(sys.argv[1]), threads=2)
-loaded = told("VmRSS")
+loaded = read_status("VmRSS")
 sound = np.random.default_rng(0).normal(0, 0.01, 120 * 16000).astype(np.float32)
 windows = [Window(k, 480000 * k, 480000 * (k + 1)) for k in range(4)]
-list(engine.transcribe(sound, windows, Options(language="en", again=False)))
-print(loaded, told("VmHWM"), told("VmRSS"))
+list(engine.transcribe(sound, windows, Options(language="en", retry=False)))
+print(loaded, read_status("VmHWM"), read_status("VmRSS"))
 """
 
 
@@ -179,7 +184,7 @@ def test_what_decoding_takes_is_given_back(tiny_en: Path) -> None:
 def test_a_batch_of_any_size_and_work_that_goes_on_give_the_same(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """One window holds speech played backwards, which the model doubts until it samples."""
+    """One window holds speech played backwards, which fails the checks until it is sampled."""
     sound = np.concatenate([recording, kennedy[::-1], kennedy])
     edges = [0, 4 * SAMPLE_RATE, len(recording), len(recording) + len(kennedy), len(sound)]
     windows = [Window(index, *pair) for index, pair in enumerate(itertools.pairwise(edges))]
@@ -201,22 +206,22 @@ def test_numbers_are_spelled_as_in_the_windows_around(
 ) -> None:
     sound, (nine, one) = menu
 
-    def heard(*windows: Window, alike: bool = True) -> list[str]:
-        found = engine.transcribe(sound, windows, Options(language="en", alike=alike))
+    def transcribe(*windows: Window, normalise: bool = True) -> list[str]:
+        found = engine.transcribe(sound, windows, Options(language="en", normalise_numbers=normalise))
         return [said(segments) for _, segments in found]
 
-    sales, figures = heard(nine, one)
+    sales, figures = transcribe(nine, one)
     assert sales == "press 9 for more entries"
     assert figures.endswith("press 1 now otherwise please press star now")
     words = figures.replace(" 1 ", " one ")
     if engine.name == "mlx":  # on a CPU it takes twenty seconds for a window
         return
-    assert heard(one, one) == [words, words]
-    assert heard(one, nine) == [figures, sales]
-    assert heard(nine, one, alike=False) == [sales, words]
+    assert transcribe(one, one) == [words, words]
+    assert transcribe(one, nine) == [figures, sales]
+    assert transcribe(nine, one, normalise=False) == [sales, words]
 
 
-def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
+def test_numbers_normalised_in_a_chain_depend_on_no_batch_and_no_kill(
     tiny_en: Path, menu: tuple[NDArray[np.float32], tuple[Window, Window]]
 ) -> None:
     sound, (nine, one) = menu
@@ -238,7 +243,7 @@ def test_a_chain_that_is_spelled_alike_depends_on_no_batch_and_no_kill(
 
 @pytest.mark.parametrize(("batch", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (7, 4), (16, 16)])
 def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None:
-    assert _whole(batch) == expected
+    assert fit_batch_to_chains(batch) == expected
     assert CHAIN % expected == 0 or expected % CHAIN == 0
 
 
@@ -258,7 +263,7 @@ def test_batches_and_chains_divide_each_other(batch: int, expected: int) -> None
     ],
 )
 def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool, expected: tuple[int, int]) -> None:
-    assert _shares(threads, batch, large=large) == expected
+    assert share_threads(threads, batch, large=large) == expected
 
 
 @pytest.mark.parametrize(
@@ -273,13 +278,15 @@ def test_batches_at_once_share_the_threads(threads: int, batch: int, large: bool
     ],
 )
 def test_the_last_batches_are_shared_out(windows: int, batch: int, workers: int, expected: list[int]) -> None:
-    assert _edges(windows, batch, workers) == expected
+    assert divide_into_batches(windows, batch, workers) == expected
 
 
 def test_a_recording_given_up_leaves_no_batch_behind(
     tiny_en: Path, recording: NDArray[np.float32], kennedy: NDArray[np.float32]
 ) -> None:
-    """Whoever stops listening in the middle, and then listens to another recording, gets what is said there."""
+    """A caller that stops in the middle and then transcribes another recording gets the text of
+    that one.
+    """
     engine = FasterWhisper()
     engine.load(tiny_en, batch=2, threads=2)
     windows = [Window(index, 0, 4 * SAMPLE_RATE) for index in range(6)]
@@ -303,13 +310,13 @@ def test_the_glossary_is_heeded_and_leaves_room_for_the_text(
 ) -> None:
     window = Window(0, 0, 4 * SAMPLE_RATE)
 
-    def heard(**options: Any) -> str:
+    def transcribe(**options: Any) -> str:
         ((_, segments),) = engine.transcribe(recording, [window], Options(language="en", **options))
         return said(segments)
 
-    assert heard().endswith("in this conference")
-    assert heard(hotwords="Konferenz, Konferenz").endswith("in this konferenz")
-    assert heard(hotwords="Aalto, " * 600, prompt="One, two, three. " * 300).endswith("in this conference")
+    assert transcribe().endswith("in this conference")
+    assert transcribe(hotwords="Konferenz, Konferenz").endswith("in this konferenz")
+    assert transcribe(hotwords="Aalto, " * 600, prompt="One, two, three. " * 300).endswith("in this conference")
 
 
 def test_silence_gives_no_text(engine: backends.Backend) -> None:
@@ -338,13 +345,13 @@ def test_nothing_is_printed_and_no_address_is_looked_up(
     assert tuple(capfd.readouterr()) == ("", "")
 
 
-@pytest.mark.parametrize("name", backends.OURS)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_a_folder_that_cannot_be_loaded_is_told_and_nothing_is_fetched(
     name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model_of(name, request)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("an address was looked up"))
-    made = backends.create(name)
+    made = create_backend(name)
     cut = tmp_path / "cut"
     shutil.copytree(folder, cut)
     weights = max(cut.iterdir(), key=lambda f: f.stat().st_size)
@@ -365,7 +372,7 @@ def test_a_folder_without_a_tokenizer_is_not_completed_from_the_network(tiny_en:
     shutil.copytree(tiny_en, folder)
     (folder / "tokenizer.json").unlink()
     with pytest.raises(EnvironmentFaultError, match=r"tokenizer\.json"):
-        backends.create("faster-whisper").load(folder)
+        create_backend("faster-whisper").load(folder)
 
 
 MLX_HERE = pytest.mark.skipif(
@@ -386,7 +393,7 @@ def test_every_layout_of_an_mlx_folder_is_read(
     else:
         mx.save_safetensors(str(tmp_path / name), weights)
     shutil.copy(tiny_en_mlx / "config.json", tmp_path)
-    made = backends.create("mlx")
+    made = create_backend("mlx")
     made.load(tmp_path)
     ((_, segments),) = made.transcribe(recording, [Window(0, 0, 4 * SAMPLE_RATE)], Options(language="en"))
     made.close()
@@ -398,14 +405,14 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     import mlx.core as mx
     from mlx import nn
 
-    from dropscribe.backends import _mlx
+    from dropscribe.backends.mlx_weights import quantise_model
 
     weights: Any = mx.load(str(tiny_en_mlx / "weights.safetensors"))
-    mx.save_safetensors(str(tmp_path / "model.safetensors"), quantised(weights))
+    mx.save_safetensors(str(tmp_path / "model.safetensors"), quantise_weights(weights))
     config = json.loads((tiny_en_mlx / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization": {"group_size": 64, "bits": 8}}))
     (tmp_path / "ours").mkdir()
-    _mlx.quantise(tiny_en_mlx, tmp_path / "ours", 8)
+    quantise_model(tiny_en_mlx, tmp_path / "ours", 8)
     ours: Any = mx.load(str(tmp_path / "ours" / "weights.safetensors"))
     expected: Any = mx.load(str(tmp_path / "model.safetensors"))
     assert ours.keys() == expected.keys()
@@ -414,10 +421,10 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
         json.loads((tmp_path / "config.json").read_text()), indent=1
     ).split()
     with pytest.raises(ValueError, match="already"):
-        _mlx.quantise(tmp_path, tmp_path / "ours", 4)
+        quantise_model(tmp_path, tmp_path / "ours", 4)
     logits = []
     for folder in (tiny_en_mlx, tmp_path):
-        made: Any = backends.create("mlx")
+        made: Any = create_backend("mlx")
         made.load(folder)
         layer = made._model.decoder.blocks[0].attn.query
         assert isinstance(layer, nn.QuantizedLinear) is (folder == tmp_path)
@@ -426,8 +433,10 @@ def test_a_quantised_mlx_folder_is_read(tiny_en_mlx: Path, tmp_path: Path) -> No
     assert np.corrcoef(logits[0].ravel(), logits[1].ravel())[0, 1] > 0.99
 
 
-def quantised(weights: dict[str, Any]) -> dict[str, Any]:
-    """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens' among them."""
+def quantise_weights(weights: dict[str, Any]) -> dict[str, Any]:
+    """Return the weights as mlx-whisper's converter quantises them: every matrix, the tokens'
+    among them.
+    """
     import mlx.core as mx
 
     found = {}
@@ -445,28 +454,28 @@ class TestWindow:
 
     def test_its_edges_are_all_there_is_to_it(self) -> None:
         assert self.WHOLE.edges == [100, 200, 300, 500, 700, 900]
-        assert Window.of(4, self.WHOLE.edges) == self.WHOLE
-        assert Window.of(1, [100, 900]) == Window(1, 100, 900)
-        assert Window(1, 100, 900).heard == [(100, 900)]
+        assert Window.from_edges(4, self.WHOLE.edges) == self.WHOLE
+        assert Window.from_edges(1, [100, 900]) == Window(1, 100, 900)
+        assert Window(1, 100, 900).kept_spans == [(100, 900)]
 
-    def test_a_part_is_without_what_the_whole_is_without(self) -> None:
-        assert self.WHOLE.part(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
-        assert self.WHOLE.part(0, 300, 500) == Window(0, 300, 500)
+    def test_a_cut_window_omits_what_the_whole_omits(self) -> None:
+        assert self.WHOLE.cut(0, 250, 600) == Window(0, 250, 600, ((250, 300), (500, 600)))
+        assert self.WHOLE.cut(0, 300, 500) == Window(0, 300, 500)
 
 
-class TestOutcome:
+class TestBuildSegments:
     """What is made of an engine's raw answer."""
 
     WINDOW = Window(3, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE)
 
     @staticmethod
-    def raw(start: float, end: float, *words: tuple[str, float, float], text: str | None = None) -> Raw:
+    def raw(start: float, end: float, *words: tuple[str, float, float], text: str | None = None) -> RawSegment:
         said_ = "".join(w for w, _, _ in words) if text is None else text
-        return Raw(start, end, said_, [(w, s, e, 0.5) for w, s, e in words], -0.25, 1.5, 0.125, 0.2)
+        return RawSegment(start, end, said_, [EngineWord(w, s, e, 0.5) for w, s, e in words], -0.25, 1.5, 0.125, 0.2)
 
     def test_times_are_those_of_the_recording(self) -> None:
         raw = self.raw(0.5, 2.0, (" Ask", 0.5, 1.0), (" not.", np.float64(1.0), 2.00049))
-        assert shaped(self.WINDOW, [raw]) == [
+        assert build_segments(self.WINDOW, [raw]) == [
             Segment(
                 id=0,
                 start=10.5,
@@ -480,42 +489,42 @@ class TestOutcome:
             )
         ]
 
-    def test_what_is_left_out_counts_in_the_times(self) -> None:
+    def test_what_is_omitted_counts_in_the_times(self) -> None:
         window = Window(0, 10 * SAMPLE_RATE, 20 * SAMPLE_RATE, ((12 * SAMPLE_RATE, 15 * SAMPLE_RATE),))
         raw = self.raw(0, 5, (" a", 0.5, 2.0), (" b", 2.0, 2.5), (" c", 2.5, 9.0))
-        (segment,) = shaped(window, [raw])
+        (segment,) = build_segments(window, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
     def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
         raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))
-        (segment,) = shaped(self.WINDOW, [raw])
+        (segment,) = build_segments(self.WINDOW, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10, 11.5), (11.5, 11.5), (11.5, 13), (13, 20)]
         assert (segment.start, segment.end) == (10, 20)
 
     def test_a_later_segment_begins_after_the_one_before(self) -> None:
-        first, second = shaped(self.WINDOW, [self.raw(0, 4, (" a", 0, 4)), self.raw(3, 6, (" b", 3, 6))])
+        first, second = build_segments(self.WINDOW, [self.raw(0, 4, (" a", 0, 4)), self.raw(3, 6, (" b", 3, 6))])
         assert first.end == second.start == 14
 
     def test_nothing_stays_of_segments_without_text_or_length(self) -> None:
         raws = [self.raw(1, 2, text="  "), self.raw(2, 2, text="Thanks."), self.raw(12, 14, (" Thanks.", 12, 14))]
-        assert shaped(self.WINDOW, raws) == []
+        assert build_segments(self.WINDOW, raws) == []
 
-    def test_nothing_stays_that_the_model_itself_does_not_believe(self) -> None:
-        doubted = self.raw(1, 2, (" You", 1, 2))
-        doubted.no_speech_prob, doubted.words = 0.95, [(" You", 1, 2, 0.03)]
-        assert shaped(self.WINDOW, [doubted]) == []
-        doubted.no_speech_prob = 0.2
-        assert [s.text for s in shaped(self.WINDOW, [doubted])] == ["You"]
+    def test_segments_that_the_model_itself_does_not_believe_are_dropped(self) -> None:
+        unlikely = self.raw(1, 2, (" You", 1, 2))
+        unlikely.no_speech_prob, unlikely.words = 0.95, [EngineWord(" You", 1, 2, 0.03)]
+        assert build_segments(self.WINDOW, [unlikely]) == []
+        unlikely.no_speech_prob = 0.2
+        assert [s.text for s in build_segments(self.WINDOW, [unlikely])] == ["You"]
 
     def test_words_that_are_not_the_text_are_left_out(self) -> None:
-        (segment,) = shaped(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])
+        (segment,) = build_segments(self.WINDOW, [self.raw(1, 2, (" na", 1, 1.5), ("\ufffd", 1.5, 2), text="naïve")])
         assert (segment.text, segment.words) == ("naïve", ())
         assert (segment.start, segment.end) == (11, 12)
 
     def test_numbers_that_json_has_not_become_null(self) -> None:
         raw = self.raw(1, 2, (" a", 1, 2))
         raw.avg_logprob, raw.no_speech_prob = float("-inf"), float("nan")
-        (segment,) = shaped(self.WINDOW, [raw])
+        (segment,) = build_segments(self.WINDOW, [raw])
         assert (segment.avg_logprob, segment.no_speech_prob) == (None, None)
 
     @pytest.mark.parametrize(
@@ -528,7 +537,7 @@ class TestOutcome:
         ],
     )
     def test_errors_of_the_engines(self, error: Exception, code: str) -> None:
-        found = failed(error)
+        found = to_engine_error(error)
         assert isinstance(found, EngineFaultError)
         assert found.code == code
 
@@ -536,7 +545,7 @@ class TestOutcome:
 @pytest.mark.parametrize("name", ["faster-whisper", "mlx"])
 def test_a_safe_load_is_on_the_cpu(name: str, request: pytest.FixtureRequest) -> None:
     folder: Path = request.getfixturevalue("tiny_en_mlx" if name == "mlx" else "tiny_en")  # skips without MLX
-    backend = backends.create(name)
+    backend = create_backend(name)
     loaded = backend.load(folder, safe=True)
     assert loaded.device.startswith("cpu")
     backend.close()

@@ -13,7 +13,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from dropscribe import backends, settings
+from dropscribe import settings
+from dropscribe.backends import choice
 from dropscribe.cli import bench
 from dropscribe.supervisor.loop import Supervisor
 
@@ -115,7 +116,7 @@ def test_a_running_daemon_is_told_of_and_not_disturbed(tmp_path: Path, tiny_en: 
 def test_the_sample_is_whole_and_gone_afterwards() -> None:
     import av
 
-    with bench.sample() as path:
+    with bench.open_sample() as path:
         with av.open(str(path)) as container:
             seconds = sum(f.samples / f.sample_rate for f in container.decode(audio=0))
         assert 100 < seconds < 130
@@ -133,8 +134,8 @@ def test_every_model_that_is_here_is_taken_with_every_engine_that_reads_it(
     (store / "refs").mkdir()
     (store / "refs/main").write_text("0" * 40)
     chosen = settings.load(environ={"HOME": str(tmp_path)}).settings
-    found = bench.pairs(chosen)
+    found = bench.choose_pairs(chosen)
     assert ("faster-whisper", "tiny.en") in found
-    assert {name for name, _ in found} <= backends.installed(chosen)
+    assert {name for name, _ in found} <= choice.find_installed(chosen)
     assert {model for _, model in found} >= {"tiny.en"}
-    assert bench.pairs(chosen, ["small"], "faster-whisper") == [("faster-whisper", "small")]
+    assert bench.choose_pairs(chosen, ["small"], "faster-whisper") == [("faster-whisper", "small")]

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe import backends, settings
-from dropscribe.backends import choose
+from dropscribe import settings
+from dropscribe.backends import choice
+from dropscribe.backends.choice import choose_backends
+from dropscribe.backends.factory import create_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,17 +65,17 @@ def elsewhere(machine: tuple[str, str]) -> str:
     ],
 )
 def test_the_choice(setting: str, machine: tuple[str, str], present: set[str], line: list[tuple[str, str]]) -> None:
-    made = choose(setting, *machine, frozenset(present))
-    assert [(choice.name, choice.reason) for choice in made] == line
+    made = choose_backends(setting, *machine, frozenset(present))
+    assert [(each.name, each.reason) for each in made] == line
 
 
 def test_what_is_installed_here_is_found(tmp_path: Path) -> None:
     chosen = settings.load({"state": tmp_path}, {"HOME": str(tmp_path)}).settings
-    assert "faster-whisper" in backends.installed(chosen)
-    assert "whisperx" not in backends.installed(chosen)
-    assert backends.choose_here(chosen)[0].name in backends.NAMES
+    assert "faster-whisper" in choice.find_installed(chosen)
+    assert "whisperx" not in choice.find_installed(chosen)
+    assert choice.choose_for_this_machine(chosen)[0].name in settings.BACKENDS
 
 
 def test_only_names_make_a_backend() -> None:
     with pytest.raises(ValueError, match="torch"):
-        backends.create("torch")
+        create_backend("torch")

@@ -426,11 +426,11 @@ def test_doctor_looks_at_everything_by_doing_it(daemon: Daemon) -> None:
 def test_doctor_does_not_wait_for_a_folder_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert doctor._folder("inbox", tmp_path / "none", "read").verdict == "note"
-    assert doctor._folder("outbox", tmp_path, "write").verdict == "ok"
+    assert doctor._check_folder("inbox", tmp_path / "none", "read").verdict == "note"
+    assert doctor._check_folder("outbox", tmp_path, "write").verdict == "ok"
     monkeypatch.setattr(doctor, "_PROBE", "import signal; signal.pause()")
     monkeypatch.setattr(doctor, "PROBE_SECONDS", 0.2)
-    found = doctor._folder("inbox", tmp_path, "read")
+    found = doctor._check_folder("inbox", tmp_path, "read")
     assert found.verdict == "fail"
     assert "did not answer" in found.detail
 

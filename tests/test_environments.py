@@ -1,8 +1,9 @@
 """A backend under another interpreter: real ones, which have none of our own dependencies.
 
-PyTorch is too large for these tests, so `whisperx` in them is a small package that answers as WhisperX does and lets
-faster-whisper do the work, with real weights. WhisperX itself is run where `DROPSCRIBE_TEST_WHISPERX` names the
-interpreter of an environment that has it: `dropscribe backends install whisperx` makes one.
+PyTorch is too large for these tests, so `whisperx` in them is a small package that answers as
+WhisperX does and lets faster-whisper do the work, with real weights. WhisperX itself is run where
+`DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that has it: `dropscribe
+backends install whisperx` makes one.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import textwrap
 import venv
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dropscribe import settings
-from dropscribe.backends import environments
-from dropscribe.backends._whisperx import Said, fill_in, sentences
+from dropscribe.backends import environments, installation, listing
+from dropscribe.backends.whisperx_words import AlignedWord, fill_in_times, split_sentences
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import worker_process
 from dropscribe.transcript import Transcript
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 DATA = Path(__file__).parent / "data"
 OURS = ("structlog", "watchdog", "shtab", "dropscribe", "__editable__", "_dropscribe", "mlx")
-"""What the other interpreter must do without: our dependencies that its engine does not bring, and us."""
+"""What the other interpreter must do without: our dependencies that its engine does not bring, and
+us."""
 
 STUB = {
     "whisperx/__init__.py": "",
@@ -82,7 +84,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An interpreter with the stub, and of ours only what WhisperX would bring: no structlog, no watchdog."""
+    """An interpreter with the stub, and of ours only what WhisperX would bring: no structlog, no
+    watchdog.
+    """
     python = bare_python(tmp_path_factory.mktemp("other") / "venv")
     (packages,) = python.parent.parent.glob("lib/python3*/site-packages")
     for entry in Path(sysconfig.get_path("purelib")).iterdir():
@@ -106,10 +110,10 @@ def talk() -> Iterator[Talk]:
 
 
 def test_the_worker_starts_with_the_standard_library_alone(bare: str) -> None:
-    environments.probe(bare)
+    environments.probe_interpreter(bare)
     files = "(getattr(m, '__file__', None) or '' for m in sys.modules.values())"
     program = f"import sys; print([f for f in {files} if 'site-packages' in f and '/dropscribe/' not in f])"
-    done = subprocess.run(environments.command(bare, program), capture_output=True, text=True, check=True)
+    done = subprocess.run(environments.build_command(bare, program), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -172,12 +176,12 @@ def test_what_cannot_be_used_is_told_and_the_next_one_taken(
     for python, words in cases.items():
         talk.ask(tiny_en, whisperx(python), FASTER)
         found = talk.until("finished", "failed", "exit")
-        (told,) = of(found, "fallback")
-        assert (told["backend"], told["code"]) == ("whisperx", "backend-broken")
-        assert words in told["reason"]
+        (fallback,) = of(found, "fallback")
+        assert (fallback["backend"], fallback["code"]) == ("whisperx", "backend-broken")
+        assert words in fallback["reason"]
         (loaded,) = of(found, "loaded")
         assert loaded["backend"] == "faster-whisper"
-        assert told["reason"] in loaded["reason"]
+        assert fallback["reason"] in loaded["reason"]
         assert {facts["pid"] for facts in of(found, "ready")} <= {talk.worker.pid}
     talk.ask(tiny_en, whisperx(bare))  # and when nothing is left, that is said
     (failed,) = of(talk.until("finished", "failed", "exit"), "failed")
@@ -198,7 +202,9 @@ def test_a_model_that_neither_can_load_fails_as_the_first_one_said(talk: Talk, o
 
 
 def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tmp_path: Path) -> None:
-    """`auto`, and the CTranslate2 of our own environment is broken: a package before it on the path cannot load."""
+    """`auto`, and the CTranslate2 of our own environment is broken: a package before it on the
+    path cannot load.
+    """
     broken = tmp_path / "broken" / "ctranslate2"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise ImportError('libctranslate2.so.4: undefined symbol')\n")
@@ -226,8 +232,8 @@ def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tm
     assert "22 words" in notice.detail
     assert 0 <= notice.start < notice.end <= made.duration
     events = [json.loads(line) for line in (tmp_path / "logs" / "dropscribe.jsonl").read_text().splitlines()]
-    (told,) = [e for e in events if e["event"] == "backend.fallback"]
-    assert (told["backend"], told["code"]) == ("faster-whisper", "backend-broken")
+    (fallback,) = [e for e in events if e["event"] == "backend.fallback"]
+    assert (fallback["backend"], fallback["code"]) == ("faster-whisper", "backend-broken")
     (loaded,) = [e for e in events if e["event"] == "model.loaded"]
     assert loaded["reason"].startswith("the fall-back when faster-whisper fails: ")
     assert not [e for e in events if e["event"] in {"worker.died", "job.engine_failed"}]
@@ -237,8 +243,15 @@ def test_the_daemon_falls_back_across_interpreters(other: str, tiny_en: Path, tm
 
 
 def test_words_without_times_share_what_is_left_between_the_others() -> None:
-    words = [Said("aa"), Said("b", 1.0, 2.0, 0.9), Said("cc"), Said("cc"), Said("d", 5.0, 6.0, 0.8), Said("e")]
-    filled = fill_in(words, 8.0)
+    words = [
+        AlignedWord("aa"),
+        AlignedWord("b", 1.0, 2.0, 0.9),
+        AlignedWord("cc"),
+        AlignedWord("cc"),
+        AlignedWord("d", 5.0, 6.0, 0.8),
+        AlignedWord("e"),
+    ]
+    filled = fill_in_times(words, 8.0)
     assert [(w.word, w.start, w.end) for w in filled] == [
         ("aa", 0.0, 1.0),
         ("b", 1.0, 2.0),
@@ -248,14 +261,16 @@ def test_words_without_times_share_what_is_left_between_the_others() -> None:
         ("e", 6.0, 8.0),
     ]
     assert [math.isnan(w.score) for w in filled] == [True, False, True, True, False, True]
-    assert fill_in([], 3.0) == []
-    backwards = fill_in([Said("a", 4.0, 5.0, 1.0), Said("b"), Said("c", 2.0, 3.0, 1.0)], 6.0)
+    assert fill_in_times([], 3.0) == []
+    backwards = fill_in_times(
+        [AlignedWord("a", 4.0, 5.0, 1.0), AlignedWord("b"), AlignedWord("c", 2.0, 3.0, 1.0)], 6.0
+    )
     assert (backwards[1].start, backwards[1].end) == (5.0, 5.0)
 
 
 def test_sentences_end_with_a_full_stop_unless_a_small_letter_follows() -> None:
-    words = [Said(w) for w in ("Hello.", "It", "is", "3", "p.m.", "now,", "“he", "said.”", "Why?", "because")]
-    assert [" ".join(w.word for w in s) for s in sentences(words)] == [
+    words = [AlignedWord(w) for w in ("Hello.", "It", "is", "3", "p.m.", "now,", "“he", "said.”", "Why?", "because")]
+    assert [" ".join(w.word for w in s) for s in split_sentences(words)] == [
         "Hello.",
         "It is 3 p.m. now, “he said.”",
         "Why? because",
@@ -285,7 +300,9 @@ TORCHAUDIO = """
 
 
 class Shop:
-    """A folder of small wheels for real pip, in place of a registry; and the settings to install with."""
+    """A folder of small wheels for real pip, in place of a registry; and the settings to install
+    with.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.said = folder, list[str]()
@@ -308,7 +325,7 @@ class Shop:
     def install(self) -> Path:
         self.said.clear()
         # This Python also where it is too new for WhisperX: the small wheels run on any.
-        return environments.install(self.settings, self.said.append, sys.executable, pins=self.pins)
+        return installation.install_environment(self.settings, self.said.append, sys.executable, pins=self.pins)
 
 
 @pytest.fixture
@@ -320,18 +337,18 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 def test_an_environment_is_made_whole_or_not_at_all(shop: Shop) -> None:
-    assert environments.interpreter(shop.settings) is None
-    place = environments.folder(shop.settings)
+    assert environments.find_interpreter(shop.settings) is None
+    place = environments.environment_folder(shop.settings)
     shop.offer("import torchaudio; import nonesuch")
     with pytest.raises(DropscribeError, match=r"does not hold together: ModuleNotFoundError.*nonesuch"):
         shop.install()
-    assert environments.interpreter(shop.settings) is None
+    assert environments.find_interpreter(shop.settings) is None
     shop.offer("import torchaudio")  # the half-made one is in the way of nothing
     assert shop.install() == place
     assert shop.said[-1] == "whisperx is installed, with PyTorch 1.0+cpu."
-    python = environments.interpreter(shop.settings)
+    python = environments.find_interpreter(shop.settings)
     assert python == place / "bin" / "python"
-    environments.probe(str(python))
+    environments.probe_interpreter(str(python))
     assert not list(place.glob("lib/python3*/site-packages/torchaudio/lib/_torchaudio*"))
     assert [p.name for p in place.parent.iterdir() if p.is_dir()] == ["whisperx"]
     shop.install()
@@ -347,28 +364,28 @@ def test_an_environment_is_made_whole_or_not_at_all(shop: Shop) -> None:
     python.unlink()
     python.symlink_to("/gone/with/an/update/python")
     shop.install()
-    environments.probe(str(python))
+    environments.probe_interpreter(str(python))
 
     shop.pins.write_text(shop.pins.read_text() + "nonesuch==3\n")  # a newer list that cannot be had
     with pytest.raises(DropscribeError, match="failed with exit code 1"):
         shop.install()
-    assert environments.interpreter(shop.settings) == python  # the old one still serves
-    environments.probe(str(python))
-    assert environments.remove(shop.settings)
-    assert not environments.remove(shop.settings)
-    assert environments.interpreter(shop.settings) is None
+    assert environments.find_interpreter(shop.settings) == python  # the old one still serves
+    environments.probe_interpreter(str(python))
+    assert installation.remove_environment(shop.settings)
+    assert not installation.remove_environment(shop.settings)
+    assert environments.find_interpreter(shop.settings) is None
     assert not [p for p in place.parent.iterdir() if p.is_dir()]
 
 
 def test_two_at_once_do_not_meet(shop: Shop) -> None:
-    parent = environments.folder(shop.settings).parent
+    parent = environments.environment_folder(shop.settings).parent
     parent.mkdir(parents=True)
-    with environments._only_one(parent), pytest.raises(DropscribeError, match="Another process"):
+    with installation.lock_folder(parent), pytest.raises(DropscribeError, match="Another process"):
         shop.install()
 
 
 def test_the_pins_name_versions_and_nothing_else() -> None:
-    lines = [line for line in environments.PINS.read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in installation.PINS.read_text().splitlines() if not line.startswith("#")]
     names = [line.split("==")[0] for line in lines]
     assert all("==" in line and "://" not in line and "@" not in line for line in lines)
     assert {"whisperx", "torch", "torchaudio", "faster-whisper", "ctranslate2", "av", "onnxruntime"} <= set(names)
@@ -377,23 +394,23 @@ def test_the_pins_name_versions_and_nothing_else() -> None:
 
 
 def test_the_list_says_what_is_there_and_why(other: str, tmp_path: Path) -> None:
-    def rows(**more: str) -> dict[str, dict[str, Any]]:
+    def rows(**more: str) -> dict[str, listing.BackendRow]:
         chosen = settings.load({"state": tmp_path, **more}, {"HOME": str(tmp_path)}).settings
-        return {row["backend"]: row for row in environments.listed(chosen)}
+        return {row.backend: row for row in listing.list_backends(chosen)}
 
     found = rows(backend="whisperx", whisperx_python=other)
-    assert found["whisperx"]["versions"]["whisperx"] == "0.1"
-    assert found["whisperx"]["device"] in {"cpu", "gpu"}
-    assert found["whisperx"]["python"] == other
-    assert found["whisperx"]["chosen"]
-    assert found["whisperx"]["why"] == "taken: set by the setting `backend`"
-    assert found["faster-whisper"]["installed"]
-    assert found["faster-whisper"]["why"] == "the setting `backend` is whisperx"
+    assert found["whisperx"].versions["whisperx"] == "0.1"
+    assert found["whisperx"].device in {"cpu", "gpu"}
+    assert found["whisperx"].python == other
+    assert found["whisperx"].chosen
+    assert found["whisperx"].why == "taken: set by the setting `backend`"
+    assert found["faster-whisper"].installed
+    assert found["faster-whisper"].why == "the setting `backend` is whisperx"
     found = rows(whisperx_python=str(tmp_path / "gone"))
-    assert "cannot be asked" in found["whisperx"]["error"]
+    assert "cannot be asked" in found["whisperx"].error
     found = rows()
-    assert not found["whisperx"]["installed"]
-    assert "dropscribe backends install whisperx" in found["whisperx"]["why"]
+    assert not found["whisperx"].installed
+    assert "dropscribe backends install whisperx" in found["whisperx"].why
 
 
 def test_whisperx_that_is_not_installed_is_named_with_its_cure(tmp_path: Path) -> None:

@@ -9,7 +9,11 @@ from pathlib import Path, PurePath
 import pytest
 
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor.inbox import Inbox, Settler, Stat, Watcher, digest, file_system, refusal
+from dropscribe.supervisor.inbox import Inbox, Stat, digest_file
+from dropscribe.supervisor.mounts import find_file_system
+from dropscribe.supervisor.recording_names import explain_refusal
+from dropscribe.supervisor.settling import Settler
+from dropscribe.supervisor.watcher import Hints, Watcher
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def names(inbox: Inbox) -> list[str]:
     "name", ["talk.m4a", "TALK.MP3", "a/b.wav", "x.qta", "Meeting 2026.08.19.m4a", "v.MOV", "-rf.ogg"]
 )
 def test_recordings_by_name(name: str) -> None:
-    assert refusal(PurePath(name)) is None
+    assert explain_refusal(PurePath(name)) is None
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ def test_recordings_by_name(name: str) -> None:
     ],
 )
 def test_other_names_are_passed_over_with_a_reason(name: str) -> None:
-    assert refusal(PurePath(name))
+    assert explain_refusal(PurePath(name))
 
 
 def test_a_scan_finds_recordings_and_nothing_else(inbox: Inbox, tmp_path: Path) -> None:
@@ -62,12 +66,12 @@ def test_a_look_at_one_path_agrees_with_the_scan(inbox: Inbox) -> None:
     drop(inbox, "a/one.wav", b"12345")
     drop(inbox, "out/two.wav")
     os.mkfifo(inbox.root / "pipe.wav")
-    found = inbox.look("a/one.wav")
+    found = inbox.stat("a/one.wav")
     assert found is not None
     assert found.size == 5
     assert dict(inbox.scan()) == {"a/one.wav": found}
-    assert [inbox.look(n) for n in ("out/two.wav", "pipe.wav", "gone.wav", "notes.txt")] == [None] * 4
-    assert Inbox(inbox.root, recursive=False, exclude=inbox.exclude).look("a/one.wav") is None
+    assert [inbox.stat(n) for n in ("out/two.wav", "pipe.wav", "gone.wav", "notes.txt")] == [None] * 4
+    assert Inbox(inbox.root, recursive=False, exclude=inbox.exclude).stat("a/one.wav") is None
 
 
 def test_an_inbox_that_is_gone_is_a_fault_of_the_environment(inbox: Inbox) -> None:
@@ -81,58 +85,58 @@ def test_a_file_settles_when_it_stands_still() -> None:
     settler, small, large = Settler(2.0), Stat(1, 1), Stat(2, 2)
     now: dict[str, Stat | None] = {"a": small}
     settler.observe("a", small, 100.0)
-    assert settler.due() == 102.0
-    assert settler.settled(now.get, 101.9) == []
+    assert settler.next_due() == 102.0
+    assert settler.take_settled(now.get, 101.9) == []
     now["a"] = large  # grew without an event
-    assert settler.settled(now.get, 102.0) == []
-    assert settler.settled(now.get, 103.9) == []
-    assert settler.settled(now.get, 104.0) == [("a", large)]
-    assert settler.due() is None
+    assert settler.take_settled(now.get, 102.0) == []
+    assert settler.take_settled(now.get, 103.9) == []
+    assert settler.take_settled(now.get, 104.0) == [("a", large)]
+    assert settler.next_due() is None
 
 
 def test_an_event_begins_the_time_anew_only_when_something_changed() -> None:
     settler = Settler(2.0)
     settler.observe("a", Stat(1, 1), 100.0)
     settler.observe("a", Stat(1, 1), 101.0)
-    assert settler.due() == 102.0
+    assert settler.next_due() == 102.0
     settler.observe("a", Stat(1, 2), 101.0)
-    assert settler.due() == 103.0
+    assert settler.next_due() == 103.0
 
 
 def test_a_file_that_leaves_is_forgotten() -> None:
     settler = Settler(2.0)
     settler.observe("a", Stat(1, 1), 100.0)
-    assert settler.settled(lambda _: None, 102.0) == []
+    assert settler.take_settled(lambda _: None, 102.0) == []
     assert len(settler) == 0
 
 
 def test_the_digest_is_of_the_content_that_had_settled(inbox: Inbox) -> None:
     path = drop(inbox, "one.wav", b"abc")
-    found = inbox.look("one.wav")
+    found = inbox.stat("one.wav")
     assert found is not None
-    assert digest(path, found) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert digest_file(path, found) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     path.write_bytes(b"abcd")
-    assert digest(path, found) is None
+    assert digest_file(path, found) is None
     link = inbox.root / "link.wav"
     link.symlink_to(path)
     with pytest.raises(OSError, match="link"):
-        digest(link, found)
+        digest_file(link, found)
 
 
 def wait_for(woken: queue.SimpleQueue[None], watcher: Watcher, wanted: str) -> bool:
     """Take hints until the wanted path (or the call for a scan, for an empty string) comes."""
     while True:
         woken.get(timeout=20)
-        paths, _, scan = watcher.take()
-        if wanted in paths or (scan and not wanted):
+        hints = watcher.take()
+        if wanted in hints.changed or (hints.scan and not wanted):
             return True
 
 
 def test_events_name_what_was_dropped(inbox: Inbox, tmp_path: Path) -> None:
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     watcher = Watcher(inbox, "native", lambda: woken.put(None))
-    assert watcher.ensure()
-    assert not watcher.ensure()
+    assert watcher.ensure_running()
+    assert not watcher.ensure_running()
     drop(inbox, "one.wav")
     assert wait_for(woken, watcher, "one.wav")
     outside = tmp_path / "two.wav"
@@ -151,26 +155,25 @@ def test_events_name_what_left_though_another_file_has_its_name_by_now(inbox: In
     drop(inbox, "two.wav")
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     watcher = Watcher(inbox, "native", lambda: woken.put(None))
-    watcher.ensure()
+    watcher.ensure_running()
     (inbox.root / "one.wav").unlink()
     (inbox.root / "two.wav").rename(inbox.root / "one.wav")
     gone: set[str] = set()
     while gone != {"one.wav", "two.wav"}:
         woken.get(timeout=20)
-        _, left, _ = watcher.take()
-        gone |= left
+        gone |= watcher.take().removed
     watcher.close()
 
 
 def test_a_folder_made_again_is_watched_again(inbox: Inbox) -> None:
     woken: queue.SimpleQueue[None] = queue.SimpleQueue()
     watcher = Watcher(inbox, "native", lambda: woken.put(None))
-    watcher.ensure()
+    watcher.ensure_running()
     inbox.root.rename(inbox.root.with_name("moved"))
     with pytest.raises(EnvironmentFaultError):
-        watcher.ensure()
+        watcher.ensure_running()
     inbox.root.mkdir()
-    assert watcher.ensure()
+    assert watcher.ensure_running()
     drop(inbox, "one.wav")
     assert wait_for(woken, watcher, "one.wav")
     watcher.close()
@@ -178,11 +181,11 @@ def test_a_folder_made_again_is_watched_again(inbox: Inbox) -> None:
 
 def test_polling_needs_no_observer(inbox: Inbox) -> None:
     watcher = Watcher(inbox, "polling", lambda: None)
-    assert not watcher.ensure()
-    assert watcher.take() == (set(), set(), False)
+    assert not watcher.ensure_running()
+    assert watcher.take() == Hints(set(), set(), scan=False)
     watcher.close()
 
 
 def test_the_file_system_has_a_name(tmp_path: Path) -> None:
-    assert file_system(tmp_path)
-    assert file_system(Path("/proc")) in {"proc", ""}
+    assert find_file_system(tmp_path)
+    assert find_file_system(Path("/proc")) in {"proc", ""}

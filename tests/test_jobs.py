@@ -1,26 +1,97 @@
-"""Work that was interrupted, in a journal that another version has written."""
+"""The work in progress: engines that fail, hang or grow, and windows that are not done again."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
-import sys
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dropscribe import logs, settings
-from dropscribe.supervisor import loop, recovery
-from dropscribe.supervisor.result_options import read_options
+from dropscribe import logs
+from dropscribe.supervisor import loop
+from dropscribe.supervisor.result_options import fingerprint, read_options
+from house import FAKE, House
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from dropscribe.supervisor.publisher import Progress
 
-FAKE = [sys.executable, str(Path(__file__).parent / "faults" / "fake_worker.py")]
-LINES = ["First.", "Second.", "Third."]
+
+@pytest.mark.parametrize("order", ["!crash", "!exit 3", "!fail engine out-of-memory"])
+def test_an_engine_that_fails_twice_gets_a_third_try_in_a_fresh_process(house: House, order: str) -> None:
+    house.drop("one.wav", "Begin.", f"!until 2 {order}", "End.")
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, outage=None)
+    assert len(house.events("worker.started")) == 3
+    assert [e["device"] for e in house.events("model.loaded")] == ["cpu int8", "cpu int8", "safe"]
+    text = (house.outbox / "one.txt").read_text()
+    assert text.startswith("Begin.")
+    assert text.endswith("End.\n")
+
+
+def test_an_engine_that_always_fails_ends_in_quarantine_and_the_next_goes_on(house: House) -> None:
+    house.drop("one.wav", "!crash")
+    house.drop("two.wav", "Fine.")
+    assert house.run(pack=False) == loop.Summary(done=1, failed=1, waiting=0, outage=None)
+    assert house.row("one.wav").code == "worker-died"
+    assert "SIGSEGV" in (house.outbox / "_failed/one.wav.error.txt").read_text()
+    # The one that failed went behind the other each time.
+    assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "one.wav", "one.wav"]
+
+
+def test_sound_that_a_dead_worker_left_is_removed_before_the_next_one_works(house: House) -> None:
+    house.drop("one.wav", "!until 2 !crash", "Said.")
+    logs.configure(house.settings)
+    left = house.settings.state / "spool" / "1-1.f32"
+    seen = []
+
+    def look(progress: Progress) -> None:
+        if progress.done_s == 0:  # it is planned
+            seen.append(left.exists())
+            left.touch()
+
+    daemon = loop.Supervisor(house.settings, once=True, command=FAKE, progress=look)
+    assert daemon.run().done == 1
+    daemon.close()
+    assert seen == [False] * 3
+
+
+def test_an_engine_that_hangs_is_replaced(house: House) -> None:
+    house.drop("one.wav", "!until 1 !hang", "Fine.")
+    assert house.run(stall_minutes=0.01).done == 1
+    assert [e["code"] for e in house.events("job.engine_failed")] == ["stalled"]
+
+
+def test_finished_windows_are_not_done_again(house: House) -> None:
+    house.drop("one.wav", "One.", "Two.", "!until 1 !crash", "Four.")
+    house.run()
+    assert [e["resumed_at"] for e in house.events("job.planned")] == [0, 2]
+    made = json.loads((house.outbox / "one.json").read_text())
+    assert [s["text"] for s in made["segments"]] == ["One.", "Two.", "!until 1 !crash", "Four."]
+
+
+def test_noise_on_the_pipes_changes_nothing(house: House) -> None:
+    house.drop("one.wav", "!babble", "Fine.")
+    assert house.run().done == 1
+
+
+def test_a_missing_model_makes_recordings_wait_and_fails_none(house: House) -> None:
+    house.drop("one.wav", "!until 1 !fail environment model-missing", "Fine.")
+    first = house.run()
+    assert (first.done, first.failed, first.waiting) == (0, 0, 1)
+    assert "model-missing" in str(first.outage)
+    assert house.row("one.wav").attempts == 0
+    assert house.run().done == 1
+
+
+def test_a_worker_that_has_grown_is_replaced_between_recordings(house: House) -> None:
+    house.drop("one.wav", "One.")
+    house.drop("two.wav", "Two.")
+    assert house.run(memory_gigabytes=1e-6, pack=False).done == 2
+    assert [e["reason"] for e in house.events("worker.stopped")] == ["memory", "memory"]
+
+
+# Work that was interrupted, in a journal that another version has written
 
 PLAN = {
     "samples": 48000,
@@ -43,54 +114,24 @@ WINDOW = {
 """As it was before windows had warnings."""
 
 
-@pytest.fixture
-def logging_restored() -> Iterator[None]:
-    yield
-    for handler in logging.getLogger("dropscribe").handlers[:]:
-        handler.close()
-        logging.getLogger("dropscribe").removeHandler(handler)
-
-
-def run(chosen: settings.Settings) -> loop.Summary:
-    logs.configure(chosen)
-    daemon = loop.Supervisor(chosen, once=True, command=FAKE)
-    try:
-        return daemon.run()
-    finally:
-        daemon.close()
-
-
-def resumed(folder: Path, checkpoints: list[Any]) -> tuple[int, str]:
+def resume(house: House, *checkpoints: dict[str, Any]) -> tuple[int, str]:
     """Return at which window work on a recording with these checkpoints goes on, and its text."""
-    places = {name: folder / name for name in ("inbox", "outbox", "state", "logs")}
-    flags = places | {"settle_seconds": 0, "model": "fake"}
-    chosen = settings.load(flags, {"HOME": str(folder)}).settings
-    (folder / "inbox").mkdir()
-    (folder / "inbox" / "talk.wav").write_text("\n".join(LINES))
-    chosen.state.mkdir()
-    (chosen.state / loop.PAUSED).touch()
-    run(chosen)
-    (chosen.state / loop.PAUSED).unlink()
-    with sqlite3.connect(chosen.state / "journal.sqlite3") as db:
-        (sha256,) = db.execute("SELECT sha256 FROM recordings").fetchone()
-        key = f"{sha256}:{recovery.fingerprint(read_options(chosen))}"
-        packed = [zlib.compress(json.dumps(each).encode()) for each in checkpoints]
-        rows = [(key, part, payload) for part, payload in enumerate(packed)]
+    house.drop("one.wav", "First.", "Second.", "Third.")
+    house.queue()
+    key = f"{house.row('one.wav').sha256}:{fingerprint(read_options(house.settings))}"
+    rows = [(key, part, zlib.compress(json.dumps(each).encode())) for part, each in enumerate(checkpoints)]
+    with sqlite3.connect(house.settings.state / "journal.sqlite3") as db:
         db.executemany("INSERT INTO checkpoints VALUES (?, ?, ?)", rows)
     db.close()
-    assert run(chosen) == loop.Summary(done=1, failed=0, waiting=0, trouble=None)
-    events = [json.loads(line) for line in (chosen.logs / logs.NAME).read_text().splitlines()]
-    (planned,) = [event for event in events if event["event"] == "job.planned"]
-    made = json.loads((chosen.outbox / "talk.json").read_text())
-    return planned["resumed_at"], made["text"]
+    assert house.run() == loop.Summary(done=1, failed=0, waiting=0, outage=None)
+    (planned,) = house.events("job.planned")
+    return planned["resumed_at"], json.loads((house.outbox / "one.json").read_text())["text"]
 
 
-@pytest.mark.usefixtures("logging_restored")
-def test_work_goes_on_from_the_checkpoints_of_an_older_version(tmp_path: Path) -> None:
-    assert resumed(tmp_path, [PLAN, WINDOW]) == (1, "Was first. Second. Third.")
+def test_work_goes_on_from_the_checkpoints_of_an_older_version(house: House) -> None:
+    assert resume(house, PLAN, WINDOW) == (1, "Was first. Second. Third.")
 
 
-@pytest.mark.usefixtures("logging_restored")
 @pytest.mark.parametrize(
     "checkpoints",
     [
@@ -102,5 +143,5 @@ def test_work_goes_on_from_the_checkpoints_of_an_older_version(tmp_path: Path) -
         [PLAN | {"versions": {"fake": "0"}, "samples": 7, "a key of the next version": 1}, WINDOW],
     ],
 )
-def test_work_begins_again_where_the_checkpoints_do_not_fit(tmp_path: Path, checkpoints: list[Any]) -> None:
-    assert resumed(tmp_path, checkpoints) == (0, "First. Second. Third.")
+def test_work_begins_again_where_the_checkpoints_do_not_fit(house: House, checkpoints: list[dict[str, Any]]) -> None:
+    assert resume(house, *checkpoints) == (0, "First. Second. Third.")

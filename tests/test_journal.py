@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 import pytest
 
-from dropscribe.supervisor import journal as journal_module
 from dropscribe.supervisor.inbox import Inbox
-from dropscribe.supervisor.journal import Journal, JournalError, Recording, State
+from dropscribe.supervisor.journal import (
+    HookWay,
+    InboxFile,
+    Journal,
+    JournalError,
+    LeavingState,
+    NewHook,
+    Recording,
+    State,
+)
 from dropscribe.supervisor.outbox import Published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TALK = PurePath("a/talk.m4a")
+TALK, COPY = PurePath("a/talk.m4a"), PurePath("copy.wav")
 key = Inbox(Path("/nowhere"), recursive=True, exclude=Path("/nowhere")).key
 
 
@@ -29,12 +36,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def queued(journal: Journal, name: PurePath = TALK, sha256: str = "aa", now: float = 1.0) -> Recording:
-    assert journal.queue(key(name), name, 10, 20, sha256, now)
+    assert journal.enqueue(InboxFile(key(name), name, 10, 20), sha256, now)
     return found(journal, name)
 
 
 def found(journal: Journal, name: PurePath = TALK) -> Recording:
-    recording = journal.find(key(name))
+    recording = journal.recordings.find(key(name))
     assert recording is not None
     return recording
 
@@ -49,20 +56,22 @@ def test_a_recording_goes_its_way(journal: Journal) -> None:
     queued(journal)
     recording = claimed(journal)
     assert (recording.state, recording.attempts, recording.result) == (State.RUNNING, 1, "aa:settings")
-    journal.checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
-    journal.checkpoint(recording, 1, {"window": 1}, 30.0, 60.0)
-    assert journal.checkpoints("aa:settings") == [{"plan": 1}, {"window": 1}]
+    journal.save_checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
+    journal.save_checkpoint(recording, 1, {"window": 1}, 30.0, 60.0)
+    assert journal.results.list_checkpoints("aa:settings") == [{"plan": 1}, {"window": 1}]
     assert (found(journal).done_s, found(journal).audio_s) == (30.0, 60.0)
-    journal.keep_result(recording, '{"text": "ä"}', 12.5, 3.0)
-    assert journal.result("aa:settings") == '{"text": "ä"}'
-    assert journal.checkpoints("aa:settings") == []
+    journal.store_result(recording, '{"text": "ä"}', 12.5, 3.0)
+    assert journal.results.find("aa:settings") == '{"text": "ä"}'
+    assert journal.results.list_checkpoints("aa:settings") == []
     assert found(journal).state == State.PUBLISHING
-    assert journal.base(found(journal)) == "a/talk"
-    journal.done(recording.id, [Published("a/talk.json", "d1"), Published("a/talk (2).txt", "d2", "a/talk.txt")], 4.0)
+    assert journal.outputs.choose_base(found(journal)) == "a/talk"
+    journal.finish(
+        recording.id, [Published("a/talk.json", "d1"), Published("a/talk (2).txt", "d2", "a/talk.txt")], 4.0
+    )
     assert found(journal).state == State.DONE
-    assert journal.outputs(recording.id) == {"a/talk.json": "d1", "a/talk (2).txt": "d2"}
-    assert journal.beside(recording.id) == {"a/talk (2).txt": "a/talk.txt"}
-    assert journal.counts()[State.DONE] == 1
+    assert journal.outputs.list_digests(recording.id) == {"a/talk.json": "d1", "a/talk (2).txt": "d2"}
+    assert journal.outputs.list_displaced(recording.id) == {"a/talk (2).txt": "a/talk.txt"}
+    assert journal.recordings.count_by_state()[State.DONE] == 1
 
 
 def test_the_queue_is_first_come_first_served(journal: Journal) -> None:
@@ -75,10 +84,10 @@ def test_the_queue_is_first_come_first_served(journal: Journal) -> None:
 def test_an_interruption_does_not_count_and_a_failure_does(journal: Journal) -> None:
     queued(journal, PurePath("first.wav"), "f", now=1.0)
     queued(journal, PurePath("second.wav"), "s", now=2.0)
-    journal.release(claimed(journal).id)
+    journal.recordings.release(claimed(journal).id)
     again = claimed(journal)
     assert (str(again.name), again.attempts) == ("first.wav", 1)
-    journal.release(again.id, "worker-died", "It died.", at_end=5.0)
+    journal.recordings.release(again.id, "worker-died", "It died.", at_end=5.0)
     assert str(claimed(journal).name) == "second.wav"
     last = claimed(journal)
     assert (str(last.name), last.attempts, last.reason) == ("first.wav", 2, "It died.")
@@ -87,9 +96,9 @@ def test_an_interruption_does_not_count_and_a_failure_does(journal: Journal) -> 
 def test_what_was_running_when_all_stopped_is_queued_again(journal: Journal) -> None:
     queued(journal)
     claimed(journal)
-    assert journal.recover() == 1
+    assert journal.recordings.release_all() == 1
     assert (found(journal).state, found(journal).attempts) == (State.QUEUED, 0)
-    assert journal.recover() == 0
+    assert journal.recordings.release_all() == 0
 
 
 def test_a_failure_and_a_retry(journal: Journal) -> None:
@@ -98,52 +107,52 @@ def test_a_failure_and_a_retry(journal: Journal) -> None:
     journal.fail(recording.id, "no-audio", "It has no sound.", Published("_failed/a/talk.m4a.error.txt", "dd"), 3.0)
     failed = found(journal)
     assert (failed.state, failed.code, failed.reason) == (State.FAILED, "no-audio", "It has no sound.")
-    journal.retry(recording.id, 4.0)
+    journal.recordings.retry(recording.id, 4.0)
     assert (found(journal).state, found(journal).attempts, found(journal).reason) == (State.QUEUED, 0, "")
 
 
 def test_the_same_content_again_is_no_new_work_and_other_content_is(journal: Journal) -> None:
     recording = queued(journal)
-    journal.done(recording.id, [], 2.0)
-    assert not journal.queue(key(TALK), TALK, 10, 99, "aa", 3.0)
+    journal.finish(recording.id, [], 2.0)
+    assert not journal.enqueue(InboxFile(key(TALK), TALK, 10, 99), "aa", 3.0)
     assert (found(journal).state, found(journal).mtime_ns) == (State.DONE, 99)
-    assert journal.queue(key(TALK), TALK, 11, 100, "bb", 4.0)
+    assert journal.enqueue(InboxFile(key(TALK), TALK, 11, 100), "bb", 4.0)
     assert (found(journal).state, found(journal).id) == (State.QUEUED, recording.id)
 
 
 def test_a_file_that_left_and_came_back_is_new_work(journal: Journal) -> None:
     queued(journal)
-    journal.gone([key(TALK)], 2.0)
+    journal.recordings.mark_gone([key(TALK)], 2.0)
     assert found(journal).state == State.GONE
-    assert journal.queue(key(TALK), TALK, 10, 20, "aa", 3.0)
+    assert journal.enqueue(InboxFile(key(TALK), TALK, 10, 20), "aa", 3.0)
     assert found(journal).state == State.QUEUED
 
 
 def test_leaving_does_not_touch_what_is_done(journal: Journal) -> None:
-    journal.done(queued(journal).id, [], 2.0)
-    journal.gone([key(TALK)], 3.0)
+    journal.finish(queued(journal).id, [], 2.0)
+    journal.recordings.mark_gone([key(TALK)], 3.0)
     assert found(journal).state == State.DONE
 
 
 def test_a_file_that_cannot_be_read_is_told_once(journal: Journal) -> None:
-    assert journal.wait(key(TALK), TALK, 1, 2, "permission-denied", "No.", 1.0)
-    assert not journal.wait(key(TALK), TALK, 1, 2, "permission-denied", "No.", 2.0)
-    assert journal.wait(key(TALK), TALK, 1, 2, "unreadable", "Bad disk.", 3.0)
-    assert journal.queue(key(TALK), TALK, 1, 2, "aa", 4.0)
+    assert journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "permission-denied", "No.", 1.0)
+    assert not journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "permission-denied", "No.", 2.0)
+    assert journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "unreadable", "Bad disk.", 3.0)
+    assert journal.enqueue(InboxFile(key(TALK), TALK, 1, 2), "aa", 4.0)
     assert (found(journal).state, found(journal).reason) == (State.QUEUED, "")
 
 
 def test_output_names_are_decided_once_and_never_shared(journal: Journal) -> None:
     names = ["a/talk.m4a", "a/talk.mp3", "a/Talk.wav", "a/talk.MP3", "b/talk.mp3"]
-    made = [journal.base(queued(journal, PurePath(n), sha256=n)) for n in names]
+    made = [journal.outputs.choose_base(queued(journal, PurePath(n), sha256=n)) for n in names]
     assert made == ["a/talk", "a/talk.mp3", "a/Talk.wav", "a/talk.MP3 (2)", "b/talk"]
-    assert [journal.base(found(journal, PurePath(n))) for n in names] == made
+    assert [journal.outputs.choose_base(found(journal, PurePath(n))) for n in names] == made
 
 
 def test_a_composed_and_a_decomposed_name_are_one_file(journal: Journal) -> None:
     queued(journal, PurePath("Caf\u00e9.m4a"))
     decomposed = PurePath("Cafe\u0301.m4a")
-    assert not journal.queue(key(decomposed), decomposed, 10, 20, "aa", 2.0)
+    assert not journal.enqueue(InboxFile(key(decomposed), decomposed, 10, 20), "aa", 2.0)
     assert str(found(journal, PurePath("Caf\u00e9.m4a")).name) == "Cafe\u0301.m4a"
 
 
@@ -151,27 +160,27 @@ def test_names_need_not_be_utf8(journal: Journal) -> None:
     name = PurePath("caf\udce9.m4a")
     recording = queued(journal, name)
     assert recording.name == name
-    assert journal.base(recording) == "caf\udce9"
-    journal.done(recording.id, [Published("caf\udce9.json", "d")], 2.0)
-    assert journal.outputs(recording.id) == {"caf\udce9.json": "d"}
+    assert journal.outputs.choose_base(recording) == "caf\udce9"
+    journal.finish(recording.id, [Published("caf\udce9.json", "d")], 2.0)
+    assert journal.outputs.list_digests(recording.id) == {"caf\udce9.json": "d"}
 
 
 def test_a_reader_sees_and_cannot_write(journal: Journal, tmp_path: Path) -> None:
     queued(journal)
     reader = Journal(tmp_path / "journal.sqlite3", readonly=True)
-    assert [r.name for r in reader.all(State.QUEUED)] == [TALK]
+    assert [r.name for r in reader.recordings.list_in(State.QUEUED)] == [TALK]
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        reader.note(x="1")
+        reader.set_meta(x="1")
     reader.close()
 
 
 def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
     queued(journal)
     with pytest.raises(sqlite3.Error):
-        journal.checkpoint(claimed(journal), None, {}, 0.0, 1.0)  # type: ignore[arg-type]
+        journal.save_checkpoint(claimed(journal), None, {}, 0.0, 1.0)  # type: ignore[arg-type]
     assert found(journal).audio_s is None
-    journal.note(works="still")
-    assert journal.meta("works") == "still"
+    journal.set_meta(works="still")
+    assert journal.get_meta("works") == "still"
 
 
 def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
@@ -183,88 +192,46 @@ def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
         Journal(path)
 
 
-def older(path: Path, version: int) -> None:
-    """Write a journal of an earlier version with one recording that is done."""
-    steps = "".join((journal_module._SCHEMA, *journal_module._STEPS)[:version])
-    with sqlite3.connect(path) as db:
-        db.executescript(f"{steps} PRAGMA user_version = {version};")
-        db.execute(
-            "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
-            " VALUES (?, ?, 10, 20, 'aa', 'done', 1, 1)",
-            (key(TALK), os.fsencode(TALK)),
-        )
-    db.close()
-
-
-EARLIER = range(1, journal_module.VERSION)
-
-
-@pytest.mark.parametrize("version", EARLIER)
-def test_an_older_journal_is_brought_up_to_date_with_all_it_holds(tmp_path: Path, version: int) -> None:
-    path = tmp_path / "journal.sqlite3"
-    older(path, version)
-    for _ in range(2):
-        journal = Journal(path)
-        recording = found(journal)
-        assert (recording.state, recording.settings, recording.redo) == (State.DONE, "", "")
-        journal.done(recording.id, [], 2.0, hooks=[("on_done", "{}")], after="archive")
-        assert journal.leaving(recording.id) is not None
-        journal.check()
-        journal.close()
-
-
-@pytest.mark.parametrize("version", EARLIER)
-def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path, version: int) -> None:
-    """While its daemon, of an older program, still runs, or before this one has started."""
-    path = tmp_path / "journal.sqlite3"
-    older(path, version)
-    before = path.read_bytes()
-    reader = Journal(path, readonly=True)
-    assert (found(reader).state, found(reader).settings) == (State.DONE, "")
-    assert reader.leaving(found(reader).id) is None
-    assert (reader.hooks("on_done", given_up=True), reader.staying(), reader.places()) == ([], [], {})
-    reader.close()
-    assert path.read_bytes() == before
-
-
 def test_hooks_and_what_becomes_of_a_source(journal: Journal) -> None:
     number = queued(journal).id
     claimed(journal)
-    journal.done(number, [], 3.0, hooks=[("on_done", '{"a": 1}'), ("webhook", "{}")], after="archive")
-    assert journal.due() == []  # its hooks come first
-    first, second = journal.hooks("on_done", "webhook")
-    journal.hook_ran(first.id)
-    journal.hook_failed(second.id, "no", give_up=True)
-    assert journal.hooks("on_done", "webhook") == []
-    assert [h.problem for h in journal.hooks("webhook", given_up=True)] == ["no"]
-    assert journal.due() == []
-    assert journal.hooks_again(number) == 1
-    assert journal.hooks("webhook")[0].tries == 0
-    assert journal.forget_hooks(["on_done"]) == 1
-    (due,) = journal.due()
+    journal.finish(
+        number, [], 3.0, hooks=[NewHook(HookWay.ON_DONE, '{"a": 1}'), NewHook(HookWay.WEBHOOK, "{}")], after="archive"
+    )
+    assert journal.sources.list_due() == []  # its hooks come first
+    first, second = journal.hooks.list_due(HookWay.ON_DONE, HookWay.WEBHOOK)
+    journal.hooks.mark_succeeded(first.id)
+    journal.hooks.mark_failed(second.id, "no", give_up=True)
+    assert journal.hooks.list_due(HookWay.ON_DONE, HookWay.WEBHOOK) == []
+    assert [h.problem for h in journal.hooks.list_given_up()] == ["no"]
+    assert journal.sources.list_due() == []
+    assert journal.hooks.retry(number) == 1
+    assert journal.hooks.list_due(HookWay.WEBHOOK)[0].tries == 0
+    assert journal.hooks.drop_all_but([HookWay.ON_DONE]) == 1
+    (due,) = journal.sources.list_due()
     assert (due.way, due.state, due.place) == ("archive", "due", None)
 
-    journal.leave(number, "begun", Path("/archive/caf\udce9.wav"))
-    assert journal.due()[0].place == Path("/archive/caf\udce9.wav")
-    assert journal.place(number) is None
-    journal.leave(number, "moved", Path("/archive/caf\udce9.wav"))
-    assert journal.place(number) == Path("/archive/caf\udce9.wav")
-    assert list(journal.stats()) == []
-    journal.done(number, [], 4.0, after="archive")  # asked for again
-    assert journal.due() == []
+    journal.sources.update(number, LeavingState.BEGUN, Path("/archive/caf\udce9.wav"))
+    assert journal.sources.list_due()[0].place == Path("/archive/caf\udce9.wav")
+    assert journal.sources.find_archived(number) is None
+    journal.sources.update(number, LeavingState.MOVED, Path("/archive/caf\udce9.wav"))
+    assert journal.sources.find_archived(number) == Path("/archive/caf\udce9.wav")
+    assert list(journal.recordings.list_files()) == []
+    journal.finish(number, [], 4.0, after="archive")  # asked for again
+    assert journal.sources.list_due() == []
 
     # The same content under the same name again is a new recording.
     assert queued(journal, now=5.0).state == State.QUEUED
-    assert journal.leaving(number) is None
-    assert len(list(journal.stats())) == 1
+    assert journal.sources.find(number) is None
+    assert len(list(journal.recordings.list_files())) == 1
 
 
 def test_all_is_still_there_after_closing(journal: Journal, tmp_path: Path) -> None:
     queued(journal)
-    journal.note(model="base")
+    journal.set_meta(model="base")
     journal.close()
     again = Journal(tmp_path / "journal.sqlite3")
-    assert (again.meta("model"), found(again).state) == ("base", State.QUEUED)
+    assert (again.get_meta("model"), found(again).state) == ("base", State.QUEUED)
     again.close()
 
 
@@ -273,31 +240,31 @@ def test_what_is_done_can_be_asked_for_again(journal: Journal) -> None:
     first = journal.claim("settings", 2.0, '{"model": "tiny"}')
     assert first is not None
     assert first.settings == '{"model": "tiny"}'
-    journal.redo([(first.id, "too early")], 2.5, anew=True)
+    journal.recordings.redo([(first.id, "too early")], 2.5, discard_results=True)
     assert (found(journal).state, found(journal).redo) == (State.RUNNING, "")
-    journal.keep_result(first, "{}", 1.0, 3.0)
-    journal.done(first.id, [Published("a/talk.json", "d1")], 4.0)
+    journal.store_result(first, "{}", 1.0, 3.0)
+    journal.finish(first.id, [Published("a/talk.json", "d1")], 4.0)
 
-    journal.redo([(first.id, "the mark")], 5.0, anew=False)
+    journal.recordings.redo([(first.id, "the mark")], 5.0, discard_results=False)
     assert (found(journal).state, found(journal).redo) == (State.QUEUED, "the mark")
     assert claimed(journal, 6.0).result == "aa:settings"
-    assert journal.result("aa:settings") == "{}"
-    journal.release(first.id)
+    assert journal.results.find("aa:settings") == "{}"
+    journal.recordings.release(first.id)
     journal.fail(first.id, "code", "reason", Published("_failed/x", "d"), 7.0)
-    journal.redo([(first.id, "another")], 8.0, anew=True)
+    journal.recordings.redo([(first.id, "another")], 8.0, discard_results=True)
     assert (found(journal).redo, found(journal).attempts) == ("the mark", 0)
-    assert claimed(journal, 9.0).anew == 1
-    assert journal.result("aa:settings") is None
-    journal.done(first.id, [], 10.0)
-    assert (found(journal).state, found(journal).redo, found(journal).anew) == (State.DONE, "", 0)
+    assert claimed(journal, 9.0).discard_result
+    assert journal.results.find("aa:settings") is None
+    journal.finish(first.id, [], 10.0)
+    assert (found(journal).state, found(journal).redo, found(journal).discard_result) == (State.DONE, "", False)
 
 
 def test_what_leaves_before_it_is_done_again_stays_done(journal: Journal) -> None:
     for name in ("a.wav", "b.wav"):
         queued(journal, PurePath(name), sha256=name)
-    journal.done(claimed(journal).id, [], 3.0)
-    journal.redo([(found(journal, PurePath("a.wav")).id, "mark")], 4.0, anew=True)
-    assert journal.gone([b"a.wav", b"b.wav"], 5.0) == {b"a.wav"}
+    journal.finish(claimed(journal).id, [], 3.0)
+    journal.recordings.redo([(found(journal, PurePath("a.wav")).id, "mark")], 4.0, discard_results=True)
+    assert journal.recordings.mark_gone([b"a.wav", b"b.wav"], 5.0) == {b"a.wav"}
     states = [(r.state, r.redo) for r in (found(journal, PurePath("a.wav")), found(journal, PurePath("b.wav")))]
     assert states == [(State.DONE, ""), (State.GONE, "")]
 
@@ -305,23 +272,23 @@ def test_what_leaves_before_it_is_done_again_stays_done(journal: Journal) -> Non
 def test_another_content_that_leaves_before_it_is_done_is_not_done(journal: Journal) -> None:
     """Though it was to be done again before it was replaced: else it would be passed over when it comes back."""
     number = queued(journal).id
-    journal.done(claimed(journal).id, [], 3.0)
-    journal.redo([(number, "mark")], 4.0, anew=True)
+    journal.finish(claimed(journal).id, [], 3.0)
+    journal.recordings.redo([(number, "mark")], 4.0, discard_results=True)
     queued(journal, sha256="bb", now=5.0)
-    journal.release(claimed(journal, 6.0).id)
-    assert journal.gone([key(TALK)], 7.0) == set()
+    journal.recordings.release(claimed(journal, 6.0).id)
+    assert journal.recordings.mark_gone([key(TALK)], 7.0) == set()
     assert (found(journal).state, found(journal).redo) == (State.GONE, "mark")
     assert queued(journal, sha256="bb", now=8.0).state == State.QUEUED
-    journal.done(claimed(journal, 9.0).id, [], 10.0)
-    assert (found(journal).redo, found(journal).other) == ("", 0)
+    journal.finish(claimed(journal, 9.0).id, [], 10.0)
+    assert (found(journal).redo, found(journal).content_changed) == ("", False)
 
 
 def test_what_cannot_be_read_and_leaves_before_it_is_done_again_is_not_done(journal: Journal) -> None:
     number = queued(journal).id
-    journal.done(claimed(journal).id, [], 3.0)
-    journal.redo([(number, "mark")], 4.0, anew=True)
-    journal.wait(key(TALK), TALK, 11, 21, "changing", "It is being changed.", 5.0)
-    assert journal.gone([key(TALK)], 6.0) == set()
+    journal.finish(claimed(journal).id, [], 3.0)
+    journal.recordings.redo([(number, "mark")], 4.0, discard_results=True)
+    journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 11, 21), "changing", "It is being changed.", 5.0)
+    assert journal.recordings.mark_gone([key(TALK)], 6.0) == set()
     assert found(journal).state == State.GONE
 
 
@@ -331,37 +298,37 @@ def test_other_content_after_the_file_was_taken_away_is_another_recording(
 ) -> None:
     """One that was changed where it lies is the same one still."""
     number = queued(journal).id
-    journal.done(claimed(journal).id, [Published("a/talk.txt", "d")], 86400.0 / 2)
+    journal.finish(claimed(journal).id, [Published("a/talk.txt", "d")], 86400.0 / 2)
     if missed:
-        journal.miss([key(TALK)])
-    assert journal.missing() == ({key(TALK)} if missed else set())
+        journal.recordings.mark_missing([key(TALK)])
+    assert journal.recordings.list_missing() == ({key(TALK)} if missed else set())
     assert queued(journal, sha256="bb", now=90000.0).redo[:10] == redo
-    assert (journal.missing(), journal.outputs(number)) == (set(), {"a/talk.txt": "d"})
+    assert (journal.recordings.list_missing(), journal.outputs.list_digests(number)) == (set(), {"a/talk.txt": "d"})
 
 
 def test_a_file_that_was_taken_away_and_came_back_is_known(journal: Journal) -> None:
     queued(journal)
-    journal.done(claimed(journal).id, [], 3.0)
-    journal.miss([key(TALK)])
-    assert not journal.queue(key(TALK), TALK, 10, 99, "aa", 4.0)
-    assert (found(journal).state, found(journal).redo, journal.missing()) == (State.DONE, "", set())
+    journal.finish(claimed(journal).id, [], 3.0)
+    journal.recordings.mark_missing([key(TALK)])
+    assert not journal.enqueue(InboxFile(key(TALK), TALK, 10, 99), "aa", 4.0)
+    assert (found(journal).state, found(journal).redo, journal.recordings.list_missing()) == (State.DONE, "", set())
 
 
 def test_what_was_changed_and_then_taken_away_is_another_recording_when_it_comes_back(journal: Journal) -> None:
     """The outputs that are there are of the first content."""
     queued(journal)
-    journal.done(claimed(journal).id, [Published("a/talk.txt", "d")], 3.0)
+    journal.finish(claimed(journal).id, [Published("a/talk.txt", "d")], 3.0)
     queued(journal, sha256="bb", now=4.0)
-    journal.gone([key(TALK)], 5.0)
+    journal.recordings.mark_gone([key(TALK)], 5.0)
     assert queued(journal, sha256="bb", now=6.0).redo
 
 
 def begun(journal: Journal, name: PurePath, sha256: str) -> Recording:
     """Return a recording with a finished window, back in the queue."""
-    queued(journal, name, sha256, now=float(len(journal.counts())))
+    queued(journal, name, sha256, now=float(len(journal.recordings.count_by_state())))
     recording = claimed(journal)
-    journal.checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
-    journal.release(recording.id)
+    journal.save_checkpoint(recording, 0, {"plan": 1}, 0.0, 60.0)
+    journal.recordings.release(recording.id)
     return found(journal, name)
 
 
@@ -369,27 +336,27 @@ def begun(journal: Journal, name: PurePath, sha256: str) -> Recording:
 def test_windows_of_a_content_that_is_no_more_are_dropped(journal: Journal, way: str) -> None:
     recording = begun(journal, TALK, "aa")
     if way == "while it changes":
-        journal.wait(key(TALK), TALK, 11, 21, "changing", "It is being changed.", 5.0)
+        journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 11, 21), "changing", "It is being changed.", 5.0)
     elif way == "after it left":
-        journal.gone([key(TALK)], 5.0)
+        journal.recordings.mark_gone([key(TALK)], 5.0)
     assert recording.result == "aa:settings"
-    assert journal.checkpoints("aa:settings") == [{"plan": 1}]
+    assert journal.results.list_checkpoints("aa:settings") == [{"plan": 1}]
     queued(journal, sha256="bb", now=6.0)
-    assert journal.checkpoints("aa:settings") == []
+    assert journal.results.list_checkpoints("aa:settings") == []
 
 
 def test_windows_that_can_be_of_use_are_kept(journal: Journal) -> None:
     begun(journal, TALK, "aa")
-    assert journal.queue(key(PurePath("copy.wav")), PurePath("copy.wav"), 10, 20, "aa", 3.0)
+    assert journal.enqueue(InboxFile(b"copy.wav", COPY, 10, 20), "aa", 3.0)
     queued(journal, sha256="bb", now=4.0)
-    assert journal.checkpoints("aa:settings") == [{"plan": 1}]  # the copy goes on from there
-    journal.wait(b"copy.wav", PurePath("copy.wav"), 10, 21, "changing", "It is being changed.", 5.0)
-    assert journal.queue(b"copy.wav", PurePath("copy.wav"), 10, 22, "aa", 6.0)
-    assert journal.checkpoints("aa:settings") == [{"plan": 1}]  # it was not changed after all
+    assert journal.results.list_checkpoints("aa:settings") == [{"plan": 1}]  # the copy goes on from there
+    journal.recordings.mark_waiting(InboxFile(b"copy.wav", COPY, 10, 21), "changing", "It is being changed.", 5.0)
+    assert journal.enqueue(InboxFile(b"copy.wav", COPY, 10, 22), "aa", 6.0)
+    assert journal.results.list_checkpoints("aa:settings") == [{"plan": 1}]  # it was not changed after all
 
 
 def test_failures_can_be_asked_for_by_their_code(journal: Journal) -> None:
     for code in ("one", "two", "three"):
         recording = queued(journal, PurePath(f"{code}.wav"), sha256=code)
         journal.fail(recording.id, code, "", Published(code, "d"), 3.0)
-    assert {r.code for r in journal.failed({"one", "three", "four"})} == {"one", "three"}
+    assert {r.code for r in journal.recordings.list_failed({"one", "three", "four"})} == {"one", "three"}

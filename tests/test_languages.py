@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.worker import decoding, languages, vad
 from dropscribe.worker.languages import Detection
 from dropscribe.worker.speech import Speech
@@ -135,7 +135,7 @@ def test_windows_in_a_row_in_one_language_are_one_run() -> None:
 
 @pytest.mark.parametrize("mixed", ["auto", "always", "never"])
 def test_an_english_model_detects_english(talk: Speech, tiny_en: Path, mixed: str) -> None:
-    engine = backends.create("faster-whisper")
+    engine = create_backend("faster-whisper")
     engine.load(tiny_en)
     windows = talk.cut_windows()
     beats: list[float] = []

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe import crash
-from dropscribe.supervisor import outbox
+from dropscribe.supervisor import names, outbox
 
 CONTENTS = {"json": "{}\n", "txt": "words\n", "srt": "1\n"}
 
@@ -27,7 +27,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def test_suffixes_are_appended_to_the_stem() -> None:
-    assert outbox.bases(PurePath("a/b/Meeting 2026.08.19.m4a"))[:3] == [
+    assert names.list_bases(PurePath("a/b/Meeting 2026.08.19.m4a"))[:3] == [
         "a/b/Meeting 2026.08.19",
         "a/b/Meeting 2026.08.19.m4a",
         "a/b/Meeting 2026.08.19.m4a (2)",
@@ -36,12 +36,12 @@ def test_suffixes_are_appended_to_the_stem() -> None:
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=300))
 def test_no_name_is_too_long_for_a_disk(name: str) -> None:
-    for base in outbox.bases(PurePath(f"x/{name}.m4a"))[:3]:
-        assert len(os.fsencode(PurePath(base).name + ".error.txt")) <= outbox.NAME_BYTES
+    for base in names.list_bases(PurePath(f"x/{name}.m4a"))[:3]:
+        assert len(os.fsencode(PurePath(base).name + ".error.txt")) <= names.NAME_BYTES
 
 
 def test_long_names_stay_different() -> None:
-    one, two = outbox.bases(PurePath("ä" * 120 + "1.m4a"))[0], outbox.bases(PurePath("ä" * 120 + "2.m4a"))[0]
+    one, two = names.list_bases(PurePath("ä" * 120 + "1.m4a"))[0], names.list_bases(PurePath("ä" * 120 + "2.m4a"))[0]
     assert one != two
     assert one.startswith("ä" * 50)
 
@@ -55,7 +55,7 @@ def test_a_set_is_published_with_the_json_last(tmp_path: Path) -> None:
 def test_publishing_again_replaces_what_is_ours(tmp_path: Path) -> None:
     first = outbox.publish(tmp_path, "talk", CONTENTS, {})
     again = outbox.publish(tmp_path, "talk", CONTENTS | {"txt": "better\n"}, known(first))
-    assert [p.beside for p in again] == [None, None, None]
+    assert [p.displaced_by for p in again] == [None, None, None]
     assert files(tmp_path)["talk.txt"] == "better\n"
     assert len(files(tmp_path)) == 3
 
@@ -91,7 +91,7 @@ def test_a_file_is_whole_or_absent_wherever_it_is_killed(tmp_path: Path, point: 
         check=False,
     )
     assert done.returncode == -signal.SIGKILL
-    outbox.sweep(tmp_path / "out")
+    outbox.remove_temporary_files(tmp_path / "out")
     assert files(tmp_path / "out") == {"talk.txt": text}
 
 
@@ -100,7 +100,7 @@ def test_what_a_kill_left_is_swept(tmp_path: Path) -> None:
     left.parent.mkdir()
     left.write_text("half")
     (tmp_path / "a" / "talk.txt").write_text("whole")
-    assert outbox.sweep(tmp_path) == 1
+    assert outbox.remove_temporary_files(tmp_path) == 1
     assert files(tmp_path) == {"a/talk.txt": "whole"}
 
 
@@ -115,10 +115,12 @@ def test_an_older_version_is_kept_once_and_without_what_a_person_changed(tmp_pat
     first = known(outbox.publish(tmp_path, "a/talk", CONTENTS, {}))
     (tmp_path / "a/talk.srt").write_text("mine\n")
     for _ in range(2):  # killed and done again
-        kept = outbox.keep(tmp_path, "a/talk", first, "2026")
+        kept = outbox.keep_old_versions(tmp_path, "a/talk", first, "2026")
         assert kept == ["a/talk.txt", "a/talk.json"]
     second = outbox.publish(tmp_path, "a/talk", CONTENTS | {"txt": "better\n"}, first)
-    assert outbox.keep(tmp_path, "a/talk", first, "2026") == ["a/talk.json"]  # of the text, the new one is there
+    assert outbox.keep_old_versions(tmp_path, "a/talk", first, "2026") == [
+        "a/talk.json"
+    ]  # of the text, the new one is there
     assert files(tmp_path) == {
         "_old/a/talk 2026.json": "{}\n",
         "_old/a/talk 2026.txt": "words\n",
@@ -129,7 +131,7 @@ def test_an_older_version_is_kept_once_and_without_what_a_person_changed(tmp_pat
     }
     # Another one under the same mark, with a name of more parts.
     third = known(second) | known(outbox.publish(tmp_path, "a/talk", {"times.txt": "0 words\n"}, {}))
-    outbox.keep(tmp_path, "a/talk", third, "2026")
+    outbox.keep_old_versions(tmp_path, "a/talk", third, "2026")
     assert {"_old/a/talk 2026 (2).txt", "_old/a/talk 2026.times.txt", "_old/a/talk 2026 (2).srt"} <= set(
         files(tmp_path)
     )
@@ -139,7 +141,7 @@ def test_only_files_as_we_wrote_them_are_removed(tmp_path: Path) -> None:
     ours = known(outbox.publish(tmp_path, "talk", CONTENTS, {}))
     (tmp_path / "talk.srt").write_text("mine\n")
     (tmp_path / "talk.json").unlink()
-    outbox.remove(tmp_path, ours)
+    outbox.remove_unchanged(tmp_path, ours)
     assert files(tmp_path) == {"talk.srt": "mine\n"}
 
 

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropscribe import settings
-from dropscribe.supervisor import profiles, worker_process
-from dropscribe.supervisor.inbox import Inbox, refusal
+from dropscribe.supervisor import profiles, result_options, worker_process
+from dropscribe.supervisor.inbox import Inbox
 from dropscribe.supervisor.profiles import ProfileError, Profiles
+from dropscribe.supervisor.recording_names import explain_refusal
 
 if TYPE_CHECKING:
     from dropscribe.settings import Settings
@@ -39,7 +40,7 @@ def write(general: Settings, name: str, text: str) -> Path:
 
 
 def of(general: Settings, recording: str) -> Settings:
-    return Profiles(general).of(PurePath(recording)).settings
+    return Profiles(general).resolve(PurePath(recording)).settings
 
 
 def wrong(general: Settings, recording: str = "a/talk.m4a") -> str:
@@ -53,7 +54,7 @@ def test_the_nearest_profile_wins_for_each_key(general: Settings) -> None:
     root = write(general, "dropscribe.toml", 'language = "de"\nprompt = "Root."\ntask = "translate"\n')
     write(general, "a/dropscribe.toml", 'prompt = "A."\nglossary = ["Aalto"]\nchannels = ["Host", "Guest"]\n')
     own = write(general, "a/b/talk.m4a.toml", 'language = "fi"\n[replacements]\n"drop scribe" = "Dropscribe"\n')
-    loaded = Profiles(general).of(PurePath("a/b/talk.m4a"), {"model": "--model", "prompt": "--prompt"})
+    loaded = Profiles(general).resolve(PurePath("a/b/talk.m4a"), {"model": "--model", "prompt": "--prompt"})
     chosen = loaded.settings
     assert (chosen.language, chosen.prompt, chosen.task, chosen.model) == ("fi", "A.", "translate", "small")
     assert (chosen.glossary, chosen.channels) == (("Aalto",), ("Host", "Guest"))
@@ -74,8 +75,8 @@ def test_without_profiles_the_general_settings_hold(general: Settings) -> None:
 
 def test_a_folder_without_recordings_can_be_asked_for(general: Settings) -> None:
     write(general, "a/dropscribe.toml", 'language = "de"')
-    assert Profiles(general).of_folder(PurePath("a/b")).settings.language == "de"
-    assert Profiles(general).of_folder(PurePath()).settings.language == "auto"
+    assert Profiles(general).resolve_folder(PurePath("a/b")).settings.language == "de"
+    assert Profiles(general).resolve_folder(PurePath()).settings.language == "auto"
 
 
 @pytest.mark.parametrize(
@@ -209,14 +210,17 @@ def test_whatever_the_file_holds_it_gives_settings_or_one_error(data: bytes) -> 
             assert told.message.startswith(str(inbox / "dropscribe.toml"))
             assert told.cure
         else:
-            assert profiles.restored(json.dumps(profiles.used(chosen)), general) == chosen
+            assert (
+                result_options.restore_options(json.dumps(result_options.read_output_options(chosen)), general)
+                == chosen
+            )
             worker_process.make_request(chosen, download=False)
 
 
 def test_profiles_are_never_recordings(general: Settings) -> None:
     for name in ("dropscribe.toml", "a/talk.m4a.toml", "a/talk.M4A.toml"):
         write(general, name, "")
-        assert "is a profile" in str(refusal(PurePath(name)))
+        assert "is a profile" in str(explain_refusal(PurePath(name)))
     write(general, "notes.toml", "")
     write(general, "a/talk.m4a", "x")
     found = Inbox(general.inbox, recursive=True, exclude=general.outbox).scan()
@@ -224,7 +228,7 @@ def test_profiles_are_never_recordings(general: Settings) -> None:
 
 
 def test_check_finds_every_fault_once(general: Settings) -> None:
-    assert list(profiles.check(general)) == []
+    assert list(profiles.check_all(general)) == []
     write(general, "dropscribe.toml", 'glossary = ["fine"]')
     write(general, "a/dropscribe.toml", "langage = 1")
     write(general, "a/b/dropscribe.toml", 'language = "de"')  # fine, but the one above it is not
@@ -232,7 +236,7 @@ def test_check_finds_every_fault_once(general: Settings) -> None:
     write(general, "notes.toml", "anything = 1")
     (general.inbox / ".hidden").mkdir()
     write(general, ".hidden/dropscribe.toml", "langage = 1")
-    told = [error.message for error in profiles.check(general)]
+    told = [error.message for error in profiles.check_all(general)]
     assert told == [
         f"{general.inbox}/talk.m4a.toml: `prompt` is 1.",
         f"{general.inbox}/a/dropscribe.toml: there is no setting `langage`.",
@@ -240,17 +244,17 @@ def test_check_finds_every_fault_once(general: Settings) -> None:
 
 
 def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
-    noted = json.dumps(profiles.used(general))
+    noted = json.dumps(result_options.read_output_options(general))
     looked = Profiles(general)
-    assert looked.changed(PurePath("a/talk.m4a"), noted) == []
-    assert looked.changed(PurePath("a/talk.m4a"), "") == []  # nobody knows
+    assert looked.list_changes(PurePath("a/talk.m4a"), noted) == []
+    assert looked.list_changes(PurePath("a/talk.m4a"), "") == []  # nobody knows
     write(general, "a/dropscribe.toml", 'formats = ["txt"]\n[replacements]\na = "b"\n')
-    assert Profiles(general).changed(PurePath("a/talk.m4a"), noted) == ["replacements", "formats"]
-    assert Profiles(general).changed(PurePath("talk.m4a"), noted) == []
+    assert Profiles(general).list_changes(PurePath("a/talk.m4a"), noted) == ["replacements", "formats"]
+    assert Profiles(general).list_changes(PurePath("talk.m4a"), noted) == []
     chosen = of(general, "a/talk.m4a")
-    assert profiles.restored(json.dumps(profiles.used(chosen)), general) == chosen
+    assert result_options.restore_options(json.dumps(result_options.read_output_options(chosen)), general) == chosen
     # Noted by an older version, which had fewer settings, or read from the outbox.
-    assert looked.changed(PurePath("talk.m4a"), json.dumps({"model": "small", "prompt": "General."})) == [
+    assert looked.list_changes(PurePath("talk.m4a"), json.dumps({"model": "small", "prompt": "General."})) == [
         "backend",
         "language",
         "mixed_languages",
@@ -258,19 +262,19 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
         "split_channels",
     ]
     write(general, "a/dropscribe.toml", "nonsense")
-    assert Profiles(general).changed(PurePath("a/talk.m4a"), noted) == []
+    assert Profiles(general).list_changes(PurePath("a/talk.m4a"), noted) == []
 
 
 def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings) -> None:
     there = dataclasses.replace(general, backend="whisperx", whisperx_python=sys.executable)
     told = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
-    noted = json.dumps(profiles.used(there))
-    assert Profiles(there).changed(PurePath("talk.m4a"), noted) == []
-    assert Profiles(told).changed(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
-    both = json.dumps(profiles.used(told))
-    assert Profiles(there).changed(PurePath("talk.m4a"), both) == ["whisperx_aligner", "whisperx_diarizer"]
-    assert profiles.restored(both, there) == told
-    assert profiles.restored(noted, told) == there
+    noted = json.dumps(result_options.read_output_options(there))
+    assert Profiles(there).list_changes(PurePath("talk.m4a"), noted) == []
+    assert Profiles(told).list_changes(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
+    both = json.dumps(result_options.read_output_options(told))
+    assert Profiles(there).list_changes(PurePath("talk.m4a"), both) == ["whisperx_aligner", "whisperx_diarizer"]
+    assert result_options.restore_options(both, there) == told
+    assert result_options.restore_options(noted, told) == there
     other = dataclasses.replace(told, backend="faster-whisper")
-    assert Profiles(other).changed(PurePath("talk.m4a"), both)[0] == "backend"
-    assert not profiles.used(other)["whisperx_aligner"]
+    assert Profiles(other).list_changes(PurePath("talk.m4a"), both)[0] == "backend"
+    assert not result_options.read_output_options(other)["whisperx_aligner"]

@@ -14,27 +14,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe import backends
 from dropscribe.backends import SAMPLE_RATE, Options, Window
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, pipeline, recheck, vad
 from dropscribe.worker.recheck import Suspicion
 from dropscribe.worker.vad import Span
 from dropscribe.worker.window_text import WindowContext
 from dropscribe.worker.windows import cut_windows
-from dropscribe.worker.word_times import Island, Sound
+from dropscribe.worker.word_times import Sound, SoundSegment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
+    from dropscribe.backends import Backend
+
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
 WINDOW = Window(2, 0, 20 * SECOND)
 EDGES = ((1.0, 4.0), (5.0, 8.0), (9.0, 9.3), (12.0, 15.0))
 SPANS = tuple(Span(int(a * SECOND), int(b * SECOND)) for a, b in EDGES)
-SOUND = Sound(tuple(Island(a, b) for a, b in EDGES), 25.0)
+SOUND = Sound(tuple(SoundSegment(a, b) for a, b in EDGES), 25.0)
 
 
 def segment(*words: tuple[str, float, float], probability: float = 0.9) -> Segment:
@@ -57,7 +59,7 @@ class TestFindSuspicions:
         assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [Suspicion("speech-without-words", 1.8, 4.0)]
 
     def test_what_the_detection_takes_for_speech_counts_only_where_there_is_sound(self) -> None:
-        silent = Sound((SOUND.islands[0], SOUND.islands[3]), 25.0)
+        silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
         assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
         assert len(recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
 
@@ -86,7 +88,7 @@ class TestChoosePieces:
     def test_a_suspicious_window_is_cut_in_two(self) -> None:
         found = recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
-        assert recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], Sound(SOUND.islands[:1], 25.0)) == []
+        assert recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0)) == []
 
     @given(
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
@@ -96,9 +98,9 @@ class TestChoosePieces:
         self, drawn: list[tuple[int, int]], steps: list[tuple[int, int]]
     ) -> None:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
-        islands = tuple(Island(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
+        sounds = tuple(SoundSegment(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
         asked = [Suspicion("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in drawn]
-        found = recheck.choose_pieces(WINDOW, asked, Sound(islands, 25.0))
+        found = recheck.choose_pieces(WINDOW, asked, Sound(sounds, 25.0))
         assert len(found) <= recheck.RULES.most_pieces
         assert [p.index for p in found] == list(range(len(found)))
         assert all(WINDOW.start <= p.start < p.end <= WINDOW.end for p in found)
@@ -173,7 +175,7 @@ class Faulty:
 
     name = "faulty"
 
-    def __init__(self, engine: backends.Backend, spoil: Callable[[Segment], list[Segment]]) -> None:
+    def __init__(self, engine: Backend, spoil: Callable[[Segment], list[Segment]]) -> None:
         self._engine, self._spoil = engine, spoil
         self.seconds: list[float] = []
 
@@ -187,9 +189,9 @@ class Faulty:
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_en: Path) -> Iterator[backends.Backend]:
+def engine(tiny_en: Path) -> Iterator[Backend]:
     pytest.importorskip("faster_whisper")
-    backend = backends.create("faster-whisper")
+    backend = create_backend("faster-whisper")
     backend.load(tiny_en)
     yield backend
     backend.close()
@@ -204,7 +206,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     return np.concatenate([pause, parts[0], pause, parts[1], pause])
 
 
-def transcribe(backend: backends.Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
+def transcribe(backend: Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
     spans = vad.detect_speech(samples)
     windows = cut_windows(samples, spans)
     context = WindowContext(backend, samples, spans, Options(language="en"))  # type: ignore[arg-type]
@@ -219,7 +221,7 @@ def spoken(segments: Sequence[Segment]) -> list[str]:
 
 class TestTranscribe:
     def test_nothing_is_transcribed_again_where_text_and_speech_agree(
-        self, engine: backends.Backend, recording: NDArray[np.float32]
+        self, engine: Backend, recording: NDArray[np.float32]
     ) -> None:
         whole = Faulty(engine, lambda segment: [segment])
         segments, notices = transcribe(whole, recording)
@@ -228,7 +230,7 @@ class TestTranscribe:
         assert len(segments) >= 2
 
     def test_a_sentence_that_the_engine_left_out_is_transcribed_again(
-        self, engine: backends.Backend, recording: NDArray[np.float32]
+        self, engine: Backend, recording: NDArray[np.float32]
     ) -> None:
         known, _ = transcribe(engine, recording)
         lost = next(s.start for s, after in itertools.pairwise(known) if after.start - s.end > 0.5)
@@ -246,9 +248,7 @@ class TestTranscribe:
         assert spoken(segments) == spoken(known)
         assert notices == []
 
-    def test_words_invented_over_a_silence_do_not_stay(
-        self, engine: backends.Backend, recording: NDArray[np.float32]
-    ) -> None:
+    def test_words_invented_over_a_silence_do_not_stay(self, engine: Backend, recording: NDArray[np.float32]) -> None:
         samples = np.concatenate([recording, np.zeros(3 * SECOND, np.float32), recording])
         known, _ = transcribe(engine, samples)
         gap = len(recording) / SAMPLE_RATE + 1.0

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from dropscribe import settings
 from dropscribe.errors import UsageError
-from dropscribe.supervisor import hooks
+from dropscribe.formats import RENDERERS
+from dropscribe.supervisor import hook_facts
 
 CONFIG = Path(__file__).parent.parent / "config"
 
@@ -29,7 +30,11 @@ def write(environ: dict[str, str], text: str) -> Path:
 
 
 def test_the_shipped_file_is_what_the_code_says() -> None:
-    assert (CONFIG / "default.toml").read_text(encoding="utf-8") == settings.default_toml()
+    assert (CONFIG / "default.toml").read_text(encoding="utf-8") == settings.build_default_toml()
+
+
+def test_every_format_can_be_set_and_nothing_else() -> None:
+    assert tuple(RENDERERS) == settings.FORMATS
 
 
 def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
@@ -37,7 +42,7 @@ def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
     write(environ, (CONFIG / "default.toml").read_text(encoding="utf-8"))
     assert settings.load(environ=environ).settings == plain
     plain_keys = {key for key in settings.KEYS if "." not in key}
-    found = tomllib.loads(settings.default_toml())
+    found = tomllib.loads(settings.build_default_toml())
     assert set(found) == plain_keys - {"archive", "state", "logs"} | {"backends"}
     assert {f"backends.whisperx.{key}" for key in found["backends"]["whisperx"]} == set(settings.KEYS) - plain_keys
 
@@ -83,7 +88,7 @@ def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, s
 
 
 def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
-    told = hooks.variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
+    told = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
     assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
 
 

@@ -1,7 +1,9 @@
-"""WhisperX itself, where `DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that has it.
+"""WhisperX itself, where `DROPSCRIBE_TEST_WHISPERX` names the interpreter of an environment that
+has it.
 
-`dropscribe backends install whisperx` makes such an environment. It has PyTorch in it, so the other tests do without:
-see test_environments.py. The weights beside Whisper's are small and random: what they find is nonsense in order.
+`dropscribe backends install whisperx` makes such an environment. It has PyTorch in it, so the
+other tests do without: see test_environments.py. The weights other than Whisper's are small and
+random: what they find is nonsense in order.
 """
 
 from __future__ import annotations
@@ -88,26 +90,28 @@ def test_windows_with_and_without_speakers_are_not_joined(
 DIARIZED = """
 from pathlib import Path
 import numpy as np
-from dropscribe import audio, telling
-from dropscribe.backends import Options, Window, _whisperx
-telling.sink = lambda *_: None
-sound = audio.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
-backend = _whisperx.WhisperX(diarizer=sys.argv[3])
+from dropscribe import log_bridge
+from dropscribe.backends import Options, Window
+from dropscribe.backends.whisperx import WhisperX
+from dropscribe.worker import decoding
+log_bridge.sink = lambda *_: None
+sound = decoding.decode(Path(sys.argv[4]), Path(sys.argv[5])).samples
+backend = WhisperX(diarizer=sys.argv[3])
 backend.load(Path(sys.argv[2]))
 real, lengths = backend._diarizer, []
 backend._diarizer = lambda samples: (lengths.append(len(samples)), real(samples))[1]
-for heard in (sound, sound, sound[:100000]):
-    for windows in ([Window(0, 0, len(heard))], [Window(0, 0, len(heard) // 2)]):
-        ((_, segments),) = backend.transcribe(heard, windows, Options(language="en"))
+for part in (sound, sound, sound[:100000]):
+    for windows in ([Window(0, 0, len(part))], [Window(0, 0, len(part) // 2)]):
+        ((_, segments),) = backend.transcribe(part, windows, Options(language="en"))
         assert {s.speaker for s in segments} == {"SPEAKER_00"}
 print(lengths, [len(sound), 100000])
 """
 
 
 def test_who_speaks_is_found_out_once_a_recording(weights: Path, tiny_en: Path, tmp_path: Path) -> None:
-    """Though a window with something doubtful is heard again, in parts."""
+    """Though a window with something suspicious is re-transcribed, in parts."""
     arguments = [str(tiny_en), str(weights / "diarizer"), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
-    command = environments.command(PYTHON, DIARIZED, *arguments)
+    command = environments.build_command(PYTHON, DIARIZED, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[176000, 100000] [176000, 100000]"
@@ -127,10 +131,10 @@ def test_what_is_wrong_is_said_in_a_sentence_and_the_next_one_taken(
 ) -> None:
     talk.ask(tiny_en, whisperx(PYTHON, **{k: str(weights / v) for k, v in options.items()}), FASTER)
     found = talk.until("finished", "failed", "exit")
-    (told,) = of(found, "fallback")
-    assert (told["backend"], told["code"]) == ("whisperx", code)
-    assert words in told["reason"]
-    assert "\n" not in told["reason"]
+    (fallback,) = of(found, "fallback")
+    assert (fallback["backend"], fallback["code"]) == ("whisperx", code)
+    assert words in fallback["reason"]
+    assert "\n" not in fallback["reason"]
     assert of(found, "loaded")[0]["backend"] == "faster-whisper"
 
 
@@ -139,13 +143,15 @@ import socket
 socket.socket.connect = socket.getaddrinfo = None  # nobody is called
 from pathlib import Path
 import numpy as np
-from dropscribe import audio, telling
-from dropscribe.backends import Options, Window, _whisperx
-telling.sink = lambda *_: None
-sound = audio.decode(Path(sys.argv[3]), Path(sys.argv[4])).samples
+from dropscribe import log_bridge
+from dropscribe.backends import Options, Window
+from dropscribe.backends.whisperx import WhisperX
+from dropscribe.worker import decoding
+log_bridge.sink = lambda *_: None
+sound = decoding.decode(Path(sys.argv[3]), Path(sys.argv[4])).samples
 sound = np.concatenate([sound, sound, sound])
 windows = [Window(i, i * 176000, i * 176000 + 176000) for i in range(3)]
-backend = _whisperx.WhisperX()
+backend = WhisperX()
 backend._batch = 2
 backend.load(Path(sys.argv[2]))
 print(backend._batch, list(backend.detect_languages(sound, windows[:1])))
@@ -161,7 +167,7 @@ print(len(list(backend.transcribe(quiet, [Window(0, 0, 48000)], Options(language
 
 def test_work_that_goes_on_gives_what_was_not_done_yet(tiny_en: Path, tmp_path: Path) -> None:
     arguments = [str(tiny_en), str(HERE / "data" / "jfk.opus"), str(tmp_path / "spool")]
-    command = environments.command(PYTHON, AGAIN, *arguments)
+    command = environments.build_command(PYTHON, AGAIN, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == "" or done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2:] == ["8 [{'en': 1.0}]", "1"]

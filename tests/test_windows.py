@@ -50,7 +50,7 @@ class TestWindows:
         windows = cut_windows(quiet(length), spans)
         assert [w.index for w in windows] == list(range(len(windows)))
         assert all(0 <= w.start < w.end <= length for w in windows)
-        assert all(sum(b - a for a, b in w.heard) <= MAX_WINDOW for w in windows)
+        assert all(sum(b - a for a, b in w.kept_spans) <= MAX_WINDOW for w in windows)
         assert all(a.end <= b.start for a, b in itertools.pairwise(windows))
         covered = np.zeros(length // 100 + 1, bool)
         for window in windows:
@@ -62,21 +62,21 @@ class TestWindows:
         length, spans = made
         gap = int(Cutting().gap * SECOND)
         for window in cut_windows(quiet(length), spans):
-            if not window.without:
+            if not window.omitted:
                 continue
             own = [span for span in spans if span.end > window.start and span.start < window.end]
             pauses = [(before.end, after.start) for before, after in itertools.pairwise(own)]
-            cut = [next((a, b) for a, b in pauses if a < first and last < b) for first, last in window.without]
-            left = {first - a + b - last for (a, b), (first, last) in zip(cut, window.without, strict=True)}
+            cut = [next((a, b) for a, b in pauses if a < first and last < b) for first, last in window.omitted]
+            left = {first - a + b - last for (a, b), (first, last) in zip(cut, window.omitted, strict=True)}
             assert all(
-                0 <= (b - last) - (first - a) <= 1 for (a, b), (first, last) in zip(cut, window.without, strict=True)
+                0 <= (b - last) - (first - a) <= 1 for (a, b), (first, last) in zip(cut, window.omitted, strict=True)
             )
             assert len(left) == 1
             assert all(gap <= min(left) < b - a for a, b in cut)
             assert all(b - a <= min(left) for a, b in pauses if (a, b) not in cut)
-            kept = sum(last - first for first, last in window.heard)
-            assert kept <= MAX_WINDOW
-            assert left == {gap} or -len(cut) < kept - (MAX_WINDOW - SECOND // 2) <= 0
+            heard = sum(last - first for first, last in window.kept_spans)
+            assert heard <= MAX_WINDOW
+            assert left == {gap} or -len(cut) < heard - (MAX_WINDOW - SECOND // 2) <= 0
 
     def test_the_longest_pauses_of_a_window_are_shortened(self) -> None:
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in [(1, 10), (16, 24), (25, 29), (33, 37)]]

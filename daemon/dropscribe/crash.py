@@ -15,7 +15,7 @@ POINTS = {
     "queued": "a settled recording is in the journal",
     "claimed": "a recording is marked as running",
     "decoded": "the worker has the sound on disk",
-    "segment": "the worker has the first window's text, and told nobody",
+    "segment": "the worker has the first window's text and has not reported it",
     "checkpointed": "a finished window is in the journal",
     "kept": "the transcript is in the journal",
     "asked": "recordings that were done are queued again, the request for it is still there",
@@ -30,17 +30,17 @@ POINTS = {
     "reserved": "its place in the archive or the trash is taken by an empty file",
     "moved": "the source is in its new place, the journal does not know it",
     "copied": "a whole copy of the source is on another disk, the source is still in the inbox",
-    "withdrawn": "the source stands under a hidden name, about to be removed",
+    "withdrawn": "the source has a hidden name, about to be removed",
     "removed": "the source is removed, the journal does not know it",
     "quarantined": "the record of a failure is written, the journal does not know it",
-    "adopted": "a journal made anew knows one more transcript of the outbox",
+    "adopted": "a journal that is rebuilt knows one more transcript of the outbox",
 }
 """Every point, and what is true there."""
 
 VARIABLE = "DROPSCRIBE_CRASH"
 
 
-def _armed(order: str) -> tuple[str, int, Path] | None:
+def _parse_order(order: str) -> tuple[str, int, Path] | None:
     if not order:
         return None
     point, count, folder = order.split(" ", 2)
@@ -50,16 +50,16 @@ def _armed(order: str) -> tuple[str, int, Path] | None:
     return point, int(count), Path(folder)
 
 
-_ARMED = _armed(os.environ.get(VARIABLE, ""))
+_ORDER = _parse_order(os.environ.get(VARIABLE, ""))
 
 
 def reach(point: str) -> None:
-    """Die here if a test wants it."""
-    if _ARMED is None or _ARMED[0] != point:
+    """Kill the process here if a test wants it."""
+    if _ORDER is None or _ORDER[0] != point:
         return
-    for number in range(_ARMED[1]):
+    for number in range(_ORDER[1]):
         try:
-            (_ARMED[2] / f"{point}.{number}").touch(exist_ok=False)
+            (_ORDER[2] / f"{point}.{number}").touch(exist_ok=False)
         except FileExistsError:
             continue
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,7 +1,8 @@
 """Every error a person may see: it says what happened and what to do next.
 
-Guarantees: an error that leaves a command carries its exit code; an error about a recording carries a stable
-`code` and a fault class, because the supervisor decides by class what happens to the recording.
+Guarantees: an error that leaves a command carries its exit code; an error about a recording
+carries a stable `code` and a fault class, because the supervisor decides by class what happens to
+the recording.
 """
 
 from __future__ import annotations
@@ -20,18 +21,23 @@ class Exit(enum.IntEnum):
 
 
 class Fault(enum.StrEnum):
-    """What a failure is about, and so what is done: wait, quarantine, or replace the worker and try again."""
+    """What a failure is about, and so what is done: wait, quarantine, or replace the worker and
+    try again.
+    """
 
     ENVIRONMENT = "environment"
-    """The machine or the settings: folder gone, disk full, model missing. The queue waits and goes on by itself."""
+    """The machine or the settings: folder gone, disk full, model missing. The queue waits and goes
+    on by itself."""
     RECORDING = "recording"
-    """The file itself: no sound in it, not audio, damaged. Quarantined at once; retried when it changes."""
+    """The file itself: no sound in it, not audio, damaged. Quarantined at once; retried when it
+    changes."""
     ENGINE = "engine"
-    """The engine failed on it: crashed, hung, out of memory. Tried again in a fresh worker, then quarantined."""
+    """The engine failed on it: crashed, hung, out of memory. Tried again in a fresh worker, then
+    quarantined."""
 
 
 class DropscribeError(Exception):
-    """Base of all errors told to a person. `message` says what happened, `cure` what to do."""
+    """Base of all errors shown to a person. `message` says what happened, `cure` what to do."""
 
     exit_code = Exit.FAILED
 
@@ -57,7 +63,9 @@ class NotRunningError(DropscribeError):
 
 
 class JobError(DropscribeError):
-    """The work on one recording failed. `code` is stable and kebab-case: `no-audio`, `model-missing`, ..."""
+    """The work on one recording failed. `code` is stable and kebab-case: `no-audio`,
+    `model-missing`, ...
+    """
 
     fault = Fault.ENGINE
 

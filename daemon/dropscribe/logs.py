@@ -6,6 +6,7 @@ Guarantees: a full disk or a vanished log folder never stops the daemon; the tex
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import logging.handlers
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 NAME = "dropscribe.jsonl"
 """The current log; older ones are NAME.1, NAME.2, …"""
+_POLL_SECONDS = 0.25
+"""Between two looks for new lines, for `tail`."""
+_TIME_OF_DAY = slice(11, 19)
+"""Hours, minutes and seconds in an ISO timestamp."""
 
 
 def configure(settings: Settings, *, console: TextIO | None = None) -> None:
@@ -54,74 +59,99 @@ def configure(settings: Settings, *, console: TextIO | None = None) -> None:
         sys.stderr.write(f"dropscribe: no log can be written to {settings.logs}: {error.strerror}\n")
     logger.addHandler(handler)
     if console is not None:
-        pretty = logging.StreamHandler(console)
-        colors = console.isatty() and "NO_COLOR" not in os.environ
-        pretty.setFormatter(_Pretty(colors=colors))
-        logger.addHandler(pretty)
+        terminal = logging.StreamHandler(console)
+        terminal.setFormatter(_ConsoleFormatter(colors=use_colors(console)))
+        logger.addHandler(terminal)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("event"),
-            _render,
+            _render_json,
         ],
         logger_factory=lambda *_: logger,
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
 
 
-def _render(_logger: Any, _method: str, event: Any) -> str:
+def _render_json(_logger: Any, _method: str, event: Any) -> str:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
     return json.dumps(first | event, ensure_ascii=True, default=str)
 
 
-class _Pretty(logging.Formatter):
+class _ConsoleFormatter(logging.Formatter):
     def __init__(self, *, colors: bool) -> None:
         super().__init__()
         self._colors = colors
 
     def format(self, record: logging.LogRecord) -> str:
-        return pretty(record.getMessage(), colors=self._colors)
+        return render_line(record.getMessage(), colors=self._colors)
 
 
-def pretty(line: str, *, colors: bool) -> str:
-    """Return one JSON line in a form for people; a line that is no JSON comes back as it is."""
+def render_line(line: str, *, colors: bool) -> str:
+    """Return one JSON line in a form for people; a line that is not JSON comes back as it is.
+
+    Names of files come from anywhere: control characters are escaped, so that they cannot reach the terminal.
+    """
     try:
         event = json.loads(line)
-        stamp, level, name = event.pop("timestamp"), event.pop("level"), event.pop("event")
-    except (ValueError, KeyError, AttributeError, TypeError):
+        event["timestamp"] = event["timestamp"][_TIME_OF_DAY]
+        level = event["level"]
+    except (ValueError, KeyError, TypeError):
         return line.rstrip("\n")
-    exception = event.pop("exception", None)
-    facts = " ".join(
-        f"{key}={sanitize(value) if isinstance(value, str) else json.dumps(value)}" for key, value in event.items()
-    )
-    head = f"{stamp[11:19]} {level:<7} {name:<22}"
-    if colors:
-        tone = {"warning": "33", "error": "31"}.get(level, "2")
-        head = f"\033[2m{stamp[11:19]}\033[0m \033[{tone}m{level:<7}\033[0m \033[1m{name:<22}\033[0m"
-    return f"{head} {facts}".rstrip() + (f"\n{exception}" if exception else "")
+    values = {key: sanitize(value) if isinstance(value, str) else value for key, value in event.items()}
+    if "exception" in event:  # its lines stay lines
+        values["exception"] = "\n".join(map(sanitize, event["exception"].split("\n")))
+    return str(_console_renderer(colors=colors)(None, level, values))
+
+
+@functools.cache
+def _console_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    return structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)
+
+
+def use_colors(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal whose owner has not set NO_COLOR."""
+    return stream.isatty() and "NO_COLOR" not in os.environ
 
 
 def tail(path: Path, lines: int, *, follow: bool) -> Iterator[str]:
-    """Yield the last lines of the log, then, with `follow`, every new one, over rotations."""
+    """Yield the last lines of the log; with `follow` also every line that is written later, across rotations."""
+    file = _open(path)
     try:
-        file = path.open(encoding="utf-8", errors="replace")
+        if file is not None and lines:
+            yield from file.readlines()[-lines:]
+        elif file is not None:
+            file.seek(0, os.SEEK_END)
+        while follow:
+            line = file.readline() if file is not None else ""
+            if line:
+                yield line
+                continue
+            time.sleep(_POLL_SECONDS)
+            if file is None:
+                file = _open(path)
+            elif _is_rotated(file, path):
+                yield from file.readlines()
+                file.close()
+                file = _open(path)
+    finally:
+        if file is not None:
+            file.close()
+
+
+def _open(path: Path) -> TextIO | None:
+    try:
+        return path.open(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        file = None
-    if file is not None:
-        yield from file.readlines()[-lines:] if lines else []
-    while follow:
-        line = file.readline() if file is not None else ""
-        if line:
-            yield line
-            continue
-        time.sleep(0.25)
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        if file is None or os.fstat(file.fileno()).st_ino != found.st_ino or found.st_size < file.tell():
-            rest = file.read() if file is not None else ""
-            yield from rest.splitlines(keepends=True)
-            file = path.open(encoding="utf-8", errors="replace")
+        return None
+
+
+def _is_rotated(file: TextIO, path: Path) -> bool:
+    """Return whether `path` is another file by now, or a shorter one. While there is none it is not rotated yet."""
+    try:
+        current = path.stat()
+    except FileNotFoundError:
+        return False
+    return os.fstat(file.fileno()).st_ino != current.st_ino or current.st_size < file.tell()

@@ -37,6 +37,8 @@ from whisper_normalizer.basic import BasicTextNormalizer
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from dropscribe import backends
+from dropscribe.backends import choice
+from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import to_dict
 from dropscribe.worker import decoding, pipeline, vad
 from dropscribe.worker.window_text import WindowContext
@@ -90,7 +92,7 @@ def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
 
 
 def ours(name: str, folder: Path) -> list[Way]:
-    backend = backends.create(name)
+    backend = create_backend(name)
     backend.load(folder)
     vad.detect_speech(
         np.zeros(backends.SAMPLE_RATE, np.float32)
@@ -307,7 +309,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--backend", choices=backends.OURS, default="faster-whisper")
+    parser.add_argument("--backend", choices=choice.BUNDLED, default="faster-whisper")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--score", type=Path)
     parser.add_argument("--seconds", type=float)

@@ -74,7 +74,7 @@ def prepare(folder: Path, files: int) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
         rows.append((os.fsencode(relative), os.fsencode(relative), 1, path.stat().st_mtime_ns, str(number)))
-    with journal._transaction() as db:
+    with journal.transaction() as db:
         db.executemany(
             "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
             " VALUES (?, ?, ?, ?, ?, 'done', 1, 1)",

@@ -1,12 +1,13 @@
-"""The engines beside each other as the daemon runs them: load time, speed, memory and word error rate.
+"""The engines compared, as the daemon runs them: load time, speed, memory and word error rate.
 
-usage: engines.py --speech DIR --model FOLDER [--sets en digits] [--seconds 180] [--rounds 2] [--whisperx PYTHON]
-                  [--mlx FOLDER] [--score FILE]
+usage: engines.py --speech DIR --model FOLDER [--sets en digits] [--seconds 180] [--rounds 2]
+                  [--whisperx PYTHON] [--mlx FOLDER] [--score FILE]
 
-DIR holds `NAME.flac` with `NAME.json` and `score.py` (see accuracy.py). Each engine is a worker process of its own, a
-new one in each round, and the rounds take turns, so that a busy machine is busy for all of them. Printed is the
-median of the rounds: seconds for loading (imports counted), times real time and CPU seconds for the recording
-(decoding and speech detection counted), the most memory the process held (Linux: VmHWM), the word error rate.
+DIR holds `NAME.flac` with `NAME.json` and `score.py` (see accuracy.py). Each engine is a worker
+process of its own, a new one in each round, and the rounds take turns, so that a busy machine is
+busy for all of them. Printed is the median of the rounds: seconds for loading (imports counted),
+times real time and CPU seconds for the recording (decoding and speech detection counted), the most
+memory the process held (Linux: VmHWM), the word error rate.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class Engine:
 
 
 def cut(source: Path, truth: dict[str, Any], seconds: float, folder: Path) -> Path:
-    """Write the recording up to the last prompt of the first `seconds`; shortens `truth` to that."""
+    """Write the recording up to the last prompt of the first `seconds`; shortens `truth` to
+    that.
+    """
     truth["segments"] = [s for s in truth["segments"] if s["end"] <= seconds]
     samples = decoding.decode(source, folder / "cut.spool").samples
     samples = samples[: int((truth["segments"][-1]["end"] + 0.3) * backends.SAMPLE_RATE)]

@@ -1,14 +1,16 @@
 """How fast and how well the MLX engine works beside mlx-whisper's own `transcribe`, on a GPU.
 
-usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech (needs PyAV)
-       gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]     on the GPU: OUT/run.json
-       gpu.py shape OUT                    on the GPU: large-v3-turbo's shape with random weights: OUT/shape.json
-       gpu.py score OUT SPEECH             on any machine: a table (jiwer, whisper-normalizer, `tests` in PYTHONPATH)
+usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech
+       (needs PyAV) gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]
+       on the GPU: OUT/run.json gpu.py shape OUT                    on the GPU: large-v3-turbo's
+       shape with random weights: OUT/shape.json gpu.py score OUT SPEECH             on any
+       machine: a table (jiwer, whisper-normalizer, `tests` in PYTHONPATH)
 
-SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine needs MLX,
-mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every engine gets samples and the
-language. Ours is timed from samples to settled words, the detection of speech not included, which `run` times
-apart where onnxruntime is. The peer is `mlx_whisper.transcribe` with its defaults, with and without word times.
+SPEECH holds `NAME.flac` with `NAME.json` and `score.py`; MODEL is an MLX folder. The GPU machine
+needs MLX, mlx-whisper and NumPy only. Rounds alternate the engines; the median counts. Every
+engine gets samples and the language. Ours is timed from samples to aligned words; speech detection
+is not included: `run` times it separately where onnxruntime is. The peer is
+`mlx_whisper.transcribe` with its defaults, with and without word times.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ TURBO = {
 
 
 def prepare(folder: Path, data: Path) -> None:
-    """Write NAME.npz: `samples` (int16, 16 kHz), `spans` (first and one past the last sample), `language`."""
+    """Write NAME.npz: `samples` (int16, 16 kHz), `spans` (first and one past the last sample),
+    `language`.
+    """
     from dropscribe.worker import decoding
 
     data.mkdir(parents=True, exist_ok=True)
@@ -99,7 +103,7 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
     import mlx.core as mx
     import mlx_whisper
 
-    from dropscribe.backends._mlx import MLX
+    from dropscribe.backends.mlx import MLX
 
     engine = MLX()
     load_s, loaded = timed(lambda: engine.load(model, batch=batch))
@@ -111,10 +115,10 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
         seconds = len(samples) / backends.SAMPLE_RATE
 
         def peer(*, words: bool, samples: Any = samples, language: str = language) -> Any:
-            heard = mlx_whisper.transcribe(
+            result = mlx_whisper.transcribe(
                 samples, path_or_hf_repo=str(model), language=language, word_timestamps=words, verbose=None
             )
-            return heard["segments"]
+            return result["segments"]
 
         ways: dict[str, Callable[[], Any]] = {
             "dropscribe": functools.partial(ours, engine, samples, spans, language),
@@ -146,14 +150,19 @@ def run(data: Path, model: Path, out: Path, *, rounds: int, sets: list[str], bat
 
 
 def shape(out: Path) -> None:
-    """Encode 16 windows and decode 224 tokens of each, at once and one at a time, and with mlx-whisper's decoder."""
+    """Encode 16 windows and decode 224 tokens of each, at once and one at a time, and with
+    mlx-whisper's decoder.
+    """
     import mlx.core as mx
     import mlx_whisper.audio
     import mlx_whisper.decoding
     import mlx_whisper.whisper
     from mlx.utils import tree_map
 
-    from dropscribe.backends._mlx_decoder import Decoder, Rules
+    from dropscribe.backends.mlx_aligner import Aligner
+    from dropscribe.backends.mlx_decoder import Decoder
+    from dropscribe.backends.mlx_encoder import Encoder
+    from dropscribe.backends.mlx_search import Rules
 
     mx.random.seed(0)
     model: Any = mlx_whisper.whisper.Whisper(mlx_whisper.whisper.ModelDimensions(**TURBO), mx.float16)
@@ -161,7 +170,8 @@ def shape(out: Path) -> None:
     model.update(tree_map(lambda a: (0.02 * mx.random.normal(a.shape)).astype(mx.float16), model.parameters()))
     model.alignment_heads = heads[:6]  # as many as the real model has
     mx.eval(model.parameters())
-    decoder = Decoder(model, mlx_whisper.audio.mel_filters(128), mx.float16)
+    encoder = Encoder(model, mlx_whisper.audio.mel_filters(128), mx.float16)
+    decoder, aligner = Decoder(model, mx.float16), Aligner(model, mx.float16)
     never = np.zeros(TURBO["n_vocab"], np.float32)
     never[50257:] = -np.inf
     rules = Rules(mx.array(never), mx.array(never), 0, 50363, 50257)
@@ -174,10 +184,12 @@ def shape(out: Path) -> None:
 
     def batched(rows: int, beams: int) -> dict[str, float]:
         mx.reset_peak_memory()
-        encode_s, memory = timed(lambda: evaluated(decoder.memory(decoder.features([noise] * rows))))
+        encode_s, memory = timed(lambda: evaluated(decoder.compute_memory(encoder.encode([noise] * rows))))
         decode_s, found = timed(lambda: decoder.search(memory, np.tile(prefix, (rows, 1)), rules, beams))
         texts = [each.tokens[:100] for each in found]
-        times_s, _ = timed(lambda: decoder.times(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows))
+        times_s, _ = timed(
+            lambda: aligner.time_tokens(memory, np.tile(prefix, (rows, 1)), texts, 50257, [3000] * rows)
+        )
         assert all(len(each.tokens) == 224 for each in found)
         return {
             "rows": rows,
@@ -194,7 +206,7 @@ def shape(out: Path) -> None:
 
     def single() -> dict[str, float]:
         mx.reset_peak_memory()
-        mel = decoder.spectrogram([noise])
+        mel = encoder.compute_spectrogram([noise])
         encode_s, features = timed(lambda: evaluated(model.encoder(mel)))
         decode_s, _ = timed(lambda: mlx_whisper.decoding.decode(model, features[0], options))
         return {"rows": 1, "encode_s": encode_s, "decode_s": decode_s, "peak_mb": mx.get_peak_memory() / 1e6}

@@ -42,6 +42,7 @@ MOST = 16
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
     from dropscribe.backends._mlx import quantise
+
     from dropscribe.models import convert
 
     for given in sources:
@@ -80,11 +81,11 @@ def device_peak_mb() -> float | None:
 
 def worker(model: Path, data: Path, sets: list[str], seconds: float) -> None:
     """Load one model, transcribe every set, print one JSON."""
-    from dropscribe import backends
-
     before_mb, started = peak_mb(), time.perf_counter()
     name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
-    engine = backends.create(name)
+    from dropscribe.backends.factory import create_backend
+
+    engine = create_backend(name)
     import_s, imported_mb = time.perf_counter() - started, peak_mb()
     loaded = engine.load(model)
     first_s = time.perf_counter() - started
@@ -152,13 +153,13 @@ def shape_worker(size: str) -> None:
     import mlx.core as mx
     import numpy as np
 
-    from dropscribe import backends
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "random", str(folder), size]
         subprocess.run(command, check=True)  # its memory is not to count here
-        engine: Any = backends.create("mlx")
+        from dropscribe.backends.factory import create_backend
+
+        engine: Any = create_backend("mlx")
         before, started = peak_mb(), time.perf_counter()
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
@@ -182,10 +183,10 @@ def shape_worker(size: str) -> None:
 def random_model(folder: Path, size: str) -> None:
     """Write an MLX folder of large-v3-turbo's shape with random weights."""
     import mlx.core as mx
+    from dropscribe.backends._mlx import quantise
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
-    from dropscribe.backends._mlx import quantise
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -288,7 +289,9 @@ def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> No
     from dropscribe.worker.windows import cut_windows
 
     log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
-    engine = backends.create(name)
+    from dropscribe.backends.factory import create_backend
+
+    engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew

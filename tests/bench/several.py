@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dropscribe import backends
+from dropscribe import settings
 from dropscribe.backends import SAMPLE_RATE
+from dropscribe.backends.factory import create_backend
 from dropscribe.worker import channel_levels, decoding, languages, vad
 from dropscribe.worker.speech import Speech
 from dropscribe.worker.vad import FRAME, Span
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Window
+    from dropscribe.backends import Backend, Window
 
 ORDER = ("en", "fr", "en", "it", "en", "ru", "en", "fr", "en")
 LENGTH = 60 * SAMPLE_RATE
@@ -106,7 +107,7 @@ def on_channels(folder: Path) -> None:
 class Counting:
     """A backend that counts the windows it hears the language of."""
 
-    def __init__(self, backend: backends.Backend) -> None:
+    def __init__(self, backend: Backend) -> None:
         self.windows = 0
         self._backend = backend
 
@@ -162,11 +163,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--backend", default="faster-whisper", choices=backends.NAMES)
+    parser.add_argument("--backend", default="faster-whisper", choices=settings.BACKENDS)
     given = parser.parse_args()
     on_channels(given.speech)
     if given.model:
-        backend = backends.create(given.backend)
+        backend = create_backend(given.backend)
         backend.load(given.model)
         in_languages(given.speech, Counting(backend))
 

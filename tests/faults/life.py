@@ -16,9 +16,9 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe.supervisor import disposal, profiles
-from dropscribe.supervisor.inbox import PROFILE
-from dropscribe.supervisor.journal import Journal
+from dropscribe.supervisor import profiles, source_moves
+from dropscribe.supervisor.journal import HookWay, Journal
+from dropscribe.supervisor.recording_names import PROFILE
 from faults.world import World, alive, fails
 
 if TYPE_CHECKING:
@@ -204,8 +204,8 @@ class Life(World):
             return False
         if not super().quiet() or any(row.code == profiles.WRONG for row in self.rows()):
             return False
-        with contextlib.closing(Journal(self.state / "journal.sqlite3", readonly=True)) as journal:
-            return not (journal.due(limit=1) or journal.hooks("on_done", "on_failed", limit=1))
+        with Journal(self.state / "journal.sqlite3", readonly=True) as journal:
+            return not (journal.sources.list_due(limit=1) or journal.hooks.list_due(*HookWay, limit=1))
 
     # Folders and disks
 
@@ -326,7 +326,7 @@ class Life(World):
 
     def _astray(self) -> Iterator[str]:
         """Yield what is wrong about recordings that left: each is where it belongs, once, and has its outputs."""
-        yield from (f"hidden {p}" for p in self.inbox.rglob(f"{disposal.HIDDEN}*"))
+        yield from (f"hidden {p}" for p in self.inbox.rglob(f"{source_moves.HIDDEN}*"))
         for name, data in self._mine.items():
             if (self.inbox / name).read_bytes() != data:
                 yield f"{name!r} is not as it was put there"

@@ -172,7 +172,7 @@ def test_killed_twice_while_recordings_are_done_again_both_versions_are_there(
     world.until(lambda: world.quiet() and not list((world.state / "requests").iterdir()))
     assert len(list(world.folder.glob(f"{point}.*"))) == 2
     assert world.claimed("one.wav") >= 2
-    assert {(r.state, r.redo, r.anew) for r in world.rows()} == {(State.DONE, "", 0)}
+    assert {(r.state, r.redo, r.discard_result) for r in world.rows()} == {(State.DONE, "", False)}
     # Of the older version everything of ours once, and what was edited where it was.
     kept = {p: p.read_bytes() for p in (world.outbox / "_old").rglob("*") if p.is_file()}
     edited = world.outbox / "sub/two.srt"

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dropscribe import crash, settings
-from dropscribe.supervisor.hooks import Ended, Hooks
-from dropscribe.supervisor.journal import Journal
+from dropscribe.supervisor.hooks import Hooks
+from dropscribe.supervisor.journal import HookWay, InboxFile, Journal, NewHook
 from faults.world import World, alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from dropscribe.supervisor.hook_process import Ended
 
 NOTE = """
 import json, os, sys
@@ -46,11 +48,8 @@ class Notes:
 
 
 def pending(world: World) -> int:
-    journal = Journal(world.state / "journal.sqlite3", readonly=True)
-    try:
-        return sum(len(journal.hooks_of(row.id)) for row in journal.all(*{row.state for row in world.rows()}))
-    finally:
-        journal.close()
+    with Journal(world.state / "journal.sqlite3", readonly=True) as journal:
+        return sum(len(journal.hooks.list_of(row.id)) for row in world.rows())
 
 
 def test_a_command_gets_paths_facts_and_json(world: World) -> None:
@@ -159,14 +158,14 @@ def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_told(tmp_path:
     facts = {"relative": "one.wav", "source": "/one.wav", "files": [], "reason": "half of a pair: \ud83d"}
     told: queue.Queue[Ended] = queue.Queue()
     journal = Journal(tmp_path / "journal.sqlite3")
-    journal.queue(b"one.wav", PurePath("one.wav"), 1, 1, "aa", 1.0)
-    journal.done(1, [], 2.0, hooks=[("on_failed", json.dumps(facts))])
+    journal.enqueue(InboxFile(b"one.wav", PurePath("one.wav"), 1, 1), "aa", 1.0)
+    journal.finish(1, [], 2.0, hooks=[NewHook(HookWay.ON_FAILED, json.dumps(facts))])
     hooks = Hooks(settings.load({"on_failed": ["/bin/true"]}, {"HOME": str(tmp_path)}).settings, told.put, (1, 1))
     hooks.tick(journal)
     ended = told.get(timeout=60)
     assert ended.problem.startswith("It cannot be started")
-    hooks.hear(journal, ended)
-    assert not hooks.running
+    hooks.save_end(journal, ended)
+    assert not hooks.is_running
     journal.close()
 
 

@@ -29,6 +29,7 @@ from dropscribe import formats
 from dropscribe.supervisor import outbox
 from dropscribe.supervisor.failures import ATTEMPTS
 from dropscribe.supervisor.journal import Journal, Recording, State
+from dropscribe.supervisor.names import OLD, failure_path
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class World:
         except sqlite3.Error:
             return []
         try:
-            return journal.all(*State)
+            return journal.recordings.list_in(*State)
         except sqlite3.Error:
             return []
         finally:
@@ -287,7 +288,7 @@ class World:
         found += [said[said.index("Traceback") :]] if "Traceback" in said else []
         claims: dict[str, list[Path]] = {}
         for path in self.outbox.rglob("*.json"):
-            if path in self.edited or path.relative_to(self.outbox).parts[0] == outbox.OLD:
+            if path in self.edited or path.relative_to(self.outbox).parts[0] == OLD:
                 continue
             made = json.loads(path.read_text(encoding="utf-8"))
             claims.setdefault(made["source"]["path"], []).append(path)
@@ -306,7 +307,7 @@ class World:
         data = (self.inbox / name).read_bytes()
         digest = hashlib.sha256(data).hexdigest()
         sets = [p for p in claims if json.loads(p.read_bytes())["source"]["sha256"] == digest]
-        record = (self.outbox / outbox.failure_path(PurePath(name))).exists()
+        record = (self.outbox / failure_path(PurePath(name))).exists()
         if fails(data):
             if not record or sets:
                 yield f"it fails and has a record: {record}, sets: {sets}"

@@ -21,7 +21,7 @@ def quantise_model(name: str, source: Path, target: Path, bits: int) -> None:
         OSError: reading or writing failed.
     """
     try:
-        from dropscribe.backends._mlx import quantise
+        from dropscribe.backends import mlx_weights
     except ImportError as error:
         raise EnvironmentFaultError(
             "model-unusable",
@@ -30,7 +30,7 @@ def quantise_model(name: str, source: Path, target: Path, bits: int) -> None:
         ) from error
     _log.info("model.quantising", model=name, source=str(source), bits=bits)
     try:
-        quantise(source, target, bits)
+        mlx_weights.quantise_model(source, target, bits)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise EnvironmentFaultError(
             "model-unusable",

@@ -16,7 +16,7 @@ from dropscribe.errors import EnvironmentFaultError, Fault
 from dropscribe.supervisor import profiles
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.scheduler import ALONE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
-    from dropscribe.supervisor.publisher import Delivery
+    from dropscribe.supervisor.publisher import Publisher
     from dropscribe.supervisor.scheduler import Scheduler
 
 ATTEMPTS = 3
@@ -39,14 +39,14 @@ class Failures:
     """Decides on failures, in the thread that owns the journal."""
 
     def __init__(
-        self, settings: Settings, journal: Journal, intake: Intake, scheduler: Scheduler, delivery: Delivery
+        self, settings: Settings, journal: Journal, intake: Intake, scheduler: Scheduler, publisher: Publisher
     ) -> None:
-        """A recording goes back to `intake` or `scheduler`, or on to `delivery`."""
+        """A recording goes back to `intake` or `scheduler`, or on to `publisher`."""
         self._settings = settings
         self._journal = journal
         self._intake = intake
         self._scheduler = scheduler
-        self._delivery = delivery
+        self._publisher = publisher
         self._log = structlog.get_logger()
 
     def handle(self, recording: Recording, settings: Settings, failed: protocol.Failed) -> None:
@@ -55,22 +55,22 @@ class Failures:
         Raises: EnvironmentFaultError.
         """
         code, reason = failed.code, f"{failed.message} {failed.cure}".strip()
-        found = self._intake.look(recording)
+        found = self._intake.stat(recording)
         if found != Stat.of(recording):  # it failed because it was being changed, or left
             self._scheduler.release_changed(recording, found)
             return
-        if code == "gone" and self._journal.place(recording.id) is not None:
+        if code == "gone" and self._journal.sources.find_archived(recording.id) is not None:
             self._scheduler.put_back([recording])  # it was archived before it was opened, and is read there
             return
         match Fault(failed.fault):
             case Fault.RECORDING:
-                self._delivery.quarantine(recording, code, reason)
+                self._publisher.quarantine(recording, code, reason)
             case Fault.ENVIRONMENT if code in _ONE_FILE:
-                self._intake.wait(recording, code, reason)
+                self._intake.mark_waiting(recording, code, reason)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
             case Fault.ENVIRONMENT if code in profiles.FAULTS and settings.model != self._settings.model:
                 why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
-                self._delivery.quarantine(recording, code, f"{reason} {why}")
+                self._publisher.quarantine(recording, code, f"{reason} {why}")
             case Fault.ENVIRONMENT:
                 self._scheduler.put_back([recording], code, reason)
                 raise EnvironmentFaultError(code, failed.message, failed.cure)
@@ -89,7 +89,7 @@ class Failures:
             for recording in recordings:
                 self._retry_or_quarantine(recording, code, reason, detail)
             return
-        files = [readable(recording.name) for recording in recordings]
+        files = [decode_name(recording.name) for recording in recordings]
         self._log.warning("pack.failed", files=files, code=code, reason=reason, detail=detail[-2000:] or None)
         why = f"{reason} Others were transcribed with it; now each is on its own."
         self._scheduler.put_back(recordings, ALONE, why)
@@ -100,15 +100,15 @@ class Failures:
         """
         self._log.warning(
             "job.engine_failed",
-            **recording.told,
+            **recording.log_facts,
             attempt=recording.attempts,
             code=code,
             reason=reason,
             detail=detail[-2000:] or None,
         )
         if recording.attempts < ATTEMPTS:
-            self._journal.release(recording.id, code, reason, at_end=time.time())
-            self._intake.note(recording, State.QUEUED)
+            self._journal.recordings.release(recording.id, code, reason, at_end=time.time())
+            self._intake.set_state(recording, State.QUEUED)
         else:
             cure = "`dropscribe retry` tries it again; another model or backend may do better."
-            self._delivery.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
+            self._publisher.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")

@@ -22,7 +22,7 @@ from dropscribe.supervisor import assembly, worker_process
 from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.publisher import Progress
 from dropscribe.supervisor.scheduler import ALONE
 from dropscribe.transcript import Source
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.intake import Intake, Taken
     from dropscribe.supervisor.journal import Journal, Recording
-    from dropscribe.supervisor.outage import Trouble
-    from dropscribe.supervisor.publisher import Delivery
+    from dropscribe.supervisor.outage import Outage
+    from dropscribe.supervisor.publisher import Publisher
     from dropscribe.supervisor.scheduler import Scheduler
 
 
@@ -66,7 +66,8 @@ class _Job:
 class Jobs:
     """The worker of one daemon and its work in progress.
 
-    Every method is called by the thread that owns the journal, and may raise EnvironmentFaultError.
+    Every method is called by the thread that owns the journal, and may raise
+    EnvironmentFaultError.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class Jobs:
         journal: Journal,
         intake: Intake,
         scheduler: Scheduler,
-        delivery: Delivery,
-        trouble: Trouble,
+        publisher: Publisher,
+        outage: Outage,
         post: Callable[[worker_process.Message], None],
         *,
         command: Sequence[str] | None,
@@ -89,9 +90,9 @@ class Jobs:
         self._journal = journal
         self._intake = intake
         self._scheduler = scheduler
-        self._delivery = delivery
-        self._trouble = trouble
-        self._failures = Failures(settings, journal, intake, scheduler, delivery)
+        self._publisher = publisher
+        self._outage = outage
+        self._failures = Failures(settings, journal, intake, scheduler, publisher)
         self._post = post
         self._command = command
         self._progress = progress
@@ -114,8 +115,8 @@ class Jobs:
         """Put back what is in progress and end the worker, for the daemon ends."""
         for job in self._jobs.values():
             with contextlib.suppress(sqlite3.Error):
-                self._journal.release(job.recording.id)
-            self._log.info("job.interrupted", **job.recording.told, reason=reason)
+                self._journal.recordings.release(job.recording.id)
+            self._log.info("job.interrupted", **job.recording.log_facts, reason=reason)
         self._stop_worker("daemon ends")
 
     @property
@@ -149,16 +150,16 @@ class Jobs:
         for recording in recordings:
             self._log.info(
                 "job.claimed",
-                **recording.told,
+                **recording.log_facts,
                 attempt=recording.attempts,
                 bytes=recording.size,
                 packed=len(recordings) if self._pack else None,
             )
-        self._journal.note(phase="decoding")
+        self._journal.set_meta(phase="decoding")
         files = tuple(
             # Its name has the process as well: the last one may not have ended yet.
             protocol.RecordingFile(
-                r.id, str(self._intake.place(r)), str(self._spool / f"{r.id}-{self._worker.pid}.f32")
+                r.id, str(self._intake.locate(r)), str(self._spool / f"{r.id}-{self._worker.pid}.f32")
             )
             for r in recordings
         )
@@ -166,14 +167,14 @@ class Jobs:
             self._worker.send(protocol.PackJob(recordings=files, request=request))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
-        resume = _resume(self._journal.checkpoints(recordings[0].result))
+        resume = _resume(self._journal.results.list_checkpoints(recordings[0].result))
         self._worker.send(protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last))
 
     def handle_taken_in(self, taken: Taken) -> None:
         """A file was taken in: give up work on what it was before, unless only its date is new."""
         for job in [job for job in self._jobs.values() if job.recording.key == taken.key]:
             if taken.new:
-                self._log.info("job.superseded", **job.recording.told)
+                self._log.info("job.superseded", **job.recording.log_facts)
                 self._give_up(job, "its recording was replaced")
             else:
                 size, mtime_ns = taken.found.size, taken.found.mtime_ns
@@ -189,7 +190,7 @@ class Jobs:
             self._stop_worker("its job was dropped")
         for job in jobs:
             with contextlib.suppress(sqlite3.Error):
-                self._journal.release(job.recording.id)
+                self._journal.recordings.release(job.recording.id)
         if reason:
             self._stop_worker(reason)
 
@@ -277,7 +278,7 @@ class Jobs:
                 self._handle_planned(job, event)
             case protocol.WindowDone():
                 job.windows += 1
-                self._journal.checkpoint(job.recording, job.windows, event.to_json(), event.end_s, job.audio_s)
+                self._journal.save_checkpoint(job.recording, job.windows, event.to_json(), event.end_s, job.audio_s)
                 crash.reach("checkpointed")
                 self._report_progress(job, event.end_s)
             case protocol.Finished():
@@ -292,11 +293,11 @@ class Jobs:
                 self._handle_failure(job, event)
             case protocol.Excluded(code=code) | protocol.Failed(code=code):  # alone it fails with its own reason
                 del self._jobs[job.recording.id]
-                self._log.info("job.apart", **job.recording.told, why=code)
+                self._log.info("job.apart", **job.recording.log_facts, why=code)
                 self._scheduler.put_back([job.recording], ALONE)
 
     def _handle_decoded(self, job: _Job, decoded: protocol.Decoded) -> None:
-        found = self._intake.look(job.recording)
+        found = self._intake.stat(job.recording)
         if found != Stat.of(job.recording):
             # What was decoded may be another content: nothing made of it may be kept under this
             # digest.
@@ -306,7 +307,7 @@ class Jobs:
         job.decoded = decoded
         self._log.info(
             "job.decoded",
-            **job.recording.told,
+            **job.recording.log_facts,
             audio_s=decoded.audio_s,
             seconds=decoded.decode_s,
             channels=decoded.channels,
@@ -314,7 +315,7 @@ class Jobs:
             warnings=[notice.code for notice in decoded.warnings],
         )
         if not job.packed:
-            self._journal.note(phase="loading the model")
+            self._journal.set_meta(phase="loading the model")
 
     def _handle_loaded(self, job: _Job, loaded: protocol.Loaded, worker: worker_process.Worker) -> None:
         if loaded.load_s:
@@ -327,8 +328,8 @@ class Jobs:
                 revision=loaded.revision,
                 seconds=loaded.load_s,
             )
-        self._trouble.over()
-        self._journal.note(
+        self._outage.end()
+        self._journal.set_meta(
             phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "listening for speech",
             backend=loaded.backend,
             backend_reason=loaded.reason,
@@ -347,7 +348,7 @@ class Jobs:
                 percent=10 * tenths,
                 bytes=download.total,
             )
-            self._journal.note(phase=f"downloading the model {download.model}: {10 * tenths} %")
+            self._journal.set_meta(phase=f"downloading the model {download.model}: {10 * tenths} %")
 
     def _handle_planned(self, job: _Job, planned: protocol.Planned) -> None:
         job.planned = planned
@@ -355,12 +356,12 @@ class Jobs:
         recording, windows = job.recording, planned.plan.windows
         if not planned.done:
             assert recording.result is not None  # noqa: S101
-            self._journal.forget_checkpoints(recording.result)
+            self._journal.results.drop_checkpoints(recording.result)
         done_s = windows[planned.done - 1][-1] / backends.SAMPLE_RATE if planned.done else 0.0
-        self._journal.checkpoint(recording, 0, planned.to_checkpoint(), done_s, job.audio_s)
+        self._journal.save_checkpoint(recording, 0, planned.to_checkpoint(), done_s, job.audio_s)
         self._log.info(
             "job.planned",
-            **recording.told,
+            **recording.log_facts,
             windows=len(windows),
             resumed_at=planned.done,
             speech_s=planned.speech_s,
@@ -369,7 +370,7 @@ class Jobs:
             seconds=planned.plan_s,
         )
         if not job.packed:
-            self._journal.note(phase="transcribing")
+            self._journal.set_meta(phase="transcribing")
         self._report_progress(job, done_s)
 
     def _report_progress(self, job: _Job, done_s: float) -> None:
@@ -378,41 +379,40 @@ class Jobs:
     def _conclude(self, job: _Job) -> None:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
-        found = self._intake.look(recording)
+        found = self._intake.stat(recording)
         if found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101
         assert recording.sha256 is not None  # noqa: S101
         source = Source(
-            name=readable(recording.name.name),
-            path=readable(recording.name),
+            name=decode_name(recording.name.name),
+            path=decode_name(recording.name),
             sha256=recording.sha256,
             bytes=recording.size,
         )
         assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
         assert job.loaded is not None  # noqa: S101
         assert job.planned is not None  # noqa: S101
-        windows = map(protocol.WindowDone.from_json, self._journal.checkpoints(recording.result)[1:])
+        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
         transcript = assembly.assemble_transcript(source, job.decoded, job.loaded, job.planned, windows, job.settings)
-        self._journal.keep_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
+        self._journal.store_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
         crash.reach("kept")
-        self._intake.note(recording, State.PUBLISHING)
+        self._intake.set_state(recording, State.PUBLISHING)
         self._log.info(
             "job.transcribed",
-            **recording.told,
+            **recording.log_facts,
             audio_s=transcript.timing.audio_s,
             seconds=round(time.monotonic() - job.begun, 3),
             speed=transcript.timing.speed,
             segments=len(transcript.segments),
             language=transcript.language,
         )
-        self._delivery.publish(self._journal.get(recording.id))
+        self._publisher.publish(self._journal.recordings.get(recording.id))
 
     def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:
-            # What failed once may have left the process in a bad state: the next try gets a new
-            # one.
+            # It may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
         self._failures.handle(job.recording, job.settings, failed)
 
@@ -439,7 +439,7 @@ class Jobs:
             worker.kill()
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
-                self._journal.note(engine="", phase="")
+                self._journal.set_meta(engine="", phase="")
             self._sweep()
 
     def _sweep(self) -> None:

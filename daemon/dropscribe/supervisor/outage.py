@@ -1,6 +1,6 @@
-"""What is wrong around the daemon: a full disk, a folder that is gone, a model that is missing.
+"""An outage: a fault of the environment, such as a full disk, a folder that is gone or a model that is missing.
 
-Guarantees: said once, when it begins and when it is over; noted in the journal for `dropscribe status`; tried again
+Guarantees: logged once, when it begins and when it ends; saved in the journal for `dropscribe status`; tried again
 after pauses that double; no work is given out meanwhile, and no recording is to blame.
 """
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal
 
 
-class Trouble:
-    """The one thing that is wrong at present, or nothing."""
+class Outage:
+    """The present outage of one daemon, or none."""
 
     def __init__(self, settings: Settings, journal: Journal, pauses: tuple[float, float]) -> None:
         """`pauses` are the seconds before the first and, doubling, between the last tries."""
@@ -36,20 +36,20 @@ class Trouble:
 
     @property
     def code(self) -> str:
-        """What is wrong, as its stable name; empty when nothing is."""
+        """The stable name of the fault; empty when there is none."""
         return "" if self.error is None else self.error.code
 
     @property
-    def lasts(self) -> bool:
+    def is_pausing(self) -> bool:
         """Whether it is too early to try again."""
         return self.error is not None and time.monotonic() < self._until
 
-    def try_now(self) -> None:
-        """Wait no longer: a person says so."""
+    def retry_now(self) -> None:
+        """End the pause: a person asked for another try."""
         self._until = 0.0
 
-    def wait_out(self, error: EnvironmentFaultError) -> None:
-        """Stop giving out work for a while, and say so once."""
+    def begin(self, error: EnvironmentFaultError) -> None:
+        """Give out no work for a while. The same fault once more makes the pause longer and is not logged."""
         first, last = self._pauses
         again = error.code == self.code
         self._delay = min(self._delay * 2, last) if again else first
@@ -57,13 +57,15 @@ class Trouble:
         if not again:
             self._log.warning("daemon.waiting", code=error.code, reason=error.message, cure=error.cure)
         with contextlib.suppress(sqlite3.Error):
-            self._journal.note(trouble=json.dumps({"code": error.code, "reason": str(error), "since": time.time()}))
+            self._journal.set_meta(
+                trouble=json.dumps({"code": error.code, "reason": str(error), "since": time.time()})
+            )
 
-    def over(self) -> None:
-        """Something worked: what was wrong is over."""
+    def end(self) -> None:
+        """Something worked, so an outage, if there was one, is over."""
         if self.error is not None:
-            self._journal.note(trouble="")  # a journal that cannot be written is not over
+            self._journal.set_meta(trouble="")  # an outage of the journal itself does not end before this works
             if self.code.startswith("outbox-"):
-                outbox.sweep(self._settings.outbox)
+                outbox.remove_temporary_files(self._settings.outbox)
             self._log.info("daemon.goes_on", code=self.code)
             self.error = None

@@ -1,12 +1,12 @@
-"""Settings for some recordings: a `dropscribe.toml` in a folder of the inbox, a `talk.m4a.toml` beside one recording.
+"""Settings for some recordings: a `dropscribe.toml` in a folder, a `talk.m4a.toml` next to one recording.
 
-A folder's profile applies to the recordings in it and below, the one beside a recording to that recording alone. For
+A folder's profile applies to the recordings in it and below, the one next to a recording to that recording alone. For
 each key the nearest wins, over everything that is set for all: file, variables and flags.
 
-Guarantees: whatever lies in the inbox under such a name, reading it ends, follows no link, and gives checked settings
+Guarantees: whatever is in the inbox under such a name, reading it ends, follows no link, and gives checked settings
 or one ProfileError that names the file, the key and the cure. Whoever may drop files into the inbox may write
 profiles, so they hold only what shapes a transcript: none makes a program run, changes a folder, decides what is
-kept, loads a file that lies elsewhere, or makes a model be downloaded.
+kept, loads a file from elsewhere, or makes a model be downloaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import json
 import os
 import stat
 import tomllib
@@ -23,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import settings
 from dropscribe.errors import UsageError
-from dropscribe.formats import RENDERERS
 from dropscribe.supervisor import result_options
-from dropscribe.supervisor.inbox import DATALESS, PROFILE, is_profile, refusal
+from dropscribe.supervisor.inbox import DATALESS
+from dropscribe.supervisor.recording_names import PROFILE, explain_refusal, is_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -46,8 +45,6 @@ KEYS = (
     "formats",
 )
 """The settings that a profile may hold."""
-USED = (*result_options.RESULT_OPTIONS, "replacements", "formats")
-"""The settings that what a recording becomes depends on: noted for each, and compared to tell what is out of date."""
 MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
@@ -58,7 +55,7 @@ CORRECT_IT = "Correct or remove that file, and the recording is taken up again b
 
 
 class ProfileError(UsageError):
-    """A profile is wrong, so nobody can tell how its recordings are to be transcribed."""
+    """A profile is wrong, so it is not known how its recordings are to be transcribed."""
 
 
 class Profiles:
@@ -69,45 +66,40 @@ class Profiles:
         self._general = general
         self._folders: dict[PurePath, dict[str, Any] | ProfileError] = {}
 
-    def of(self, recording: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
-        """Return the settings of a recording (path relative to the inbox), and where each value comes from.
+    def resolve(self, recording: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
+        """Return the settings in force for a recording, and where each value comes from.
 
-        `origin` tells where the general ones come from. Raises: ProfileError.
+        Args:
+            recording: its path relative to the inbox.
+            origin: where the general settings come from.
+
+        Raises:
+            ProfileError: one of its profiles is wrong.
         """
-        return self._merged(recording.parent, recording.with_name(recording.name + ".toml"), origin)
+        return self._merge(recording.parent, recording.with_name(recording.name + ".toml"), origin)
 
-    def of_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
-        """Return what holds for the recordings of a folder that have no profile of their own. See `of`."""
-        return self._merged(folder, None, origin)
+    def resolve_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
+        """Return what holds for the recordings of a folder that have no profile of their own. See `resolve`."""
+        return self._merge(folder, None, origin)
 
-    def changed(self, recording: PurePath, noted: str) -> list[str]:
-        """Return the settings of a recording that are other now than in what was noted; none if nobody can tell."""
-        if not noted:
+    def list_changes(self, recording: PurePath, saved: str) -> list[str]:
+        """Return the settings of a recording that have another value now than what was saved.
+
+        None where nothing was saved, or where its profile is wrong.
+        """
+        if not saved:
             return []
         try:
-            now = used(self.of(recording).settings)
+            return result_options.list_changed_options(saved, self.resolve(recording).settings)
         except ProfileError:
             return []
-        before = json.loads(noted)
-        if "formats" not in before:  # it was read from an outbox
-            now.pop("formats")
-        # An empty value counts as none: a setting that came with a later version changes nothing until it is set.
-        return [
-            name
-            for name, value in now.items()
-            if (
-                sorted(value) != sorted(before[name])
-                if name == "formats"
-                else (before.get(name) or "") != (value or "")
-            )
-        ]
 
-    def _merged(self, folder: PurePath, own: PurePath | None, origin: Mapping[str, str] | None) -> Loaded:
+    def _merge(self, folder: PurePath, own: PurePath | None, origin: Mapping[str, str] | None) -> Loaded:
         values: dict[str, Any] = {}
         origins = dict(origin or {})
         place = ""
         for path in [*(parent / PROFILE for parent in (*reversed(folder.parents), folder)), *([own] if own else [])]:
-            found = _read(self._general.inbox / path) if path == own else self._folder(path)
+            found = _read(self._general.inbox / path) if path == own else self._read_folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
             if not found.keys().isdisjoint(("language", "languages", "task", "model")):
@@ -119,7 +111,7 @@ class Profiles:
             raise ProfileError(place + error.message, error.cure) from None
         return settings.Loaded(chosen, origins)
 
-    def _folder(self, path: PurePath) -> dict[str, Any]:
+    def _read_folder(self, path: PurePath) -> dict[str, Any]:
         if path not in self._folders:
             try:
                 self._folders[path] = _read(self._general.inbox / path)
@@ -131,30 +123,34 @@ class Profiles:
         return found
 
 
-def check(general: Settings) -> Iterator[ProfileError]:
+def check_all(general: Settings) -> Iterator[ProfileError]:
     """Yield what is wrong with the profiles in the inbox, each fault once."""
     profiles = Profiles(general)
-    outbox, told = os.path.realpath(general.outbox), set()
+    outbox, reported = os.path.realpath(general.outbox), set()
     for parent, folders, names in os.walk(os.path.realpath(general.inbox)):
         folder = PurePath(os.path.relpath(parent, os.path.realpath(general.inbox)))
         folders[:] = sorted(
             f
             for f in folders
-            if general.recursive and refusal(PurePath(f, "a.wav")) is None and os.path.join(parent, f) != outbox  # noqa: PTH118
+            if general.recursive
+            and explain_refusal(PurePath(f, "a.wav")) is None
+            and os.path.join(parent, f) != outbox  # noqa: PTH118
         )
         for name in sorted(filter(is_profile, names), key=lambda n: (n != PROFILE, n)):
             try:
-                profiles.of_folder(folder) if name == PROFILE else profiles.of(folder / name.removesuffix(".toml"))
+                profiles.resolve_folder(folder) if name == PROFILE else profiles.resolve(
+                    folder / name.removesuffix(".toml")
+                )
             except ProfileError as error:
-                if str(error) not in told:
-                    told.add(str(error))
+                if str(error) not in reported:
+                    reported.add(str(error))
                     yield error
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the checked values of one profile; none where there is no such file. Raises: ProfileError."""
     try:
-        data = _bytes(path)
+        data = _read_bytes(path)
     except OSError as error:
         raise ProfileError(f"{path} cannot be read: {error.strerror}.", "Grant access to it, or remove it.") from None
     if data is None:
@@ -167,9 +163,9 @@ def _read(path: Path) -> dict[str, Any]:
     values = {}
     for key, value in table.items():
         if key not in KEYS:
-            raise _refused(path, key)
+            raise _refuse(path, key)
         try:
-            values[key] = settings.parsed(key, value, str(path))
+            values[key] = settings.parse_value(key, value, str(path))
             if key == "model":
                 _check_model(values[key])
         except UsageError as error:
@@ -189,18 +185,18 @@ def _check_model(model: str) -> None:
         ) from None
 
 
-def _refused(path: Path, key: str) -> ProfileError:
+def _refuse(path: Path, key: str) -> ProfileError:
     shown = key if key.isprintable() and len(key) < 100 else ascii(key)[:100]
     if key in settings.FIELDS:
         why = (
             "a file dropped into the inbox may shape its transcript, but not the machine, its folders or what is kept"
         )
-        cure = f"Put it into {settings.config_path()}. A profile may hold: {', '.join(KEYS)}."
+        cure = f"Put it into {settings.find_config_path()}. A profile may hold: {', '.join(KEYS)}."
         return ProfileError(f"{path}: `{key}` cannot be set in a profile: {why}.", cure)
-    return ProfileError(f"{path}: there is no setting `{shown}`.", settings.nearest(key, KEYS))
+    return ProfileError(f"{path}: there is no setting `{shown}`.", settings.suggest_key(key, KEYS))
 
 
-def _bytes(path: Path) -> bytes | None:
+def _read_bytes(path: Path) -> bytes | None:
     """Return what a regular file holds; None where there is none. Raises: OSError, ProfileError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -225,26 +221,3 @@ def _bytes(path: Path) -> bytes | None:
     if len(data) > MOST_BYTES:
         raise ProfileError(f"{path} has more than {MOST_BYTES} bytes.", "Keep what its recordings need.")
     return data
-
-
-# What was used, and whether it still holds
-
-
-def used(chosen: Settings) -> dict[str, Any]:
-    """Return the settings that a recording's outputs depend on, as JSON has them."""
-    return result_options.read_options(chosen) | {
-        "replacements": dict(chosen.replacements),
-        "formats": list(chosen.formats),
-    }
-
-
-def restored(noted: str, general: Settings) -> Settings:
-    """Return the settings that `used` was noted of, as JSON; what is not noted is as in `general`."""
-    noted_values = json.loads(noted or "{}").items()
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
-    values |= {k: settings.FIELDS[k].default for k in result_options.WHISPERX_OPTIONS if not values.get(k, "-")}
-    if "formats" in values:
-        values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
-    if "replacements" in values:
-        values["replacements"] = settings.Table(values["replacements"])
-    return dataclasses.replace(general, **values)

@@ -1,14 +1,13 @@
-"""What comes out of a recording: its outputs in the outbox, or the record of its failure.
+"""Publishing a recording: its outputs go into the outbox, or the record of its failure does.
 
 Guarantees: the files come first, then the journal says `done` or `failed`, so that a crash between the two repeats
-the files and nothing else; an outbox that is gone, full or refuses leaves the recording to be delivered later; a name
+the files and nothing else; an outbox that is gone, full or refuses leaves the recording to be published later; a name
 that no waiting makes possible is a failure of the recording.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import os
 import time
@@ -21,20 +20,24 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import assembly, hooks, outbox, profiles
+from dropscribe.supervisor import hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import finish_transcript
+from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.outbox import readable
+from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
     from dropscribe.settings import Settings
-    from dropscribe.supervisor.disposal import Afterwards
+    from dropscribe.supervisor.disposal import Disposal
+    from dropscribe.supervisor.hooks import Hooks
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
-    from dropscribe.supervisor.outage import Trouble
+    from dropscribe.supervisor.outage import Outage
+    from dropscribe.supervisor.outbox import Published
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Progress:
     """`done`, `failed: why`, or empty while it runs."""
 
 
-class Delivery:
+class Publisher:
     """The outbox of one daemon. Every method is called by the thread that owns the journal.
 
     Every one that writes raises EnvironmentFaultError when the outbox cannot be written.
@@ -59,21 +62,21 @@ class Delivery:
         settings: Settings,
         journal: Journal,
         intake: Intake,
-        hooks: hooks.Hooks,
-        afterwards: Afterwards,
-        trouble: Trouble,
+        hooks: Hooks,
+        disposal: Disposal,
+        outage: Outage,
         progress: Callable[[Progress], None],
     ) -> None:
-        """What is delivered is told to `intake`, `hooks`, `afterwards`, which go on from there, and to `progress`."""
+        """`intake`, `hooks` and `disposal` go on with what is published; `progress` is called with it."""
         self._settings = settings
         self._journal = journal
         self._intake = intake
         self._hooks = hooks
-        self._afterwards = afterwards
-        self._trouble = trouble
+        self._disposal = disposal
+        self._outage = outage
         self._progress = progress
         self._log = structlog.get_logger()
-        self._is_volume = journal.meta("outbox_volume") == readable(settings.outbox)
+        self._is_volume = journal.get_meta("outbox_volume") == decode_name(settings.outbox)
         self.results = {"done": 0, "failed": 0}
 
     def publish(self, recording: Recording) -> None:
@@ -81,155 +84,120 @@ class Delivery:
         self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
-        stored = self._journal.result(recording.result)
+        stored = self._journal.results.find(recording.result)
         if stored is None:  # only damage from outside can do this
-            self._journal.retry(recording.id, time.time())
+            self._journal.recordings.retry(recording.id, time.time())
             return
-        transcript = Transcript.from_json(stored)
-        # It may have been made from the same recording under another name.
-        source = dataclasses.replace(
-            transcript.source, name=readable(recording.name.name), path=readable(recording.name)
-        )
-        used = profiles.restored(recording.settings, self._settings)
-        transcript = assembly.finish_transcript(
-            dataclasses.replace(transcript, source=source),
-            recording.name,
-            recording.mtime_ns,
-            used.replacements,
-            datetime.now().astimezone(),
-        )
-        contents = {name: formats.RENDERERS[name](transcript) for name in used.formats}
-        known = self._journal.outputs(recording.id)
+        in_force = result_options.restore_options(recording.settings, self._settings)
+        transcript = _finish(Transcript.from_json(stored), recording, in_force)
+        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
         crash.reach("rendered")
         try:
-            base = self._journal.base(recording)
-            older = outbox.keep(self._settings.outbox, base, known, recording.redo) if recording.redo else []
-            if older:
-                crash.reach("retired")
-            published = outbox.publish(self._settings.outbox, base, contents, known)
-            self._remove_failure(recording)
-            for left in set(older) - {p.path for p in published}:  # a format that is no longer wanted
-                outbox.remove(self._settings.outbox, {left: known[left]})
+            published = self._write_outputs(recording, contents)
         except OSError as error:
-            if _refuses_name(error):
+            if refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
                 self.quarantine(recording, "name-refused", f"{why} Give the recording another name.")
                 return
-            raise _outbox_fault(self._settings.outbox, error) from None
+            raise outbox_fault(self._settings.outbox, error) from None
         crash.reach("published")
-        files, place = [p.path for p in published], self._intake.place(recording)
-        run = hooks.about(self._settings, recording, place, "done", files, transcript)
-        self._journal.done(recording.id, published, time.time(), hooks=run, after=self._settings.after)
+        files, place = [p.path for p in published], self._intake.locate(recording)
+        hooks = hook_facts.list_hooks_when_done(self._settings, recording, place, files, transcript)
+        self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
         crash.reach("committed")
-        self._trouble.over()
-        self._intake.note(recording, State.DONE)
+        self._outage.end()
+        self._intake.set_state(recording, State.DONE)
         self._intake.forget_moved(recording)
-        self._hooks.added()
-        self._afterwards.added()
+        self._hooks.look_soon()
+        self._disposal.look_soon()
         self.results["done"] += 1
         self._log.info(
             "job.done",
-            **recording.told,
-            files=[readable(p.path) for p in published],
-            beside=[p.beside for p in published if p.beside] or None,
+            **recording.log_facts,
+            files=[decode_name(p.path) for p in published],
+            beside=[p.displaced_by for p in published if p.displaced_by] or None,
             seconds=round(time.monotonic() - started, 3),
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
+    def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
+        """Write the files, given as text by suffix, after the older ones were copied if they are to be kept."""
+        folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
+        base = self._journal.outputs.choose_base(recording)
+        older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
+        if older:
+            crash.reach("retired")
+        published = outbox.publish(folder, base, contents, known)
+        self._remove_failure(recording)
+        for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
+            outbox.remove_unchanged(folder, {left: known[left]})
+        return published
+
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
-        """Write the record of a failure into the outbox, then note it."""
-        name = outbox.failure_path(recording.name)
-        source = readable(self._settings.inbox / recording.name)
+        """Write the record of a failure into the outbox, then save the failure in the journal."""
+        name = names.failure_path(recording.name)
+        source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
-        data = outbox.failure_record(source, code, reason, when).encode("utf-8", "replace")
+        data = format_failure(source, code, reason, when).encode("utf-8", "replace")
         try:
             self.check_outbox()
             try:
                 outbox.write(self._settings.outbox, name, data)
             except OSError as error:
-                if not _refuses_name(error):
+                if not refuses_name(error):
                     raise
-                name = outbox.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
+                name = names.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
                 outbox.write(self._settings.outbox, name, data)
         except OSError as error:
-            self._journal.release(recording.id, code, reason)
-            raise _outbox_fault(self._settings.outbox, error) from None
+            self._journal.recordings.release(recording.id, code, reason)
+            raise outbox_fault(self._settings.outbox, error) from None
         except EnvironmentFaultError:
-            self._journal.release(recording.id, code, reason)
+            self._journal.recordings.release(recording.id, code, reason)
             raise
         crash.reach("quarantined")
         record = outbox.Published(name, hashlib.sha256(data).hexdigest())
-        place = self._intake.place(recording)
-        run = hooks.about(self._settings, recording, place, "failed", [name], code=code, reason=reason)
-        self._journal.fail(recording.id, code, reason, record, time.time(), hooks=run)
-        self._hooks.added()
-        self._intake.note(recording, State.FAILED)
+        place = self._intake.locate(recording)
+        hooks = hook_facts.list_hooks_when_failed(self._settings, recording, place, name, code, reason)
+        self._journal.fail(recording.id, code, reason, record, time.time(), hooks=hooks)
+        self._hooks.look_soon()
+        self._intake.set_state(recording, State.FAILED)
         self._intake.forget_moved(recording)
         self.results["failed"] += 1
-        self._log.error("job.failed", **recording.told, code=code, reason=reason, record=readable(name))
+        self._log.error("job.failed", **recording.log_facts, code=code, reason=reason, record=decode_name(name))
         self._progress(Progress(str(recording.name), 0.0, 0.0, outcome=f"failed: {reason}"))
 
     def _remove_failure(self, recording: Recording) -> None:
         """Remove the record of an earlier failure if it is as we write it; the journal may not know of it."""
-        path = self._settings.outbox / outbox.failure_path(recording.name)
-        source = readable(self._settings.inbox / recording.name)
+        path = self._settings.outbox / names.failure_path(recording.name)
+        source = decode_name(self._settings.inbox / recording.name)
         try:
-            if outbox.is_failure_record(source, path.read_text(encoding="utf-8", errors="replace")):
+            if is_failure_record(source, path.read_text(encoding="utf-8", errors="replace")):
                 path.unlink()
         except OSError as error:
-            if not isinstance(error, FileNotFoundError) and not _refuses_name(error):
+            if not isinstance(error, FileNotFoundError) and not refuses_name(error):
                 raise
 
-    def outbox_is_there(self) -> bool:
+    def is_outbox_available(self) -> bool:
         """Return whether the outbox can be used. Where a volume was mounted, its bare mount point is no outbox."""
         if os.path.ismount(self._settings.outbox):
             if not self._is_volume:
-                self._journal.note(outbox_volume=readable(self._settings.outbox))
+                self._journal.set_meta(outbox_volume=decode_name(self._settings.outbox))
                 self._is_volume = True
             return True
         return os.path.isdir(self._settings.outbox) and not self._is_volume  # noqa: PTH112 (it never raises)
 
     def check_outbox(self) -> None:
         """Raise EnvironmentFaultError `outbox-missing` when the outbox cannot be used."""
-        if not self.outbox_is_there():
-            raise EnvironmentFaultError(
-                "outbox-missing",
-                f"The outbox {self._settings.outbox} is not there.",
-                "Make it again or bring its volume back; the work goes on by itself.",
-            )
+        if not self.is_outbox_available():
+            raise outbox_missing(self._settings.outbox)
 
 
-def _refuses_name(error: OSError) -> bool:
-    """Return whether a folder refused a name, which no waiting cures: too long, not its characters, a file's name."""
-    return isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError) or error.errno in {
-        errno.ENAMETOOLONG,
-        errno.EILSEQ,
-        errno.EINVAL,
-        errno.ELOOP,
-    }
+def _finish(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
+    """Return a stored transcript as it is published under the name of a recording.
 
-
-def _outbox_fault(folder: Path, error: OSError) -> EnvironmentFaultError:
-    cures = {
-        errno.ENOSPC: (
-            "disk-full",
-            "The disk of the outbox is full.",
-            "Free some space; the work goes on by itself.",
-        ),
-        errno.EDQUOT: (
-            "disk-full",
-            "The disk quota is used up.",
-            "Free some space; the work goes on by itself.",
-        ),
-        errno.EROFS: (
-            "outbox-readonly",
-            "The outbox is on a read-only disk.",
-            "Make it writable or choose another.",
-        ),
-        errno.EACCES: ("outbox-refused", "The outbox may not be written.", "Grant access or choose another."),
-        errno.EPERM: ("outbox-refused", "The outbox may not be written.", "Grant access or choose another."),
-    }
-    found = cures.get(error.errno or 0)
-    if found is None:
-        return EnvironmentFaultError("outbox-unwritable", f"The outbox {folder} cannot be written: {error}.")
-    return EnvironmentFaultError(*found)
+    It may have been made from the same recording under another name.
+    """
+    name, path = decode_name(recording.name.name), decode_name(recording.name)
+    transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
+    now = datetime.now().astimezone()
+    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)

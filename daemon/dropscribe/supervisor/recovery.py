@@ -1,4 +1,4 @@
-"""Making the journal anew from the outbox, when it is damaged or gone.
+"""Making a new journal from the outbox, when the old one is damaged or gone.
 
 Guarantees: a damaged journal is set aside, never erased; every transcript whose JSON is in the outbox is known again,
 so that its recording is not transcribed a second time; an output that a person edited stays a person's.
@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash, formats
-from dropscribe.supervisor import outbox, result_options
-from dropscribe.supervisor.journal import Journal
+from dropscribe.supervisor import names, outbox, result_options
+from dropscribe.supervisor.journal import AdoptedSet, Journal
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from dropscribe.supervisor.inbox import Inbox
-    from dropscribe.transcript import Option
 
 
 def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
@@ -37,8 +36,8 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
     journal = None
     try:
         journal = Journal(path)
-        journal.check()
-        fresh = not journal.meta("adopted")
+        journal.check_integrity()
+        fresh = not journal.get_meta("adopted")
     except sqlite3.DatabaseError as error:
         # The plain code stands for what is wrong with the file (no such table), not with the disk.
         if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
@@ -54,18 +53,18 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
         log.warning("journal.damaged", reason=str(error), kept_as=str(aside))
         journal, fresh = Journal(path), True
     if fresh:
-        if found := sum(1 for _ in _adopt(journal, folder, inbox)):
+        if found := sum(1 for _ in _adopt_all(journal, folder, inbox)):
             log.warning("journal.rebuilt", recordings=found, outbox=str(folder))
         if folder.is_dir():
-            journal.note(adopted=str(time.time()))  # only now: killed before this, it begins again
+            journal.set_meta(adopted=str(time.time()))  # only now: killed before this, it begins again
     return journal
 
 
-def _adopt(journal: Journal, folder: Path, inbox: Inbox) -> Iterator[str]:
-    """Tell the journal of every transcript of ours in the outbox; yield each that it did not know."""
-    for parent, folders, names in os.walk(folder):
+def _adopt_all(journal: Journal, folder: Path, inbox: Inbox) -> Iterator[str]:
+    """Enter every transcript of ours in the outbox into the journal; yield each that it did not know."""
+    for parent, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(names, key=lambda n: (len(n), n)):
+        for name in sorted(files, key=lambda n: (len(n), n)):
             path = Path(parent, name)
             if path.suffix != ".json" or name.startswith(outbox.TEMPORARY):
                 continue
@@ -87,24 +86,24 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
     if relative.is_absolute() or ".." in relative.parts:
         return False  # made by `dropscribe transcribe`
     place = path.relative_to(folder)
-    if place.parts[:1] == (outbox.OLD,) != relative.parts[:1]:
+    if place.parts[:1] == (names.OLD,) != relative.parts[:1]:
         return False  # an older version
     base = str(place.with_suffix(""))
-    return journal.adopt(
-        inbox.key(relative),
-        relative,
-        transcript.source.bytes,
-        transcript.source.sha256,
-        fingerprint(transcript.engine.options),
-        text,
-        base,
-        _ours(transcript, folder, base),
-        json.dumps(transcript.engine.options),
-        time.time(),
+    found = AdoptedSet(
+        key=inbox.key(relative),
+        path=relative,
+        size=transcript.source.bytes,
+        sha256=transcript.source.sha256,
+        fingerprint=result_options.fingerprint(transcript.engine.options),
+        transcript=text,
+        base=base,
+        published=_list_unedited(transcript, folder, base),
+        settings=json.dumps(transcript.engine.options),
     )
+    return journal.adopt(found, time.time())
 
 
-def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:
+def _list_unedited(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:
     """Return the files of a set that are as we would write them: those a person edited are not ours any more."""
     found = []
     for name, render in formats.RENDERERS.items():
@@ -115,15 +114,3 @@ def _ours(transcript: Transcript, folder: Path, base: str) -> list[outbox.Publis
         if hashlib.sha256(path.read_bytes()).hexdigest() == digest:
             found.append(outbox.Published(f"{base}.{name}", digest))
     return found
-
-
-def fingerprint(options: Mapping[str, Option]) -> str:
-    """Return what stands, in a result's key, for the settings that change a result.
-
-    These are `result_options.RESULT_OPTIONS`, and the replacements where they are made already: results are kept as
-    the engine gave them, but what is read from the outbox is not. An empty value counts as none, so that a setting
-    of a later version changes no older key.
-    """
-    names = (*result_options.RESULT_OPTIONS, "replacements")
-    values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
-    return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -1,16 +1,26 @@
-"""The settings that change what the engine writes: they are part of a result's key and stand in
-each transcript.
+"""The settings that a result depends on, and those that a recording's outputs depend on.
+
+They are part of a result's key, saved with each recording, compared with those in force, and put
+into force again.
+
+A value that is empty counts as one that is not set. So a setting of a later version changes
+nothing, and no older key of a result, until somebody sets it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
 
-from dropscribe import backends
-from dropscribe.backends import environments
-from dropscribe.settings import FIELDS
+from dropscribe.backends import choice, environments
+from dropscribe.formats import RENDERERS
+from dropscribe.settings import FIELDS, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dropscribe.settings import Settings
     from dropscribe.transcript import Option
 
@@ -30,6 +40,8 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the engine writes. Replacements and formats come after it."""
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+"""The settings that the outputs depend on."""
 
 
 def read_options(settings: Settings) -> dict[str, Option]:
@@ -40,7 +52,54 @@ def read_options(settings: Settings) -> dict[str, Option]:
     """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
     changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
-    if not changed or [choice.name for choice in backends.choose_here(settings)][:1] != [environments.NAME]:
+    if not changed or [each.name for each in choice.choose_for_this_machine(settings)][:1] != [environments.NAME]:
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def read_output_options(chosen: Settings) -> dict[str, Any]:
+    """Return the values of `OUTPUT_OPTIONS` as JSON has them."""
+    return read_options(chosen) | {
+        "replacements": dict(chosen.replacements),
+        "formats": list(chosen.formats),
+    }
+
+
+def restore_options(saved: str, general: Settings) -> Settings:
+    """Return the settings of which `read_output_options` was saved, as JSON; the others are as in
+    `general`.
+    """
+    saved_values = json.loads(saved or "{}").items()
+    values: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in saved_values if k in OUTPUT_OPTIONS
+    }
+    values |= {k: FIELDS[k].default for k in WHISPERX_OPTIONS if not values.get(k, "-")}
+    if "formats" in values:
+        values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
+    if "replacements" in values:
+        values["replacements"] = Table(values["replacements"])
+    return dataclasses.replace(general, **values)
+
+
+def list_changed_options(saved: str, chosen: Settings) -> list[str]:
+    """Return the names of the settings that have another value now than what was saved as JSON."""
+    now, before = read_output_options(chosen), json.loads(saved)
+    if "formats" not in before:  # it was read from an outbox
+        now.pop("formats")
+    return [
+        name
+        for name, value in now.items()
+        if (sorted(value) != sorted(before[name]) if name == "formats" else (before.get(name) or "") != (value or ""))
+    ]
+
+
+def fingerprint(options: Mapping[str, Option]) -> str:
+    """Return what stands, in a result's key, for the settings that change a result.
+
+    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
+    as the engine gave them, but what is read from the outbox is not.
+    """
+    names = (*RESULT_OPTIONS, "replacements")
+    values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
+    return hashlib.sha256(values.encode()).hexdigest()[:16]

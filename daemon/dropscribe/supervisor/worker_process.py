@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe import backends, protocol
-from dropscribe.backends import environments
+from dropscribe import protocol
+from dropscribe.backends import choice
 from dropscribe.errors import EnvironmentFaultError
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
 
     Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed.
     """
-    choices = backends.choose_here(settings)
+    choices = choice.choose_for_this_machine(settings)
     if not choices:
-        present = ", ".join(sorted(backends.installed(settings))) or "none"
+        present = ", ".join(sorted(choice.find_installed(settings))) or "none"
         how = "`dropscribe backends install whisperx` does it" if settings.backend == "whisperx" else "Install it"
         raise EnvironmentFaultError(
             "backend-missing",
@@ -150,10 +150,7 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
             f"{how}, or set `backend` to auto.",
         )
     return protocol.Request(
-        backends=tuple(
-            protocol.BackendChoice(choice.name, choice.reason, **environments.job(choice.name, settings))
-            for choice in choices
-        ),
+        backends=choices,
         model=settings.model,
         language=settings.language,
         task=settings.task,

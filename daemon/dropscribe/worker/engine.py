@@ -134,7 +134,8 @@ class Engine:
         return self._backend is not None and self._loaded_for == _requirements(job)
 
     def _load(self, choice: BackendChoice, task: Task, reporter: Reporter) -> None:
-        from dropscribe.models.store import ModelStore, mark_used
+        from dropscribe.backends import factory
+        from dropscribe.models import store
 
         last = 0.0
 
@@ -146,11 +147,12 @@ class Engine:
                 reporter.report(download)
 
         request, safe = task.job.request, task.job.safe
-        folder: ModelFolder = ModelStore().resolve_model(
+        models = store.ModelStore()
+        folder: ModelFolder = models.resolve_model(
             request.model, choice.name, download=request.download, progress=progress
         )
         started = time.monotonic()
-        backend = backends.create(choice.name, **choice.options)
+        backend = factory.create_backend(choice.name, **choice.options)
         loaded = backend.load(folder.path, threads=request.threads, safe=safe, batch=request.batch)
         self._loaded = protocol.Loaded(
             backend=choice.name,
@@ -164,7 +166,7 @@ class Engine:
             versions={"dropscribe": __version__, **loaded.versions, **_read_versions()},
             load_s=round(time.monotonic() - started, 3),
         )
-        mark_used(folder)
+        store.mark_used(folder)
         reporter.report(self._loaded)
         self._backend, self._loaded_for = backend, _requirements(task.job)
 

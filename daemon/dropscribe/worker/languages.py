@@ -271,7 +271,7 @@ def join_stretches(
         run = [window for window, _ in group]
         whole = Window(0, run[0].start, run[-1].end)
         for window in cut_windows(speech.samples, list(_clip_spans(spans, whole))):
-            yield window.part(0, whole.start, whole.end), language
+            yield window.cut(0, whole.start, whole.end), language
 
 
 def _use_one(language: str, probability: float | None, windows: Sequence[Window]) -> SpokenLanguages:
@@ -290,7 +290,7 @@ def _spread(windows: Sequence[Window]) -> list[Window]:
 def _divide(speech: Speech, window: Window) -> list[Window]:
     """Divide a stretch into smaller ones."""
     found = cut_windows(speech.samples, list(_clip_spans(speech.spans, window)), _FINER)
-    return [part.part(0, window.start, window.end) for part in found]
+    return [part.cut(0, window.start, window.end) for part in found]
 
 
 def _clip_spans(spans: Sequence[Span], window: Window) -> Iterator[Span]:

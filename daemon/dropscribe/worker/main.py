@@ -158,7 +158,7 @@ def _change_interpreter(choice: BackendChoice, task: Task, engine: Engine, repor
     python = choice.python
     try:
         if python:
-            environments.probe(python)
+            environments.probe_interpreter(python)
         with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
             refusals = [dataclasses.asdict(refusal) for refusal in task.refusals]
             state = {"python": python, "home": engine.home, "job": protocol.encode_job(task.job)}
@@ -166,7 +166,9 @@ def _change_interpreter(choice: BackendChoice, task: Task, engine: Engine, repor
             file.seek(0)
             os.set_inheritable(file.fileno(), True)
             program, number = "worker.main(int(sys.argv[2]))", str(file.fileno())
-            reporter.writer.become(environments.command(python or engine.home, program, number, alone=bool(python)))
+            reporter.writer.become(
+                environments.build_command(python or engine.home, program, number, alone=bool(python))
+            )
     except EnvironmentFaultError as error:
         task.refuse(choice.name, error, reporter)
     except OSError as error:

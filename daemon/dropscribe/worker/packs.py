@@ -148,7 +148,9 @@ def _transcribe(
     they go alone.
     """
     spent = dict.fromkeys(range(len(clips)), 0.0)  # of the clips that have no text yet
-    options = dataclasses.replace(options, alike=False)  # numbers are spelled as if the other clips were not there
+    options = dataclasses.replace(
+        options, normalise_numbers=False
+    )  # numbers are spelled as if the other clips were not there
     # A translation has no times that could be trusted to divide it.
     rounds = _ROUNDS if options.task == "transcribe" else 0
     for left in reversed(range(rounds)):
@@ -173,7 +175,7 @@ def _transcribe_shared(
     started = time.monotonic()
     # A shared window that trips a guard is not decoded again: its clips are transcribed in another
     # way anyway.
-    found = backend.transcribe(sound, shared, dataclasses.replace(options, again=False))
+    found = backend.transcribe(sound, shared, dataclasses.replace(options, retry=False))
     for group, (window, segments), (a, b) in zip(groups, found, itertools.pairwise(edges), strict=True):
         seconds, started = time.monotonic() - started, time.monotonic()
         own = pieces[a:b]

@@ -71,7 +71,7 @@ def resume_plan(resume: protocol.Resume | None, speech: Speech, basis: protocol.
         return None
     plan = resume.plan
     windows = tuple(
-        Window.of(index, [edge + channel * speech.stride for edge in edges])
+        Window.from_edges(index, [edge + channel * speech.stride for edge in edges])
         for index, (edges, channel) in enumerate(zip(plan.windows, plan.voices, strict=True))
     )
     spoken = SpokenLanguages(resume.language, resume.language_probability, windows, plan.languages)

@@ -93,7 +93,7 @@ def recheck(text: WindowText, context: WindowContext) -> WindowText:
         return text
     pieces = choose_pieces(window, suspicions, sound)
     for piece, again in context.backend.transcribe(context.samples, pieces, context.options):
-        second = word_times.settle(context.samples, piece, again, spans)
+        second = word_times.align_window(context.samples, piece, again, spans)
         segments = replace_if_better(piece, segments, second, spans, sound)
     segments, notices = resolve_suspicions(segments, find_suspicions(window, segments, spans, sound), sound)
     return dataclasses.replace(text, segments=segments, notices=(*text.notices, *notices))
@@ -106,7 +106,7 @@ def find_suspicions(
     time.
     """
     units = _units(segments)
-    speech = word_times.stretches(window, spans)
+    speech = word_times.clip_speech(window, spans)
     return [
         *_find_missed_speech(units, speech, sound),
         *_find_words_over_silence(units, speech),
@@ -142,9 +142,9 @@ def _measure_sound(low: float, high: float, sound: Sound) -> float:
     """Return the seconds of sound between `low` and `high`; all of them where the noise hides the
     sound.
     """
-    if not sound.islands:
+    if not sound.segments:
         return high - low
-    return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.islands)
+    return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.segments)
 
 
 def _find_words_over_silence(
@@ -180,7 +180,7 @@ def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound)
     same again.
     """
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
-    pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.islands) if b.start - a.end >= RULES.cut_s]
+    pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.segments) if b.start - a.end >= RULES.cut_s]
     cuts = [low, *(cut for cut in pauses if low < cut < high), high]
     found: list[tuple[float, float]] = []
     for suspicion in sorted(suspicions, key=lambda each: (each.start, each.end)):
@@ -198,7 +198,7 @@ def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound)
         found = [(low, middle), (middle, high)]
     found = sorted(sorted(found, key=lambda piece: piece[0] - piece[1])[: RULES.most_pieces])
     return [
-        window.part(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
+        window.cut(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
         for index, (start, end) in enumerate(found)
     ]
 
@@ -224,14 +224,14 @@ def replace_if_better(
         sides = [(middle >= low) + (middle >= high) for middle in middles]  # before, inside, after
         for side in sorted(set(sides)):
             words = tuple(w for w, own in zip(segment.words, sides, strict=True) if own == side)
-            (old if side == 1 else kept).append(word_times.part(segment, words))
+            (old if side == 1 else kept).append(word_times.keep_words(segment, words))
     gain = _measure_suspicions(piece, old, spans, sound) - _measure_suspicions(piece, second, spans, sound)
     if gain < RULES.gain_s:
         return list(segments)
     before, after = _mean_probability(old), _mean_probability(second)
     if before is not None and after is not None and after < RULES.trust * before:
         return list(segments)
-    return word_times.ordered(sorted([*kept, *second], key=lambda segment: (segment.start, segment.end)))
+    return word_times.remove_overlaps(sorted([*kept, *second], key=lambda segment: (segment.start, segment.end)))
 
 
 def _measure_suspicions(piece: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> float:
@@ -251,7 +251,7 @@ def resolve_suspicions(
     """
     notices = []
     silent = [each for each in suspicions if each.kind == "words-over-silence"]
-    certain = bool(sound.islands)
+    certain = bool(sound.segments)
     for (start, end), run in _group(silent):
         inside = [unit[2] for unit in _units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
         text = re.sub(r"\s+", " ", "".join(inside)).strip()
@@ -263,7 +263,7 @@ def resolve_suspicions(
         for segment in segments:
             words = tuple(word for word in segment.words if (word.start, word.end) not in gone)
             if words:
-                kept.append(word_times.part(segment, words) if len(words) < len(segment.words) else segment)
+                kept.append(word_times.keep_words(segment, words) if len(words) < len(segment.words) else segment)
             elif not segment.words and (segment.start, segment.end) not in gone:
                 kept.append(segment)
         segments = kept

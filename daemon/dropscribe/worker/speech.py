@@ -61,7 +61,7 @@ class Speech:
         found = []
         for channel, spans in enumerate(self.channel_spans):
             low, high = channel * self.stride, channel * self.stride + self.length
-            found += [window.part(0, low, high) for window in cut_windows(self.samples, spans, cutting)]
+            found += [window.cut(0, low, high) for window in cut_windows(self.samples, spans, cutting)]
         found.sort(key=self.sort_key)
         return [dataclasses.replace(window, index=index) for index, window in enumerate(found)]
 

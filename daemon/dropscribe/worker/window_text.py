@@ -64,7 +64,9 @@ def transcribe(
     are those of `Backend.transcribe`.
     """
     with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
-        ahead = (pool.submit(word_times.listen, context.samples, window, context.spans) for window in windows[done:])
+        ahead = (
+            pool.submit(word_times.measure_sound, context.samples, window, context.spans) for window in windows[done:]
+        )
         analyses = collections.deque(itertools.islice(ahead, _AHEAD))
         try:
             for window, segments in context.backend.transcribe(context.samples, windows, context.options, done=done):
@@ -77,16 +79,16 @@ def transcribe(
 
 def add_sound(context: WindowContext, window: Window, segments: Sequence[Segment]) -> WindowText:
     """Return a window that was transcribed in another way, with the analysis of its sound."""
-    return WindowText(window, segments, word_times.listen(context.samples, window, context.spans))
+    return WindowText(window, segments, word_times.measure_sound(context.samples, window, context.spans))
 
 
 def place_words(text: WindowText) -> WindowText:
     """Align the words with the sound. Without word times (a translation may have none) nothing
     changes.
     """
-    return dataclasses.replace(text, segments=word_times.laid(text.segments, text.sound))
+    return dataclasses.replace(text, segments=word_times.align_words(text.segments, text.sound))
 
 
 def split_sentences(text: WindowText) -> WindowText:
     """Divide the segments where sentences end."""
-    return dataclasses.replace(text, segments=word_times.sentences(text.segments))
+    return dataclasses.replace(text, segments=word_times.split_sentences(text.segments))

@@ -1,0 +1,218 @@
+"""The faster-whisper engine: CTranslate2 on a CUDA GPU where one works, else on the CPU in 8-bit
+integers.
+
+Guarantees: opens no network connection (every file must be in the folder); the text of a window
+depends on that window alone: no text is carried over, and sampling is seeded by the window's
+index. Only how a number in it is spelled, `two` or `2`, depends on the texts of the other windows
+of its chain (`number_normalisation`).
+
+Windows are encoded and decoded several at once, without timestamp tokens. On the CPU a window's
+text and scores are the same to the last bit in a batch of any size. Words are aligned one window
+at a time: CTranslate2's `align` gives other times in other batches, and is no faster in one.
+
+On the CPU several batches are decoded at once, each on a few threads: a text grows token by token,
+which more threads hardly make faster (`ctranslate2_device.share_threads`).
+"""
+
+from __future__ import annotations
+
+import bisect
+import collections
+import contextlib
+import functools
+import itertools
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import ctranslate2
+
+from dropscribe.backends import Loaded
+from dropscribe.backends.ctranslate2_device import load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends.engine_errors import to_engine_error, to_load_error
+from dropscribe.backends.faster_whisper_batch import Batch
+from dropscribe.backends.heap import share_heap, trim_heap
+from dropscribe.backends.number_normalisation import CHAIN
+from dropscribe.backends.results import detect_window_languages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dropscribe.backends import Options, Window
+    from dropscribe.transcript import Segment
+
+REQUIRED_FILES = ("model.bin", "config.json", "tokenizer.json")
+"""Without a tokenizer the library would download one."""
+BATCH = {"cpu": 2, "cuda": 16}
+"""Windows in a batch."""
+BATCH_FOR_LARGE = {"cpu": 1, "cuda": 8}
+"""The same for large weights: with large-v3 a window takes half a gigabyte while it is decoded."""
+LARGE_BYTES = 1 << 30
+"""Larger weights are large."""
+
+
+class FasterWhisper:
+    """See `dropscribe.backends.Backend`. Beam search with five beams, the thresholds of OpenAI's
+    Whisper.
+    """
+
+    name = "faster-whisper"
+
+    def __init__(self) -> None:
+        """Load nothing yet."""
+        self._model: Any = None
+        self._load_again: Any = None
+        self._batch = 1
+        self._workers = 1
+        self._decoders: ThreadPoolExecutor | None = None
+        self._normalisers: ThreadPoolExecutor | None = None
+        self._running: set[Future[Any]] = set()
+
+    def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
+        """Load a CTranslate2 folder. See `Backend.load`."""
+        self.close()
+        missing = [name for name in REQUIRED_FILES if not (folder / name).is_file()]
+        if missing:
+            raise to_load_error(folder, f"{', '.join(missing)} not found")
+        large = (folder / "model.bin").stat().st_size > LARGE_BYTES
+        workers, threads_each = share_threads(threads, batch, large=large)
+        share_heap(keep=False)  # before the model has threads, each of which would have its own heap
+        try:
+            model, device = (None if safe else load_on_gpu(folder)) or load_on_cpu(folder, workers, threads_each)
+        except Exception as error:  # tokenizers raises plain Exception
+            raise to_load_error(folder, error) from error
+        self._model = model
+        kind = model.model.device
+        self._workers = workers if kind == "cpu" else 1
+        automatic = (BATCH_FOR_LARGE if large else BATCH)[kind]
+        self._batch = fit_batch_to_chains(batch // self._workers) if batch else automatic
+        self._load_again = functools.partial(
+            ctranslate2.models.Whisper,
+            str(folder),
+            device=kind,
+            compute_type=model.model.compute_type,
+            inter_threads=self._workers,
+            intra_threads=threads_each,
+        )
+        self._decoders = ThreadPoolExecutor(self._workers, "batch")
+        # Separate threads: after the batches that are queued, a chain would wait until those are
+        # decoded.
+        self._normalisers = ThreadPoolExecutor(self._workers, "spell")
+        share_heap(keep=True)  # not while 8-bit weights are made from larger ones
+        return Loaded(
+            device=device,
+            multilingual=bool(model.model.is_multilingual),
+            versions={name: version(name) for name in ("faster-whisper", "ctranslate2")},
+        )
+
+    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`."""
+        return detect_window_languages(self._model, audio, windows)
+
+    def transcribe(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+    ) -> Iterator[tuple[Window, list[Segment]]]:
+        """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
+        `engine-failed`.
+        """
+        chain = CHAIN if options.normalise_numbers else 1
+        edges = divide_into_batches(len(windows), self._batch, self._workers)
+        parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
+        work = (functools.partial(Batch, self._model, self._seed, audio, windows, part, options) for part in parts)
+        queued: collections.deque[Future[Batch]] = collections.deque()
+        try:
+            # Twice as many as there are threads for them: none waits while an earlier one takes
+            # long.
+            queued.extend(self._submit(self._decoders, itertools.islice(work, 2 * self._workers)))
+            current_chain: list[Batch] = []
+            unfinished: collections.deque[Batch] = collections.deque()
+            for _, last in parts:
+                with _convert_errors():
+                    current_chain.append(queued[0].result())
+                    self._running.discard(queued.popleft())
+                    queued.extend(self._submit(self._decoders, itertools.islice(work, 1)))
+                unfinished.append(current_chain[-1])
+                is_complete = not last % chain or last == len(windows)
+                if is_complete and options.normalise_numbers:
+                    with _convert_errors():
+                        self._normalise_numbers(current_chain)
+                while unfinished and (is_complete or not unfinished[0].pending):
+                    with _convert_errors():
+                        batch = unfinished.popleft()
+                        finished = batch.finish(max(0, done - batch.first))
+                    yield from finished
+                if is_complete:
+                    current_chain = []
+        finally:
+            for future in queued:
+                future.cancel()
+            wait(queued)
+            self._running.difference_update(queued)
+            if not self._running:
+                trim_heap()
+
+    def close(self) -> None:
+        """See `Backend.close`."""
+        for pool in filter(None, (self._decoders, self._normalisers)):
+            pool.shutdown()
+        self._model = self._load_again = self._decoders = self._normalisers = None
+        trim_heap()
+
+    def _submit(self, pool: ThreadPoolExecutor | None, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:
+        """Set the threads of `pool` to work."""
+        assert pool is not None  # noqa: S101 (a model is loaded)
+        futures = [pool.submit(each) for each in work]
+        self._running.update(futures)
+        return futures
+
+    def _normalise_numbers(self, batches: Sequence[Batch]) -> None:
+        """Normalise the numbers in these batches, which are whole chains, and time the words
+        around them.
+        """
+        drafts = {batch.first + row: draft for batch in batches for row, draft in enumerate(batch.drafts)}
+        work = (functools.partial(batch.normalise_numbers, drafts) for batch in batches if batch.pending)
+        futures = self._submit(self._normalisers, work)
+        wait(futures)
+        self._running.difference_update(futures)
+        for future in futures:
+            future.result()
+
+    def _seed(self, seed: int) -> None:
+        """Make what is sampled next depend on `seed` alone.
+
+        CTranslate2 reads its seed once, when a thread of the model first samples (`random.cc`). So
+        the model is loaded again (tiny.en: about half a second on a busy machine; larger ones not
+        measured), once no other batch is at work. The old weights go first: there may be no room.
+        """
+        wait(self._running)
+        self._model.model.unload_model()
+        ctranslate2.set_random_seed(seed)
+        self._model.model = self._load_again()
+
+
+def divide_into_batches(windows: int, batch: int, workers: int) -> list[int]:
+    """Return where batches begin and end. The last round is shared out, so that no worker is alone
+    at the end.
+    """
+    rest = windows % (batch * workers)
+    share, more = divmod(rest, workers)
+    sizes = [batch] * ((windows - rest) // batch) + [share + 1] * more + [share] * (workers - more if share else 0)
+    return [0, *itertools.accumulate(sizes)]
+
+
+def fit_batch_to_chains(batch: int) -> int:
+    """Return the most windows, `batch` or fewer, that divide a chain or that chains divide."""
+    return batch // CHAIN * CHAIN if batch >= CHAIN else 1 << max(batch, 1).bit_length() - 1
+
+
+@contextlib.contextmanager
+def _convert_errors() -> Iterator[None]:
+    """Raise what CTranslate2 raises as an error for a person."""
+    try:
+        yield
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise to_engine_error(error) from error

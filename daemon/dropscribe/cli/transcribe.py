@@ -1,0 +1,90 @@
+"""`dropscribe transcribe` and `dropscribe export`: transcripts without the daemon."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from dropscribe import settings
+from dropscribe.cli.console import ProgressBar, say
+from dropscribe.errors import DropscribeError, Exit, JobError, UsageError
+from dropscribe.formats import RENDERERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dropscribe.cli import commands
+    from dropscribe.transcript import Transcript
+
+EXPORT_FORMATS = tuple(name for name in RENDERERS if name != "json")
+"""The formats that can be written from the JSON."""
+
+
+def transcribe(arguments: commands.Transcribe) -> int:
+    """Transcribe files one after the other; what fails is reported and does not stop the others."""
+    from dropscribe.cli.file_transcriber import FileTranscriber
+    from dropscribe.supervisor.names import list_bases
+
+    chosen = settings.load(arguments.flags).settings
+    if arguments.format not in RENDERERS:
+        raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS))
+    failed = 0
+    with ProgressBar() as bar, FileTranscriber(chosen, bar) as transcriber:
+        for path in arguments.files:
+            try:
+                transcript = transcriber.transcribe(path)
+            except JobError as error:
+                bar.close()
+                say(f"{path}: {error}")
+                failed += 1
+                continue
+            bar.close()
+            if arguments.output is None:
+                _print(arguments, path, transcript)
+            else:
+                _publish(arguments.output, list_bases(PurePath(path.name))[0], transcript, chosen.formats)
+    return Exit.FAILED if failed else Exit.OK
+
+
+def export(arguments: commands.Export) -> int:
+    """Write other formats of a finished transcript from its JSON alone."""
+    path = arguments.transcript
+    wanted = [name.strip() for name in arguments.to.split(",") if name.strip()]
+    for name in wanted:
+        if name not in EXPORT_FORMATS:
+            raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
+    transcript = _read(path)
+    _publish(arguments.output or path.parent, path.stem, transcript, wanted)
+    return Exit.OK
+
+
+def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript) -> None:
+    name = "json" if arguments.json else arguments.format
+    if len(arguments.files) > 1 and name != "json":
+        print(f"== {path}")
+    sys.stdout.write(RENDERERS[name](transcript))
+    sys.stdout.flush()
+
+
+def _read(path: Path) -> Transcript:
+    from dropscribe.transcript import Transcript
+
+    try:
+        return Transcript.from_json(path.read_bytes())
+    except OSError as error:
+        raise DropscribeError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        cure = "Give the .json that is in the outbox next to the text."
+        raise DropscribeError(f"{path} is no transcript of Dropscribe.", cure) from None
+
+
+def _publish(folder: Path, base: str, transcript: Transcript, formats: Sequence[str]) -> None:
+    """Write a transcript in these formats and print the path of each file."""
+    from dropscribe.supervisor import outbox
+
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {name: RENDERERS[name](transcript) for name in formats}
+    for published in outbox.publish(folder, base, contents, {}):
+        print(folder / published.path)

@@ -1,0 +1,78 @@
+"""What settings must fit together with each other."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dropscribe.errors import UsageError
+from dropscribe.settings.fields import LANGUAGES
+
+if TYPE_CHECKING:
+    from dropscribe.settings.fields import Settings
+
+
+def check_language(settings: Settings) -> None:
+    """Refuse what Whisper would refuse an hour later, or worse, would do wrongly.
+
+    Raises:
+        UsageError: Language, model and task do not go together.
+    """
+    language, english = settings.language, settings.model.endswith(".en")
+    if language != "auto" and language not in LANGUAGES:
+        msg = f"Whisper knows no language `{language}`."
+        raise UsageError(msg, "Write an ISO code such as en, de or ja, or auto.")
+    others = language not in {"auto", "en"} or (settings.languages and "en" not in settings.languages)
+    if english and (others or settings.task == "translate"):
+        msg = f"The model {settings.model} knows English only."
+        raise UsageError(msg, f"Take the model {settings.model.removesuffix('.en')} for other languages.")
+
+
+def check_webhook(settings: Settings) -> None:
+    """Refuse an address that cannot be used.
+
+    Raises:
+        UsageError: It cannot. The message does not show it, for it may hold a secret.
+    """
+    try:
+        address = urlsplit(settings.webhook)
+        is_fine = not settings.webhook or (
+            address.scheme in {"https", "http"}
+            and address.hostname
+            and address.port != 0
+            and address.username is None
+            and re.fullmatch("[!-~]+", settings.webhook)
+        )
+    except ValueError:
+        is_fine = False
+    if not is_fine:
+        raise UsageError(
+            "`webhook` is no address that can be used.",
+            "Write https://example.org/dropscribe, without a name and password before the server's, "
+            "spaces as %20, other letters percent-encoded too.",
+        )
+
+
+def check_folders(settings: Settings) -> None:
+    """Refuse folders inside each other where the daemon would take its own files for recordings.
+
+    Raises:
+        UsageError: Names the two folders.
+    """
+    inbox, outbox, state = (Path(os.path.realpath(p)) for p in (settings.inbox, settings.outbox, settings.state))
+    if inbox == outbox:
+        msg = f"`inbox` and `outbox` are the same folder: {settings.inbox}."
+        raise UsageError(msg, "Transcripts need a folder of their own.")
+    if inbox.is_relative_to(outbox):
+        msg = f"The inbox {settings.inbox} lies inside the outbox {settings.outbox}."
+        raise UsageError(msg, "Put it beside the outbox, or the outbox inside the inbox.")
+    if state.is_relative_to(inbox) or state.is_relative_to(outbox):
+        msg = f"`state` ({settings.state}) lies inside the inbox or the outbox."
+        raise UsageError(msg, "Give it a folder of its own.")
+    archive = Path(os.path.realpath(settings.archive))
+    if settings.after == "archive" and (archive.is_relative_to(inbox) or inbox.is_relative_to(archive)):
+        msg = f"`archive` ({settings.archive}) and the inbox {settings.inbox} lie one inside the other."
+        raise UsageError(msg, "Give the archive a folder of its own: what lies in the inbox is transcribed.")

@@ -1,0 +1,57 @@
+"""Names of files: as text, as keys that a disk cannot tell apart, and as the names of a recording's outputs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from pathlib import Path, PurePath
+
+NAME_BYTES = 255
+"""Longest file name on ext4, APFS, HFS+ and NTFS alike, in UTF-8 bytes."""
+_ROOM = len(".whisperx.json") + len(" (999)")
+"""Bytes kept free for the longest suffix and for the number of a file whose name is taken."""
+FAILED = "_failed"
+"""Folder in the outbox for the records of recordings that could not be transcribed."""
+OLD = "_old"
+"""Folder in the outbox for older versions of outputs."""
+
+
+def decode_name(name: str | PurePath) -> str:
+    """Return a file's name as text that any encoder takes: names need not be UTF-8."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def fold_case(path: str | PurePath) -> str:
+    """Return the form under which two paths are the same file on a case-insensitive, normalising disk."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+
+
+def list_bases(recording: PurePath) -> list[str]:
+    """Return the output names a recording may take, best first, relative to the outbox and without suffix.
+
+    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a disk are cut and
+    end in a hash of the whole.
+    """
+    wanted = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
+    return [str(recording.parent / cut_name(name)) for name in wanted]
+
+
+def cut_name(name: str) -> str:
+    """Return a name that leaves room for suffixes: a long one is cut and ends in a hash of the whole."""
+    encoded = os.fsencode(name)
+    if len(encoded) + _ROOM <= NAME_BYTES:
+        return name
+    mark = "~" + hashlib.sha256(encoded).hexdigest()[:12]
+    cut = encoded[: NAME_BYTES - _ROOM - len(mark)].decode("utf-8", "ignore")
+    return cut.rstrip() + mark
+
+
+def old_version_base(base: str, mark: str) -> PurePath:
+    """Return the name, without suffix, of an older version of a set of outputs, relative to the outbox."""
+    return PurePath(OLD) / PurePath(base).parent / cut_name(f"{PurePath(base).name} {mark}")
+
+
+def failure_path(recording: PurePath) -> str:
+    """Return where the record of a failure goes, relative to the outbox."""
+    return str(Path(FAILED) / recording.parent / (cut_name(recording.name) + ".error.txt"))

@@ -1,0 +1,76 @@
+"""Acting on the requests of the command line: recordings and hooks that are to be tried or transcribed again."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from dropscribe import crash
+from dropscribe.supervisor.journal import State, format_mark
+from dropscribe.supervisor.profiles import Profiles
+from dropscribe.supervisor.requests import Retry
+
+if TYPE_CHECKING:
+    from dropscribe.settings import Settings
+    from dropscribe.supervisor.hooks import Hooks
+    from dropscribe.supervisor.intake import Intake
+    from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.supervisor.outage import Outage
+    from dropscribe.supervisor.requests import Redo, Request
+
+
+class RequestHandler:
+    """The requests of one daemon. Every method is called by the thread that owns the journal."""
+
+    def __init__(self, settings: Settings, journal: Journal, intake: Intake, hooks: Hooks, outage: Outage) -> None:
+        """`intake`, `hooks` and `outage` go on with what is asked for."""
+        self._settings = settings
+        self._journal = journal
+        self._intake = intake
+        self._hooks = hooks
+        self._outage = outage
+        self._log = structlog.get_logger()
+
+    def act_on(self, request: Request) -> None:
+        """Do what is asked for. Raises: ValueError, OSError for a name that no file can have."""
+        if isinstance(request, Retry):
+            self._retry(request)
+        else:
+            self._redo(request)
+
+    def _retry(self, request: Retry) -> None:
+        """Queue a failed recording again, or all of them, and let failed hooks be run again."""
+        key = None if request.file is None else self._intake.key(request.file)
+        for recording in self._journal.recordings.list_in(State.FAILED):
+            if key in {None, recording.key}:
+                self._journal.recordings.retry(recording.id, time.time())
+                self._intake.set_state(recording, State.QUEUED)
+                self._log.info("job.retried", **recording.log_facts)
+        named = None if key is None else self._journal.recordings.find(key)
+        if (key is None or named) and self._journal.hooks.retry(named.id if named else None):
+            self._hooks.look_soon()
+        self._outage.retry_now()
+
+    def _redo(self, request: Redo) -> None:
+        """Queue recordings that are done or failed again: those that are named, or all."""
+        keys = None if request.files is None else set(map(self._intake.key, request.files))
+        profiles = Profiles(self._settings)
+        wanted = [
+            recording
+            for recording in self._journal.recordings.list_in(State.DONE, State.FAILED)
+            if (keys is None or recording.key in keys)
+            and (not request.stale or _is_stale(recording, profiles))
+            and self._intake.stat(recording) is not None
+        ]
+        marks = [(recording.id, format_mark(recording.changed)) for recording in wanted]
+        self._journal.recordings.redo(marks, time.time(), discard_results=not request.stale)
+        crash.reach("asked")
+        for recording in wanted:
+            self._intake.set_state(recording, State.QUEUED)
+            self._log.info("job.redone", **recording.log_facts, stale=request.stale)
+
+
+def _is_stale(recording: Recording, profiles: Profiles) -> bool:
+    return recording.state == State.DONE and bool(profiles.list_changes(recording.name, recording.settings))

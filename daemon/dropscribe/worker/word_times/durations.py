@@ -1,0 +1,55 @@
+"""How long each word usually takes to say, at the pace of its window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from dropscribe.transcript import Word
+    from dropscribe.worker.word_times.segmentation import SoundSegment
+
+
+@dataclass(frozen=True, slots=True)
+class PaceTuning:
+    """Weights of words, in Latin letters, and the limits of the pace, in seconds a letter."""
+
+    word: float = 1.5
+    """Every word, on top of its letters."""
+    letter: float = 1.0
+    digit: float = 4.0
+    """A digit is a word when spoken."""
+    wide_letter: float = 2.5
+    """A letter from U+2E80 on: a Chinese letter is a word or a syllable."""
+    first_wide: int = 0x2E80
+    fastest: float = 0.04
+    slowest: float = 0.12
+
+
+PACE = PaceTuning()
+
+
+def estimate_durations(words: Sequence[Word], segments: Sequence[SoundSegment]) -> NDArray[np.float64]:
+    """Return the seconds that each word usually takes when all of them fill these segments; shape
+    (words,).
+    """
+    weights = np.array([_weigh_word(word.word) for word in words])
+    length = sum(segment.end - segment.start for segment in segments)
+    pace = min(max(length / max(1.0, float(weights.sum())), PACE.fastest), PACE.slowest)
+    return weights * pace
+
+
+def _weigh_word(word: str) -> float:
+    return PACE.word + sum(_weigh_letter(letter) for letter in word if letter.isalnum())
+
+
+def _weigh_letter(letter: str) -> float:
+    if letter.isdigit():
+        return PACE.digit
+    return PACE.wide_letter if ord(letter) >= PACE.first_wide else PACE.letter
