@@ -1,7 +1,7 @@
 """What the command line asks of the daemon: requests as files in the state folder, and the pause.
 
-Guarantees: a request is there whole or not at all; it waits for a daemon that does not run; one that is damaged, or
-of another version, is dropped and harms nothing.
+Guarantees: a request is there whole or not at all; it waits for a daemon that does not run; one
+that is damaged, or of another version, is dropped and harms nothing.
 """
 
 from __future__ import annotations
