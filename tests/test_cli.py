@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from dropscribe import formats, logs
+from dropscribe.cli import commands, parser
 from examples import TWO
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MODEL_LIBRARIES = ("mlx", "mlx_whisper", "faster_whisper", "ctranslate2", "onnxruntime", "av", "numpy", "torch")
 
@@ -244,6 +244,93 @@ def test_logs_are_json_lines_in_a_pipe(shell: Shell) -> None:
     assert events[0] == "daemon.started"
     assert events[-1] == "daemon.stopped"
     assert len(shell.run("logs", "-n", "1").stdout.splitlines()) == 1
+
+
+def test_the_last_lines_of_the_log_may_be_none(shell: Shell) -> None:
+    shell.run("run", "--once")
+    assert shell.run("logs", "-n", "0").stdout == ""
+
+
+@pytest.mark.parametrize(("environ", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_on_a_terminal_the_log_is_for_people(shell: Shell, environ: dict[str, str], colored: bool) -> None:
+    shell.run("run", "--once")
+    shown = on_a_terminal(shell, "logs", **environ)
+    assert "daemon.started" in shown
+    assert "{" not in shown.splitlines()[0]
+    assert ("\x1b[" in shown) is colored
+
+
+def on_a_terminal(shell: Shell, *arguments: str, **environ: str) -> str:
+    """Run a command with a terminal for its standard output and return what it wrote there."""
+    ours, its = pty.openpty()
+    command = [sys.executable, "-m", "dropscribe", *arguments]
+    with subprocess.Popen(command, env=shell.environ | environ, cwd=shell.folder, stdout=its) as process:
+        os.close(its)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux reports the end of a terminal as EIO
+            while more := os.read(ours, 1 << 16):
+                shown += more
+        os.close(ours)
+    assert process.returncode == 0
+    return shown.decode()
+
+
+def test_no_line_of_the_log_gives_the_terminal_orders() -> None:
+    event = {
+        "timestamp": "2026-08-20T09:10:11.5Z",
+        "level": "error",
+        "event": "job.failed",
+        "file": "a \x1b[2J\nb.wav",
+        "others": ["\x1b[2J"],
+        "exception": "Traceback\n  FileNotFoundError: \x1b[2J",
+    }
+    first, *rest = logs.render_line(json.dumps(event), colors=False).splitlines()
+    assert first.startswith("09:10:11 [error")
+    assert "job.failed" in first
+    assert rest == ["Traceback", "  FileNotFoundError: \\x1b[2J"]
+    assert "\x1b" not in first
+    assert logs.render_line("no JSON\n", colors=False) == "no JSON"
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("run --once --model tiny", commands.Run(once=True, flags={"model": "tiny"})),
+        ("redo --stale", commands.Redo([], stale=True)),
+        ("pause", commands.Pause()),
+        ("models", commands.ListModels(None, json=False)),
+        ("models quantize base --bits 4", commands.QuantizeModel("base", 4, None, json=False)),
+        ("backends --json", commands.ListBackends(json=True)),
+        (
+            "config show a.wav --language fi",
+            commands.Config("show", Path("a.wav"), json=False, flags={"language": "fi"}),
+        ),
+        ("", None),
+    ],
+)
+def test_every_command_gets_its_own_arguments(line: str, command: commands.Command | None) -> None:
+    found = parser.parse(line.split())
+    assert (type(found), found) == (type(command), command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "spared"),
+    [
+        (["--help"], ["dropscribe.settings", "dropscribe.supervisor", "sqlite3", "structlog"]),
+        (["status"], ["dropscribe.protocol", "dropscribe.models", "structlog", "watchdog", "tqdm"]),
+        (["config", "show"], ["dropscribe.supervisor", "structlog"]),
+    ],
+)
+def test_a_command_imports_what_it_needs_and_no_more(shell: Shell, arguments: list[str], spared: list[str]) -> None:
+    program = (
+        "import contextlib, io, sys; from dropscribe.cli.main import main\n"
+        f"with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main({arguments})\n"
+        f"print([m for m in {spared} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=shell.environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_models_list_needs_no_network_and_no_model(shell: Shell) -> None:

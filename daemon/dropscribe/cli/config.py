@@ -54,7 +54,7 @@ def _check(chosen: settings.Settings) -> int:
 def _merge_profiles(loaded: settings.Loaded, path: Path) -> settings.Loaded:
     """Return the settings of one recording or folder of the inbox, which need not exist yet."""
     from dropscribe.supervisor import profiles
-    from dropscribe.supervisor.status import locate_in_inbox
+    from dropscribe.supervisor.lookup import locate_in_inbox
 
     chosen, merged = loaded.settings, profiles.Profiles(loaded.settings)
     if path.is_dir() and (within := locate_in_inbox(chosen, path / "x")) is not None:

@@ -189,7 +189,7 @@ def _check_torch() -> Check:
     if find_spec("torch") is None:
         return Check("pytorch", Verdict.OK, "not installed, as it should be")
     return Check(
-        "pytorch", Verdict.NOTE, "installed beside Dropscribe, which does not use it", "README, `Install on a Mac`."
+        "pytorch", Verdict.NOTE, "installed next to Dropscribe, which does not use it", "README, `Install on a Mac`."
     )
 
 

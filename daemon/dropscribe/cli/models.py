@@ -11,7 +11,7 @@ from dropscribe.errors import DropscribeError, Exit, UsageError
 if TYPE_CHECKING:
     from dropscribe.cli import commands
 
-_LISTED = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
+_LISTING_KEYS = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
 """What the JSON of `models list` holds of each model."""
 _VERDICTS = {True: "ok", False: "DAMAGED", None: "no digest known"}
 
@@ -20,7 +20,7 @@ def list_models(arguments: commands.ListModels) -> int:
     """Print the known models, and of those on this machine their size, origin and last use."""
     rows = [row for row in models.listed() if arguments.backend in {None, row.backend}]
     if arguments.json:
-        print_json([{name: getattr(row, name) for name in _LISTED} for row in rows])
+        print_json([{name: getattr(row, name) for name in _LISTING_KEYS} for row in rows])
         return Exit.OK
     for row in rows:
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else ""
@@ -111,7 +111,7 @@ def _pull(model: str, backend: str, *, as_json: bool) -> int:
 def _is_in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
     from dropscribe.supervisor import locks
-    from dropscribe.supervisor.status import read_journal
+    from dropscribe.supervisor.lookup import read_journal
 
     chosen = settings.load().settings
     if not locks.is_running(chosen.state):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import count_recordings, say
 from dropscribe.errors import Exit, NotRunningError, UsageError
-from dropscribe.supervisor import disposal, locks, requests, status
+from dropscribe.supervisor import disposal, locks, lookup, requests, status
 from dropscribe.supervisor.explanation import describe_disposal, explain
 from dropscribe.supervisor.journal import State
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def retry(arguments: commands.Retry) -> int:
     """Ask the daemon to try failed recordings and hooks again."""
     chosen = settings.load().settings
-    with status.read_journal(chosen) as journal:
+    with lookup.read_journal(chosen) as journal:
         failed = _read_failed(journal)
         names = [_check_failed(chosen, journal, path, failed) for path in arguments.files]
     later = _leave_requests(chosen, *map(requests.Retry, [None] if arguments.all else names))
@@ -41,7 +41,7 @@ def redo(arguments: commands.Redo) -> int:
     if not arguments.files and not arguments.stale:
         raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
     chosen = settings.load().settings
-    with status.read_journal(chosen) as journal:
+    with lookup.read_journal(chosen) as journal:
         found = status.StaleRecordings()
         if journal is not None and arguments.stale:
             found = status.find_stale(chosen, journal)
@@ -85,10 +85,10 @@ def _read_failed(journal: Journal | None) -> set[int]:
 
 def _check_failed(chosen: Settings, journal: Journal | None, path: Path, failed: set[int]) -> str:
     """Return the path as the daemon knows it. Raises: UsageError when it did not fail."""
-    recording = status.find_recording(chosen, journal, path)
+    recording = lookup.find_recording(chosen, journal, path)
     if recording is None or recording.id not in failed:
         raise UsageError(f"{path} did not fail.", explain(chosen, path).reason)
-    return status.locate_in_inbox(chosen, path) or str(path)
+    return lookup.locate_in_inbox(chosen, path) or str(path)
 
 
 def _check_finished(
@@ -99,18 +99,18 @@ def _check_finished(
     Raises: UsageError when one is not finished, or its file is gone.
     """
     for path in paths:
-        recording = status.find_recording(chosen, journal, path)
+        recording = lookup.find_recording(chosen, journal, path)
         if journal is None or recording is None or recording.state not in {State.DONE, State.FAILED}:
             raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
         archived = journal.sources.find_archived(recording.id)
-        if disposal.stat_source(status.open_inbox(chosen), recording, archived) is None:
+        if disposal.stat_source(lookup.open_inbox(chosen), recording, archived) is None:
             leaving = journal.sources.find(recording.id)
             why = "is no longer in the inbox"
             if leaving is not None and leaving.state == "moved":
                 why = f"was {describe_disposal(leaving)}, as set, and is not there now"
             raise UsageError(f"{path} {why}.", "Put it back to have it transcribed again.")
-        if wanted is None or status.display_name(recording) in wanted:
-            yield status.locate_in_inbox(chosen, path) or str(path)
+        if wanted is None or lookup.format_name(recording) in wanted:
+            yield lookup.locate_in_inbox(chosen, path) or str(path)
 
 
 def _leave_requests(chosen: Settings, *wanted: requests.Request) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from dropscribe.supervisor import locks, requests, status
+from dropscribe.supervisor import locks, lookup, requests
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.recording_names import explain_refusal
 
@@ -38,13 +38,13 @@ def explain(settings: Settings, path: Path) -> Explanation:
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
-    relative = status.locate_in_inbox(settings, path)
+    relative = lookup.locate_in_inbox(settings, path)
     if relative is None and not path.exists() and not path.is_absolute():
         relative = str(path)  # a name as `status` shows it
     if relative is None:
         return Explanation("outside", f"It does not lie in the inbox {settings.inbox}.")
-    with status.read_journal(settings) as journal:
-        recording = journal.recordings.find(status.open_inbox(settings).key(relative)) if journal else None
+    with lookup.read_journal(settings) as journal:
+        recording = journal.recordings.find(lookup.open_inbox(settings).key(relative)) if journal else None
         if journal is None or recording is None:
             return _explain_file(settings, relative)
         return Explanation(str(recording.state), _explain_recording(settings, journal, recording))
@@ -82,7 +82,7 @@ def _explain_file(settings: Settings, relative: str) -> Explanation:
 
 def _explain_recording(settings: Settings, journal: Journal, recording: Recording) -> str:
     running = locks.is_running(settings.state)
-    when = status.local_minute(recording.changed)
+    when = lookup.format_minute(recording.changed)
     match recording.state:
         case State.DONE:
             text = _explain_done(settings, journal, recording, when)
@@ -112,7 +112,7 @@ def _explain_done(settings: Settings, journal: Journal, recording: Recording, wh
     text = f"Done on {when}: {', '.join(files)} in {settings.outbox}."
     for new, old in journal.outputs.list_displaced(recording.id).items():
         text += f" {old} was changed by a person and is left alone; the new version is {new}."
-    changed = status.read_profiles_in_force(settings, journal).list_changes(recording.name, recording.settings)
+    changed = lookup.read_profiles_in_force(settings, journal).list_changes(recording.name, recording.settings)
     if changed:
         leaving = journal.sources.find(recording.id)
         away = leaving is not None and leaving.state == "moved" and leaving.way != "archive"
@@ -147,7 +147,7 @@ def _explain_aftermath(journal: Journal, recording: Recording) -> str:
 
 def _explain_hook(hook: Hook) -> str:
     then = "`dropscribe retry` runs it again." if hook.given_up else "It is tried again by itself."
-    return f"The hook `{hook.way}` failed {status.count_times(hook.tries)}: {hook.problem} {then}"
+    return f"The hook `{hook.way}` failed {lookup.format_times(hook.tries)}: {hook.problem} {then}"
 
 
 def _explain_source(leaving: Leaving, *, has_hooks: bool) -> str:

@@ -1,32 +1,26 @@
-"""What the daemon does, and what became of its recordings, as read from outside.
+"""What the daemon does, and which recordings a person should know of: the report of `dropscribe status`.
 
-Guarantees: reads only: the journal is opened read-only and always closed; works whether a daemon runs or not; a
-volume that does not answer delays a report by `STALE_SECONDS` at most.
+Guarantees: reads only; works whether a daemon runs or not; a volume that does not answer delays a report by
+`STALE_SECONDS` at most.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from dropscribe.errors import DropscribeError
-from dropscribe.supervisor import disposal, locks, profiles, requests, result_options
-from dropscribe.supervisor.inbox import Inbox
-from dropscribe.supervisor.journal import FILE_NAME, Journal, State
+from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.supervisor.journal import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from dropscribe.settings import Settings
-    from dropscribe.supervisor.journal import Hook, Recording
+    from dropscribe.supervisor.inbox import Inbox
+    from dropscribe.supervisor.journal import Hook, Journal, Recording
 
 STALE_SECONDS = 20
 """How long `find_stale` looks at files; 10,000 on a local disk take less than one second."""
@@ -130,7 +124,7 @@ def read_status(settings: Settings) -> StatusReport:
     alive = locks.is_running(settings.state)
     paused = requests.is_paused(settings.state)
     inbox, outbox = str(settings.inbox), str(settings.outbox)
-    with read_journal(settings) as journal:
+    with lookup.read_journal(settings) as journal:
         if journal is None:
             return StatusReport(running=alive, paused=paused, inbox=inbox, outbox=outbox, model=settings.model)
         return StatusReport(
@@ -151,7 +145,7 @@ def read_status(settings: Settings) -> StatusReport:
             failures=tuple(_note(r) for r in journal.recordings.list_in(State.FAILED, limit=_NEWEST, newest=True)),
             hooks=tuple(_note_hook(journal, h) for h in journal.hooks.list_given_up(limit=_NEWEST)),
             staying=tuple(
-                RecordingNote(display_name(r), "", why, local_minute(r.changed))
+                RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
             stale=find_stale(settings, journal).recordings,
@@ -163,7 +157,7 @@ def find_stale(settings: Settings, journal: Journal) -> StaleRecordings:
 
     A look at a file on a volume that is gone may never return. So another thread looks, for `STALE_SECONDS` at most.
     """
-    current, inbox = read_profiles_in_force(settings, journal), open_inbox(settings)
+    current, inbox = lookup.read_profiles_in_force(settings, journal), lookup.open_inbox(settings)
     finished = journal.recordings.list_in(State.DONE, newest=True)
     places = journal.sources.list_archived()  # read here: the connection belongs to this thread
     stale: list[StaleRecording] = []
@@ -172,8 +166,12 @@ def find_stale(settings: Settings, journal: Journal) -> StaleRecordings:
     def compare() -> None:
         for recording in finished:
             names = current.list_changes(recording.name, recording.settings)
-            if names and disposal.stat_source(inbox, recording, places.get(recording.id)) is not None:
-                stale.append(StaleRecording(display_name(recording), tuple(names), local_minute(recording.changed)))
+            if names and _is_there(inbox, recording, places.get(recording.id)):
+                stale.append(
+                    StaleRecording(
+                        lookup.format_name(recording), tuple(names), lookup.format_minute(recording.changed)
+                    )
+                )
             elif names:
                 away.append(recording)
 
@@ -183,67 +181,10 @@ def find_stale(settings: Settings, journal: Journal) -> StaleRecordings:
     return StaleRecordings(tuple(stale), len(away))
 
 
-@contextlib.contextmanager
-def read_journal(settings: Settings) -> Iterator[Journal | None]:
-    """Open the journal read-only for the length of the context; None when there is none yet.
+def _is_there(inbox: Inbox, recording: Recording, archived: Path | None) -> bool:
+    from dropscribe.supervisor import disposal  # which loads structlog, and few reports need it
 
-    Raises: DropscribeError when it cannot be opened.
-    """
-    path = settings.state / FILE_NAME
-    try:
-        journal = Journal(path, readonly=True) if path.exists() else None
-    except sqlite3.Error as error:
-        msg = f"The journal {path} cannot be read: {error}."
-        raise DropscribeError(msg, "`dropscribe doctor` looks closer.") from None
-    if journal is None:
-        yield None
-        return
-    with journal:
-        yield journal
-
-
-def find_recording(settings: Settings, journal: Journal | None, path: Path) -> Recording | None:
-    """Return what the journal has under a path, which may be a name as `status` shows it."""
-    if journal is None:
-        return None
-    return journal.recordings.find(open_inbox(settings).key(locate_in_inbox(settings, path) or str(path)))
-
-
-def locate_in_inbox(settings: Settings, path: Path) -> str | None:
-    """Return a path relative to the inbox, as the journal has it, or None when it is outside."""
-    inbox = os.path.realpath(settings.inbox)
-    parent = os.path.realpath(path.absolute().parent)
-    if parent != inbox and not parent.startswith(inbox + os.sep):
-        return None
-    return str(PurePath(parent, path.name).relative_to(inbox))
-
-
-def open_inbox(settings: Settings) -> Inbox:
-    """Return the inbox of these settings."""
-    return Inbox(settings.inbox, settings.recursive, settings.outbox)
-
-
-def read_profiles_in_force(settings: Settings, journal: Journal) -> profiles.Profiles:
-    """Return the profiles over the settings of the running daemon, or over those it would start with."""
-    running = locks.is_running(settings.state)
-    return profiles.Profiles(
-        result_options.restore_options(journal.get_meta("settings"), settings) if running else settings
-    )
-
-
-def display_name(recording: Recording) -> str:
-    """Return a recording's path relative to the inbox; bytes that are not UTF-8 become U+FFFD."""
-    return recording.path.decode("utf-8", "replace")
-
-
-def local_minute(stamp: float) -> str:
-    """Return a time in seconds since the epoch as local date, hour and minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
-
-
-def count_times(count: int) -> str:
-    """Return `once`, `2 times`, `3 times`."""
-    return "once" if count == 1 else f"{count} times"
+    return disposal.stat_source(inbox, recording, archived) is not None
 
 
 def _count(journal: Journal, *, alive: bool) -> dict[str, int]:
@@ -267,7 +208,7 @@ def _measure_progress(recording: Recording, phase: str, now: float) -> CurrentRe
         if recording.done_s > 0:
             eta = round(elapsed * (recording.audio_s - recording.done_s) / recording.done_s)
     return CurrentRecording(
-        file=display_name(recording),
+        file=lookup.format_name(recording),
         phase=phase,
         percent=percent,
         eta_s=eta,
@@ -286,10 +227,12 @@ def _read_outage(journal: Journal) -> Outage | None:
 
 
 def _note(recording: Recording) -> RecordingNote:
-    return RecordingNote(display_name(recording), recording.code, recording.reason, local_minute(recording.changed))
+    return RecordingNote(
+        lookup.format_name(recording), recording.code, recording.reason, lookup.format_minute(recording.changed)
+    )
 
 
 def _note_hook(journal: Journal, hook: Hook) -> RecordingNote:
     recording = journal.recordings.get(hook.recording)
-    reason = f"`{hook.way}` failed {count_times(hook.tries)}: {hook.problem}"
-    return RecordingNote(display_name(recording), hook.way, reason, local_minute(recording.changed))
+    reason = f"`{hook.way}` failed {lookup.format_times(hook.tries)}: {hook.problem}"
+    return RecordingNote(lookup.format_name(recording), hook.way, reason, lookup.format_minute(recording.changed))
