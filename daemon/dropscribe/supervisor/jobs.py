@@ -1,9 +1,8 @@
 """The work in progress: recordings that are with the worker, and the process that does it.
 
 Guarantees: no model library is imported here; every finished window is in the journal before the next event is read;
-a worker that crashes, hangs or grows too large is replaced; a recording on which it failed is tried `ATTEMPTS` times,
-behind the others, the last time alone in a fresh process. A failure is treated by its fault: of the recording, of the
-engine, or of the environment, which is raised.
+a worker that crashes, hangs or grows too large is replaced; the last attempt of a recording is made in a fresh
+process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ import structlog
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.supervisor import assembly, profiles, worker_process
+from dropscribe.supervisor import assembly, worker_process
+from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.outage import Outage
     from dropscribe.supervisor.publisher import Publisher
     from dropscribe.supervisor.scheduler import Scheduler
-
-ATTEMPTS = 3
-"""How often a recording is tried when the engine fails on it."""
-_READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-icloud"})
-"""Faults of the environment that concern one file: the others go on."""
 
 
 @dataclass
@@ -94,6 +89,7 @@ class Jobs:
         self._scheduler = scheduler
         self._publisher = publisher
         self._outage = outage
+        self._failures = Failures(settings, journal, intake, scheduler, publisher)
         self._post = post
         self._command = command
         self._progress = progress
@@ -408,60 +404,14 @@ class Jobs:
         self._publisher.publish(self._journal.recordings.get(recording.id))
 
     def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
-        recording, code = job.recording, failed.code
-        reason = f"{failed.message} {failed.cure}".strip()
         if failed.fault == Fault.ENGINE:
             # What failed once may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
-        found = self._intake.stat(recording)
-        if found != Stat.of(recording):  # it failed because it was being changed, or left
-            self._scheduler.release_changed(recording, found)
-            return
-        if code == "gone" and self._journal.sources.find_archived(recording.id) is not None:
-            self._scheduler.put_back([recording])  # it was archived before it was opened, and is read there
-            return
-        match Fault(failed.fault):
-            case Fault.RECORDING:
-                self._publisher.quarantine(recording, code, reason)
-            case Fault.ENVIRONMENT if code in _READ_AGAIN:
-                self._intake.mark_waiting(recording, code, reason)
-                self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
-            case Fault.ENVIRONMENT if code in profiles.FAULTS and job.settings.model != self._settings.model:
-                why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
-                self._publisher.quarantine(recording, code, f"{reason} {why}")
-            case Fault.ENVIRONMENT:
-                self._scheduler.put_back([recording], code, reason)
-                raise EnvironmentFaultError(code, failed.message, failed.cure)
-            case Fault.ENGINE:
-                self._retry_or_quarantine(recording, code, reason, failed.detail)
+        self._failures.handle(job.recording, job.settings, failed)
 
     def _handle_engine_fault(self, jobs: Sequence[_Job], code: str, reason: str, detail: str = "") -> None:
-        """The engine failed. Which recording of a pack caused it is unknown: each goes alone, no attempt counts."""
-        if not any(job.packed for job in jobs):
-            for job in jobs:
-                self._retry_or_quarantine(job.recording, code, reason, detail)
-            return
-        files = [decode_name(job.recording.name) for job in jobs]
-        self._log.warning("pack.failed", files=files, code=code, reason=reason, detail=detail[-2000:] or None)
-        why = f"{reason} Others were transcribed with it; now each is on its own."
-        self._scheduler.put_back([job.recording for job in jobs], ALONE, why)
-
-    def _retry_or_quarantine(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
-        """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""
-        self._log.warning(
-            "job.engine_failed",
-            **recording.log_facts,
-            attempt=recording.attempts,
-            code=code,
-            reason=reason,
-            detail=detail[-2000:] or None,
-        )
-        if recording.attempts < ATTEMPTS:
-            self._journal.recordings.release(recording.id, code, reason, at_end=time.time())
-            self._intake.set_state(recording, State.QUEUED)
-        else:
-            cure = "`dropscribe retry` tries it again; another model or backend may do better."
-            self._publisher.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
+        recordings, packed = [job.recording for job in jobs], any(job.packed for job in jobs)
+        self._failures.handle_engine_fault(recordings, code, reason, detail, packed=packed)
 
     def _take_jobs(self) -> list[_Job]:
         """Return the work in progress; nothing is in progress any more."""
@@ -502,6 +452,9 @@ def _resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
     """Return where work goes on; None to begin it. The checkpoints of another version may not be readable."""
     if not checkpoints:
         return None
+    plan, *windows = checkpoints
     with contextlib.suppress(protocol.ProtocolError):
-        return protocol.Resume.from_json(checkpoints[0] | {"done": len(checkpoints) - 1})
+        for window in windows:
+            protocol.WindowDone.from_json(window)
+        return protocol.Resume.from_json(plan | {"done": len(windows)})
     return None
