@@ -444,7 +444,7 @@ class Jobs:
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
         """Stop a worker that has grown too large: between recordings it costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
-        if most and (worker.memory() or 0) > most:
+        if most and (worker.measure_memory() or 0) > most:
             self._stop_worker("memory")
 
 

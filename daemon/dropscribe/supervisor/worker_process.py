@@ -80,7 +80,7 @@ class Worker:
             stdin.write(line)
             stdin.flush()
 
-    def memory(self) -> int | None:
+    def measure_memory(self) -> int | None:
         """Return the bytes of memory it holds now, or None when nobody can tell."""
         command = ["ps", "-o", "rss=", "-p", str(self.pid)]
         try:
