@@ -24,7 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = [
-    *("audio", "backends", "batched", "choice", "cli", "formats", "inbox", "journal", "models", "outbox", "review"),
+    *("audio", "backends", "batched", "choice", "cli", "formats", "inbox", "journal", "outbox", "review"),
+    *("models_catalogue", "models_convert", "models_download", "models_quantise", "models_starter", "models_store"),
     *("settings", "speech", "subtitles", "times", "transcript"),
 ]
 SHOWN = ("av", "faster-whisper", "ctranslate2", "huggingface-hub", "numpy", "onnxruntime", "structlog", "watchdog")

@@ -113,7 +113,32 @@ def tiny_en_mlx(tiny_en: Path) -> Path:
     with _locked(target.parent):
         if not (target / "config.json").is_file():
             with _published(target) as made:
-                convert.convert(tiny_en, made)
+                convert.convert_to_mlx(tiny_en, made)
+    return target
+
+
+@pytest.fixture
+def models_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub in `hf/hub`, and an empty folder of Dropscribe's own models in `own`."""
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hf" / "hub"))
+    monkeypatch.setenv("DROPSCRIBE_MODELS", str(tmp_path / "own"))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def whisperx_hub() -> Path:
+    """A folder with the huggingface_hub of WhisperX's own environment, which is older than ours can be."""
+    import dropscribe.backends
+
+    requirements = (Path(dropscribe.backends.__file__).parent / "whisperx.txt").read_text()
+    (wanted,) = (line for line in requirements.splitlines() if line.startswith("huggingface-hub=="))
+    target = _cache() / f"{wanted}-py{sys.version_info.major}.{sys.version_info.minor}"
+    with _locked(target.parent):
+        if not target.is_dir():
+            with _published(target) as made:
+                subprocess.run([*_pip(), "install", "-q", "--target", str(made), wanted], check=True)
     return target
 
 

@@ -1,6 +1,6 @@
 """A small model hub on the loopback address, for the real client library to talk to.
 
-Speaks what `huggingface_hub` 0.30 to 2.4 asks for when it downloads a model: the listing of a revision
+Speaks what `huggingface_hub` 0.36 to 2.4 asks for when it downloads a model: the listing of a revision
 (`/api/models/...`), `HEAD` and `GET` of `/OWNER/NAME/resolve/REVISION/FILE`, and, for large files, the redirect
 to another host with their size and SHA-256. It counts what it was asked, and can be told to misbehave.
 """
@@ -56,7 +56,8 @@ class HubStub:
 
     ok; unauthorized, forbidden, missing, broken (statuses 401, 403, 404, 503 to everything); portal (a page of
     HTML to everything); corrupt (large files with one byte changed); cut (large files end in the middle, every
-    time) and cut-once (only the first time); hang (large files stop in the middle until `release` is set).
+    time) and cut-once (only the first time); hang (large files stop in the middle until `release` is set) and
+    hang-once (only the first time, and the middle is not followed by the rest).
     """
 
     repos: dict[str, Repo]
@@ -186,8 +187,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.mode = "ok" if self.hub.mode == "cut-once" else "cut"
             self.close_connection = True
             return
-        if self.hub.mode == "hang":
+        if self.hub.mode in {"hang", "hang-once"}:
+            once = self.hub.mode == "hang-once"
+            if once:
+                self.hub.mode = "ok"
             self.wfile.flush()
             self.hub.half_sent.set()
             self.hub.release.wait()
+            if once:
+                self.close_connection = True
+                return
         self.wfile.write(part[half:])

@@ -169,7 +169,7 @@ def test_every_whole_word_is_found_and_no_part_of_one(texts: list[str], wrong: s
     assert words == [" xyz" if text == wrong else " " + text for text in texts]
 
 
-def test_times_of_new_words_lie_inside_the_old_ones() -> None:
+def test_times_of_new_words_are_inside_the_old_ones() -> None:
     made = replace(spoken(" one"), {"one": "this is one of many words here"})
     for word, after in itertools.pairwise(made.segments[0].words):
         assert 0.0 <= word.start < word.end == after.start <= 0.5

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.formats.review import LONGEST, passages, review
+from dropscribe.formats.review import LIMITS, list_passages, review
 from dropscribe.transcript import Notice, Passage, Segment, Transcript, Word
 from examples import transcript, transcripts
 
@@ -37,20 +37,20 @@ def test_words_the_model_is_sure_of_are_not_listed() -> None:
     assert review(made()) == ()
 
 
-def test_a_doubtful_word_alone_is_not_listed_unless_it_is_very_doubtful() -> None:
+def test_an_unsure_word_alone_is_not_listed_unless_it_is_very_unsure() -> None:
     assert review(made(spoken(0.9, 0.9, 0.3, 0.9, 0.9))) == ()
     assert review(made(spoken(0.9, 0.9, 0.1, 0.9, 0.9))) == (
         Passage(1.0, 1.5, "unsure", "The model gave this word 10 %.", 0.9),
     )
 
 
-def test_doubtful_words_in_a_run_are_one_passage_with_the_surer_ones_between_them() -> None:
+def test_unsure_words_in_a_run_are_one_passage_with_the_surer_ones_between_them() -> None:
     assert review(made(spoken(0.99, 0.99, 0.4, 0.9, 0.3, 0.99, 0.99))) == (
         Passage(1.0, 2.5, "unsure", "The model gave these words 53 % on average.", 1.4),
     )
 
 
-def test_doubtful_words_far_apart_are_no_rain_of_passages() -> None:
+def test_unsure_words_far_from_each_other_are_no_rain_of_passages() -> None:
     assert review(made(spoken(*[0.4, *[0.98] * 9] * 20))) == ()
 
 
@@ -60,17 +60,17 @@ def test_the_worst_comes_first() -> None:
     assert [p.score for p in found] == [2.7, 1.6, 0.9]
 
 
-def test_a_pause_ends_a_passage_and_what_lies_close_is_joined_again() -> None:
+def test_a_pause_ends_a_passage_and_what_is_close_is_joined_again() -> None:
     apart = review(made(spoken(0.1, 0.1), spoken(0.1, 0.1, at=4)))
     close = review(made(spoken(0.1, 0.1), spoken(0.1, 0.1, at=2.2)))
     assert sorted(spans(apart)) == [(0.0, 1.0, "unsure"), (4.0, 5.0, "unsure")]
     assert spans(close) == [(0.0, 3.2, "unsure")]
 
 
-def test_a_long_bad_stretch_is_cut_into_pieces_that_can_be_heard() -> None:
+def test_a_long_bad_stretch_is_cut_into_pieces_that_can_be_listened_to() -> None:
     found = review(made(*[spoken(*[0.2] * 10, at=5.0 * i) for i in range(60)], duration=300))
     assert len(found) >= 10
-    assert max(p.end - p.start for p in found) <= LONGEST
+    assert max(p.end - p.start for p in found) <= LIMITS.longest
 
 
 def test_a_segment_without_word_times_counts_with_its_mean() -> None:
@@ -79,7 +79,7 @@ def test_a_segment_without_word_times_counts_with_its_mean() -> None:
     assert review(made(Segment(0, 3.0, 5.0, "five words without any times", (), avg_logprob=-0.2))) == ()
 
 
-def test_doubtful_words_where_the_model_hears_no_speech_are_words_over_silence() -> None:
+def test_unsure_words_where_the_model_detects_no_speech_are_words_over_silence() -> None:
     assert spans(review(made(spoken(0.3, 0.2, no_speech_prob=0.9)))) == [(0.0, 1.0, "silence")]
     assert review(made(spoken(0.9, 0.9, no_speech_prob=0.9))) == ()
 
@@ -158,5 +158,5 @@ def test_few_in_order_apart_and_inside(made: Transcript, most: int) -> None:
 def test_a_transcript_of_an_older_version_gets_its_list_where_it_is_shown() -> None:
     older = made(spoken(0.9, 0.9, 0.1, 0.9, 0.9))
     assert older.review is None
-    assert passages(older) == review(older) != ()
-    assert passages(dataclasses.replace(older, review=())) == ()
+    assert list_passages(older) == review(older) != ()
+    assert list_passages(dataclasses.replace(older, review=())) == ()

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropscribe.formats.subtitles import Cue, Limits, _atoms, _Cutter, _stretches, cues, srt, vtt
-from dropscribe.formats.writing import width
+from dropscribe.formats.cues import Cue, Limits, make_cues
+from dropscribe.formats.cues.atoms import make_atoms
+from dropscribe.formats.cues.cutting import Cutter, split_stretches
+from dropscribe.formats.line_breaking import count_columns
+from dropscribe.formats.subtitles import render_srt, render_vtt
 from dropscribe.transcript import Segment, Transcript, Word
 from examples import transcript
 
@@ -30,7 +33,7 @@ def speak(text: str | Sequence[str], *, language: str = "en", pace: float = 0.07
         if word.strip() == "|":
             at += 0.5
             continue
-        end = at + pace * max(1, width(word.strip()))
+        end = at + pace * max(1, count_columns(word.strip()))
         words.append(Word(word, round(at, 3), round(end, 3)))
         at = end
     segment = Segment(0, start, at, "".join(w.word for w in words).strip(), tuple(words))
@@ -38,11 +41,11 @@ def speak(text: str | Sequence[str], *, language: str = "en", pace: float = 0.07
 
 
 def lines(made: Transcript) -> list[tuple[str, ...]]:
-    return [cue.lines for cue in cues(made)]
+    return [cue.lines for cue in make_cues(made)]
 
 
 def test_one_short_sentence_is_one_line_from_its_first_word_on() -> None:
-    assert cues(speak("Please hold the line.")) == [Cue(500, 1900, ("Please hold the line.",))]
+    assert make_cues(speak("Please hold the line.")) == [Cue(500, 1900, ("Please hold the line.",))]
 
 
 def test_cues_end_where_sentences_and_phrases_do() -> None:
@@ -65,7 +68,7 @@ def test_lines_are_balanced_and_no_article_ends_one() -> None:
 def test_no_cue_stands_over_a_silence() -> None:
     words = (Word(" One,", 0.0, 0.4), Word(" two.", 0.4, 0.8), Word(" Three.", 9.0, 9.4))
     made = transcript([Segment(0, 0.0, 9.4, "One, two. Three.", words)])
-    assert cues(made) == [Cue(0, 1000, ("One, two.",)), Cue(9000, 10000, ("Three.",))]
+    assert make_cues(made) == [Cue(0, 1000, ("One, two.",)), Cue(9000, 10000, ("Three.",))]
 
 
 def test_a_short_gap_is_closed_and_a_long_one_kept() -> None:
@@ -74,19 +77,19 @@ def test_a_short_gap_is_closed_and_a_long_one_kept() -> None:
         Segment(1, 2.6, 4.6, "This is the second of them, which is longer."),
         Segment(2, 6.2, 8.0, "This is the third of them."),
     ]
-    first, second, third = cues(transcript(said))
+    first, second, third = make_cues(transcript(said))
     assert second.start - first.end == LIMITS.gap
     assert third.start - second.end >= LIMITS.jerky
 
 
 def test_segments_without_words_keep_their_own_times() -> None:
     made = transcript([Segment(0, 3.0, 5.0, "No words here."), Segment(1, 8.0, 10.0, "Nor here.")])
-    assert cues(made) == [Cue(3000, 5000, ("No words here.",)), Cue(8000, 10000, ("Nor here.",))]
+    assert make_cues(made) == [Cue(3000, 5000, ("No words here.",)), Cue(8000, 10000, ("Nor here.",))]
 
 
 def test_words_that_do_not_spell_the_text_are_not_believed() -> None:
     made = transcript([Segment(0, 3.0, 5.0, "Said.", (Word(" Unsaid.", 0.0, 1.0),))])
-    assert cues(made) == [Cue(3000, 5000, ("Said.",))]
+    assert make_cues(made) == [Cue(3000, 5000, ("Said.",))]
 
 
 def test_each_speaker_has_cues_of_their_own() -> None:
@@ -96,11 +99,11 @@ def test_each_speaker_has_cues_of_their_own() -> None:
             Segment(1, 2.0, 4.0, "Yes, I am.", speaker="Bob & Co"),
         ]
     )
-    assert vtt(made) == (
+    assert render_vtt(made) == (
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.917\n<v Ann>Are you there?\n\n"
         "00:00:02.000 --> 00:00:04.000\n<v Bob &amp; Co>Yes, I am.\n\n"
     )
-    assert srt(made) == (
+    assert render_srt(made) == (
         "1\n00:00:00,000 --> 00:00:01,917\nAnn: Are you there?\n\n2\n00:00:02,000 --> 00:00:04,000\n"
         "Bob & Co: Yes, I am.\n\n"
     )
@@ -110,7 +113,7 @@ def test_two_who_speak_at_once_are_shown_one_after_the_other() -> None:
     made = transcript(
         [Segment(0, 0.0, 4.0, "A long story of mine.", speaker="A"), Segment(1, 1.0, 2.0, "Really?", speaker="B")]
     )
-    shown = cues(made)
+    shown = make_cues(made)
     assert [c.speaker for c in shown] == ["A", "B"]
     assert shown[0].end <= shown[1].start
 
@@ -129,7 +132,7 @@ def test_two_who_speak_at_once_are_shown_one_after_the_other() -> None:
         (
             speak(["สวัสดี", "ครับ", "วัน", "นี้", "เรา", "จะ", "พูด", "ถึง", "เรื่อง", "การ", "เดินทาง", " ซึ่ง", "สวย", "งาม",
                    "มาก"], language="th"),
-            [("สวัสดีครับวันนี้เราจะพูดถึงเรื่อง", "การเดินทาง ซึ่งสวยงามมาก")],
+            [("สวัสดีครับวันนี้เราจะพูดถึง", "เรื่องการเดินทาง ซึ่งสวยงามมาก")],
         ),
         (
             speak("שלום לכולם, היום נדבר על ההיסטוריה של ירושלים. זה נושא מרתק!", language="he"),
@@ -148,31 +151,31 @@ def test_other_writings(made: Transcript, expected: list[tuple[str, ...]]) -> No
 
 def test_right_to_left_lines_are_marked_where_players_lay_out_from_the_left() -> None:
     made = speak("זה נושא מרתק!", language="he")
-    assert "\n\u202bזה נושא מרתק!\u202c\n" in srt(made)
-    assert "\nזה נושא מרתק!\n" in vtt(made)
-    assert "\u202b" not in srt(speak("Say שלום to all."))
+    assert "\n\u202bזה נושא מרתק!\u202c\n" in render_srt(made)
+    assert "\nזה נושא מרתק!\n" in render_vtt(made)
+    assert "\u202b" not in render_srt(speak("Say שלום to all."))
 
 
 @pytest.mark.parametrize("language", ["ja", "zh", "th", "ko", "en"])
 def test_what_has_no_space_at_all_is_cut_between_signs(language: str) -> None:
     for sign in ("字", "x", "ก็", "e\u0301", "👩‍👩‍👧"):
         made = dataclasses.replace(transcript([Segment(0, 0.0, 60.0, sign * 100)]), language=language)
-        shown = [line for cue in cues(made) for line in cue.lines]
+        shown = [line for cue in make_cues(made) for line in cue.lines]
         assert "".join(shown) == sign * 100
         assert all(line.count(sign) * len(sign) == len(line) for line in shown)
-        assert max(map(width, shown)) <= LIMITS.within(language).line
+        assert max(map(count_columns, shown)) <= LIMITS.tighten(language).line
 
 
 def test_limits_are_settings_and_a_language_only_tightens_them() -> None:
     made = speak("The number that you have dialed is in the process of being changed today.")
-    assert [cue.lines for cue in cues(made, Limits(lines=3, line=26))] == [
+    assert [cue.lines for cue in make_cues(made, Limits(lines=3, line=26))] == [
         ("The number that you have", "dialed is in the process", "of being changed today.")
     ]
-    narrow = cues(made, Limits(line=20, longest=2500))
-    assert all(max(map(width, c.lines)) <= 20 and c.end - c.start <= 2500 for c in narrow)
-    assert Limits(line=20).within("ja").line == 20
-    assert Limits().within("ja").line == 26
-    assert Limits().within("en") == Limits()
+    narrow = make_cues(made, Limits(line=20, longest=2500))
+    assert all(max(map(count_columns, c.lines)) <= 20 and c.end - c.start <= 2500 for c in narrow)
+    assert Limits(line=20).tighten("ja").line == 20
+    assert Limits().tighten("ja").line == 26
+    assert Limits().tighten("en") == Limits()
 
 
 def test_a_neighbour_gives_time_before_a_rule_is_broken() -> None:
@@ -184,7 +187,7 @@ def test_a_neighbour_gives_time_before_a_rule_is_broken() -> None:
             Segment(2, 3.9, 7.0, "So be it.", speaker="A"),
         ]
     )
-    first, second, third = cues(made)
+    first, second, third = make_cues(made)
     assert second.end - second.start == LIMITS.shortest
     assert first.end + LIMITS.gap <= second.start
     assert second.end + LIMITS.gap == third.start
@@ -195,12 +198,12 @@ def test_a_speaker_who_is_too_fast_costs_reading_speed_and_nothing_else() -> Non
     made = speak(
         "This is far too fast for anybody to read, and so it goes on and on without a breath. " * 4, pace=0.03
     )
-    shown = cues(made)
+    shown = make_cues(made)
     assert " ".join(line for cue in shown for line in cue.lines) == made.segments[0].text
     starts = {round(w.start * 1000) for w in made.segments[0].words}
     for cue in shown:
         assert len(cue.lines) <= LIMITS.lines
-        assert max(map(width, cue.lines)) <= LIMITS.line
+        assert max(map(count_columns, cue.lines)) <= LIMITS.line
         assert LIMITS.shortest <= cue.end - cue.start <= LIMITS.longest
         assert min(abs(cue.start - start) for start in starts) <= LIMITS.shift
     assert all(b.start - a.end >= LIMITS.gap for a, b in itertools.pairwise(shown))
@@ -246,16 +249,16 @@ def speech(draw: st.DrawFn) -> Transcript:
 
 @given(speech())
 def test_every_rule_is_kept_while_the_speaker_leaves_time_to_read(made: Transcript) -> None:
-    shown = cues(made)
+    shown = make_cues(made)
     assert " ".join(line for cue in shown for line in cue.lines) == made.segments[0].text
     words = iter(made.segments[0].words)
     for before, cue in zip([None, *shown], shown, strict=False):
         said = list(itertools.islice(words, sum(len(line.split()) for line in cue.lines)))
         time = cue.end - cue.start
         assert len(cue.lines) <= LIMITS.lines
-        assert max(map(width, cue.lines)) <= LIMITS.line
+        assert max(map(count_columns, cue.lines)) <= LIMITS.line
         assert LIMITS.shortest <= time <= LIMITS.longest
-        assert width(" ".join(cue.lines)) * 1000 / time <= LIMITS.fastest
+        assert count_columns(" ".join(cue.lines)) * 1000 / time <= LIMITS.fastest
         assert abs(cue.start - said[0].start * 1000) <= LIMITS.shift + 1
         edges = [cue.start, *(t * 1000 for w in said for t in (w.start, w.end)), cue.end]
         assert max(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)) <= LIMITS.silence + 1
@@ -280,9 +283,9 @@ def anything(draw: st.DrawFn) -> Transcript:
 
 @given(anything())
 def test_lines_and_order_are_kept_whatever_the_times(made: Transcript) -> None:
-    shown = cues(made)
+    shown = make_cues(made)
     assert " ".join(line for cue in shown for line in cue.lines) == made.text
-    assert all(len(cue.lines) <= LIMITS.lines and max(map(width, cue.lines)) <= LIMITS.line for cue in shown)
+    assert all(len(cue.lines) <= LIMITS.lines and max(map(count_columns, cue.lines)) <= LIMITS.line for cue in shown)
     assert all(cue.start < cue.end for cue in shown)
     assert all(a.end <= b.start for a, b in itertools.pairwise(shown))
 
@@ -290,17 +293,17 @@ def test_lines_and_order_are_kept_whatever_the_times(made: Transcript) -> None:
 @given(st.lists(vocabulary, min_size=1, max_size=9), st.floats(0.02, 0.2))
 def test_no_other_division_of_the_words_costs_less(said: list[str], pace: float) -> None:
     made = speak(" ".join(said), pace=pace)
-    for stretch, following in _stretches(_atoms(made, LIMITS, labelled=False), LIMITS):
-        cutter = _Cutter(stretch, following, LIMITS)
+    for stretch, following in split_stretches(make_atoms(made, LIMITS, labelled=False), LIMITS):
+        cutter = Cutter(stretch, following, LIMITS)
         count = len(cutter._atoms)
 
-        def cost(edges: tuple[int, ...], cutter: _Cutter = cutter) -> float:
+        def cost(edges: tuple[int, ...], cutter: Cutter = cutter) -> float:
             total = 0.0
             for i, j in itertools.pairwise(edges):
                 if j - i > 1 and cutter._atoms[j - 1].end - cutter._atoms[i].start > LIMITS.longest:
                     return math.inf
-                _, uneven = cutter._layout(i, j, LIMITS.lines)
-                total += uneven + cutter._cost(i, j)
+                _, uneven = cutter._break_lines(i, j, LIMITS.lines)
+                total += uneven + cutter._rate_cue(i, j)
             return total
 
         every = ((0, *inner, count) for k in range(count) for inner in itertools.combinations(range(1, count), k))

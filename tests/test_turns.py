@@ -20,7 +20,7 @@ def segment(speaker: str | None, *words: tuple[str, float, float]) -> Segment:
 def test_a_segment_ends_where_somebody_else_begins_in_its_pause() -> None:
     host = segment("Host", ("How", 0.0, 0.2), ("old?", 0.2, 0.5), ("And", 2.0, 2.2), ("where?", 2.2, 2.6))
     guest = segment("Guest", ("Nine.", 0.9, 1.4))
-    parts = turns.ordered([host, guest])
+    parts = turns.order_turns([host, guest])
     assert [(p.speaker, p.text, p.start, p.end) for p in parts] == [
         ("Host", "How old?", 0.0, 0.5),
         ("Guest", "Nine.", 0.9, 1.4),
@@ -33,14 +33,14 @@ def test_a_segment_ends_where_somebody_else_begins_in_its_pause() -> None:
 def test_who_speaks_into_the_words_of_another_cuts_nothing() -> None:
     host = segment("Host", ("I", 0.0, 0.2), ("mean", 0.25, 0.6), ("this", 0.7, 1.0))
     guest = segment("Guest", ("Yes", 0.3, 0.5))
-    assert turns.ordered([guest, host]) == [host, guest]
+    assert turns.order_turns([guest, host]) == [host, guest]
 
 
 def test_one_speaker_or_none_stays_as_it_is() -> None:
     alone = [segment("Host", ("b", 1.0, 1.1), ("c", 5.0, 5.1)), segment("Host", ("a", 0.0, 0.1))]
-    assert turns.ordered(alone) == alone
+    assert turns.order_turns(alone) == alone
     nobody = [dataclasses.replace(s, speaker=None) for s in alone]
-    assert turns.ordered(nobody) == nobody
+    assert turns.order_turns(nobody) == nobody
 
 
 times = st.floats(0, 60).map(lambda seconds: round(seconds, 3))
@@ -55,7 +55,7 @@ spoken = st.builds(
 
 @given(st.lists(spoken, max_size=6))
 def test_no_word_is_lost_or_said_by_somebody_else(segments: list[Segment]) -> None:
-    parts = turns.ordered(segments)
+    parts = turns.order_turns(segments)
     for speaker in ("Host", "Guest", None):
         before = sorted((w.start, w.end, w.word) for s in segments if s.speaker == speaker for w in s.words)
         assert sorted((w.start, w.end, w.word) for p in parts if p.speaker == speaker for w in p.words) == before

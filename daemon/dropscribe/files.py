@@ -1,10 +1,11 @@
 """Files that are on the disk, whole or not at all, when the call that writes them returns.
 
-Guarantees: a reader sees the old content or the new, never a part; whatever kills the process or cuts the power after
-the call has returned, the new content is there. Standard library only: the worker may import it.
+Guarantees: a reader sees the old content or the new, never a part; whatever kills the process or
+cuts the power after the call has returned, the new content is there. Standard library only: the
+worker may import it.
 
-A kill in the middle leaves a temporary file next to the target. Its name is `PREFIX`, a random part and `.tmp`, so
-that whoever owns the folder can recognise and remove it.
+A kill in the middle leaves a temporary file next to the target. Its name is `prefix`, a random
+part and `.tmp`, so that whoever owns the folder can recognise and remove it.
 """
 
 from __future__ import annotations
@@ -35,10 +36,12 @@ def write_atomically(
         data: the whole content.
         prefix: begins the temporary name.
         mode: permissions of the file, less the process's umask.
-        reach: called with `written` before the rename and with `renamed` after it: the points of `dropscribe.crash`.
+        reach: called with `written` before the rename and with `renamed` after it: the points of
+            `dropscribe.crash`.
 
     Raises:
-        OSError: the disk is full, read-only, gone, … Nothing has changed then, unless only the last sync failed.
+        OSError: the disk is full, read-only, gone, … Nothing has changed then, unless only the
+            last sync failed.
     """
     temporary = path.parent / f"{prefix}{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -78,7 +81,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_descriptor(descriptor: int) -> None:
-    """Force an open file to the disk itself. On macOS fsync stops at the drive's cache: F_FULLFSYNC goes further."""
+    """Force an open file to the disk itself: on macOS fsync stops at the drive's cache."""
     import fcntl
 
     full_sync = getattr(fcntl, "F_FULLFSYNC", None)

@@ -1,7 +1,8 @@
-"""The log, for the modules that the worker needs: standard library only, for another interpreter may run it.
+"""The log, for the modules that the worker needs: standard library only, for another interpreter
+may run it.
 
-Guarantees: says nothing itself. In the daemon and the command line what is told goes to structlog; the worker puts
-its own `sink` in, which sends it to the parent, the only writer of the log.
+Guarantees: says nothing itself. In the daemon and the command line events go to structlog; the
+worker puts its own `sink` in, which sends it to the parent, the only writer of the log.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def plain(text: str) -> str:
-    """Return a text for a terminal, without what that would obey: names of files come from anywhere."""
+def sanitize(text: str) -> str:
+    """Return a text without what a terminal would obey: names of files come from anywhere."""
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) == "Cc" else c for c in text)
 
 
@@ -36,13 +37,13 @@ class Log:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def bind(self, **facts: Any) -> Log:
-        """Return a log that adds `facts` to everything it tells."""
+        """Return a log that adds `facts` to every event."""
         return Log(self.facts | facts)
 
     def info(self, name: str, **facts: Any) -> None:
-        """Tell what happened."""
+        """Log what happened."""
         sink("info", name, self.facts | facts)
 
     def warning(self, name: str, **facts: Any) -> None:
-        """Tell what a person should know."""
+        """Log what a person should know."""
         sink("warning", name, self.facts | facts)

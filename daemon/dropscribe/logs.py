@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,9 +100,9 @@ def render_line(line: str, *, colors: bool) -> str:
         level = event["level"]
     except (ValueError, KeyError, TypeError):
         return line.rstrip("\n")
-    values = {key: plain(value) if isinstance(value, str) else value for key, value in event.items()}
+    values = {key: sanitize(value) if isinstance(value, str) else value for key, value in event.items()}
     if "exception" in event:  # its lines stay lines
-        values["exception"] = "\n".join(map(plain, event["exception"].split("\n")))
+        values["exception"] = "\n".join(map(sanitize, event["exception"].split("\n")))
     return str(_console_renderer(colors=colors)(None, level, values))
 
 

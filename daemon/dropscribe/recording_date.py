@@ -1,15 +1,18 @@
-"""When a recording was made: from the file's own metadata, else its name, else the time it was last changed.
+"""When a recording was made: from the file's own metadata, else its name, else the time it was
+last changed.
 
-Guarantees: pure functions; what is told says no more than is known (a local time without a zone stays without one, a
-date alone stays a date), and where it comes from; what cannot be is never told: a time to come, one before 1990, the
-zero of a clock that was never set, a name's date later than the file itself.
+Guarantees: pure functions. A result says no more than is known (a local time without a zone stays
+without one, a date alone stays a date), and where it comes from. What cannot be is never returned:
+a time to come, one before 1990, the zero of a clock that was never set, a name's date later than
+the file itself.
 
-The names are those that programs give by themselves: Zoom (`GMT20240131-093000_Recording.m4a`, and folders
-`2024-01-31 09.30.12 …` around `audio1234567.m4a`), Voice Memos (`20240131 093000-1A2B.m4a`), Samsung and call
-recorders (`Voice 240131_093000.m4a`), WhatsApp (`PTT-20240131-WA0001.opus`, `WhatsApp Audio 2024-01-31 at
-09.30.00.ogg`), Signal (`signal-2024-01-31-093000.m4a`), Telegram (`audio_2024-01-31_09-30-00.ogg`), Pixel
-(`PXL_20240131_093000123.mp4`, in UTC), Google Meet (`(2024-01-31 09:30 GMT+1)`), QuickTime and OBS, and ISO 8601 in
-its many spellings.
+The names are those that programs give by themselves: Zoom (`GMT20240131-093000_Recording.m4a`, and
+folders `2024-01-31 09.30.12 …` around `audio1234567.m4a`), Voice Memos (`20240131
+093000-1A2B.m4a`), Samsung and call recorders (`Voice 240131_093000.m4a`), WhatsApp
+(`PTT-20240131-WA0001.opus`, `WhatsApp Audio 2024-01-31 at 09.30.00.ogg`), Signal
+(`signal-2024-01-31-093000.m4a`), Telegram (`audio_2024-01-31_09-30-00.ogg`), Pixel
+(`PXL_20240131_093000123.mp4`, in UTC), Google Meet (`(2024-01-31 09:30 GMT+1)`), QuickTime and
+OBS, and ISO 8601 in its many spellings.
 """
 
 from __future__ import annotations
@@ -25,9 +28,11 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Source
 
 EARLIEST = 1990
-"""Year before which no file of the kind was recorded: such dates come from clocks that were never set."""
+"""Year before which no file of the kind was recorded: such dates come from clocks that were never
+set."""
 SLACK = dt.timedelta(days=1)
-"""How far two times may be apart and still be the same: local times are up to 14 hours from UTC, clocks go wrong."""
+"""How far two times may differ and still be the same: local times are up to 14 hours from UTC,
+clocks go wrong."""
 _ZEROS = frozenset({dt.datetime(2000, 1, 1), dt.datetime(2001, 1, 1)})  # noqa: DTZ001
 """Zeros of clocks after `EARLIEST`: recorders without a battery, and Apple's reference date."""
 
@@ -41,7 +46,7 @@ _CLOCK = (
 _ZONE = r"(?P<z>Z|[+-]\d\d:?\d\d|\s(?:GMT|UTC)(?:[+-]\d\d?(?::?\d\d)?)?)?(?!\w)"
 _NOON = r"(?:[\s\u202f]*(?P<p>[AaPp])\.?[Mm]\b\.?)?"
 _WITH_TIME = re.compile(
-    # A word such as "at", "um" or "à" may stand between.
+    # A word such as "at", "um" or "à" may be between.
     rf"(?<![0-9]){_DATE}(?:[T_,. -]|\s+-\s+|,?\s+(?:[^\W\d_]{{1,3}}\s+)?){_CLOCK}{_NOON}{_ZONE}"
 )
 _RUN_TOGETHER = re.compile(
@@ -51,11 +56,11 @@ _RUN_TOGETHER = re.compile(
 _DATE_ALONE = re.compile(rf"(?<![0-9]){_DATE}(?![0-9])")
 
 
-def from_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
+def read_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
     """Return the first plausible time among a container's tags, ISO 8601.
 
-    Tags count when they carry a zone. Broadcast WAV (EBU Tech 3285) keeps the recorder's own local date and time in
-    two fields; they are told without a zone.
+    Tags count when they carry a zone. Broadcast WAV (EBU Tech 3285) keeps the recorder's own local
+    date and time in two fields; they are returned without a zone.
 
     Args:
         metadata: tags of the container and of the stream.
@@ -63,29 +68,29 @@ def from_tags(*metadata: Mapping[str, str], now: dt.datetime) -> str | None:
     """
     for name in _TAGS:
         for tags in metadata:
-            found = _parsed(tags.get(name, ""))
-            if found is not None and found.tzinfo is not None and _plausible(found, now):
+            found = _parse(tags.get(name, ""))
+            if found is not None and found.tzinfo is not None and _is_plausible(found, now):
                 return found.isoformat()
     for tags in metadata:
         date, clock = (tags.get(f"origination_{part}", "").strip() for part in ("date", "time"))
-        found = _parsed(re.sub(r"[^0-9]", "-", date) + "T" + re.sub(r"[^0-9]", ":", clock))
-        if date and clock and found is not None and _plausible(found, now):
+        found = _parse(re.sub(r"[^0-9]", "-", date) + "T" + re.sub(r"[^0-9]", ":", clock))
+        if date and clock and found is not None and _is_plausible(found, now):
             return found.isoformat()
     return None
 
 
-def _parsed(text: str) -> dt.datetime | None:
+def _parse(text: str) -> dt.datetime | None:
     try:
         return dt.datetime.fromisoformat(text.strip())
     except ValueError:
         return None
 
 
-def filled(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) -> tuple[str | None, str | None]:
+def find_date(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) -> tuple[str | None, str | None]:
     """Return `recorded_at` and `recorded_from` of a recording.
 
     Args:
-        source: what the transcript says so far; what came from the container stands.
+        source: what the transcript says so far; what came from the container stays.
         relative: the recording's path in the inbox, whose folders may carry the date.
         mtime_ns: when the file was last changed.
         now: the present, with a zone.
@@ -96,38 +101,39 @@ def filled(source: Source, relative: PurePath, mtime_ns: int, now: dt.datetime) 
         changed = dt.datetime.fromtimestamp(mtime_ns // 10**9, dt.UTC).astimezone(now.tzinfo)
     except (OverflowError, OSError, ValueError):
         changed = dt.datetime.fromtimestamp(0, dt.UTC)
-    possible = _plausible(changed, now)
-    if (told := from_name(relative, changed if possible else now)) is not None:
-        return told, "name"
+    possible = _is_plausible(changed, now)
+    if (written := read_name(relative, changed if possible else now)) is not None:
+        return written, "name"
     return (changed.isoformat(), "mtime") if possible else (None, None)
 
 
-def from_name(relative: PurePath, latest: dt.datetime) -> str | None:
-    """Return the time in a file's name, or in the name of the folder it lies in, ISO 8601; a date may be all.
+def read_name(relative: PurePath, latest: dt.datetime) -> str | None:
+    """Return the time in a file's name, or in the name of the folder it is in, ISO 8601; a date
+    may be all.
 
     Args:
         relative: path of the recording.
         latest: a time, with a zone, after which it cannot have been recorded.
     """
-    for found in (*_times(relative.stem), *_times(relative.parent.name)):
-        if _plausible(found, latest):
+    for found in (*_find_times(relative.stem), *_find_times(relative.parent.name)):
+        if _is_plausible(found, latest):
             return found.isoformat()
     for match in _DATE_ALONE.finditer(relative.stem):
-        day = _made(match)
-        if day is not None and _plausible(day, latest):
+        day = _build_date(match)
+        if day is not None and _is_plausible(day, latest):
             return day.date().isoformat()
     return None
 
 
-def _times(name: str) -> Iterator[dt.datetime]:
+def _find_times(name: str) -> Iterator[dt.datetime]:
     for pattern in (_RUN_TOGETHER, _WITH_TIME):
         for match in pattern.finditer(name):
-            found = _made(match)
+            found = _build_date(match)
             if found is not None:
                 yield found
 
 
-def _made(match: re.Match[str]) -> dt.datetime | None:
+def _build_date(match: re.Match[str]) -> dt.datetime | None:
     part = match.groupdict()
     part |= {name: value for name in "HMS" if (value := part.get(f"{name}6"))}
     if len(part["y"]) == 2:
@@ -147,14 +153,14 @@ def _made(match: re.Match[str]) -> dt.datetime | None:
             hour,
             int(part.get("M") or 0),
             int(part.get("S") or 0),
-            tzinfo=dt.UTC if part.get("utc") else _zone(part.get("z")),
+            tzinfo=dt.UTC if part.get("utc") else _parse_zone(part.get("z")),
         )
     except ValueError:
         return None
 
 
-def _zone(text: str | None) -> dt.timezone | None:
-    """Return a zone from `Z`, `+0100`, `+01:00`, `GMT+1`; raises ValueError for one that cannot be."""
+def _parse_zone(text: str | None) -> dt.timezone | None:
+    """Return a zone from `Z`, `+0100`, `+01:00`, `GMT+1`. Raises: ValueError."""
     if not text:
         return None
     match = re.search(r"([+-])(\d\d?):?(\d\d)?$", text)
@@ -164,7 +170,7 @@ def _zone(text: str | None) -> dt.timezone | None:
     return dt.timezone(dt.timedelta(minutes=-minutes if match[1] == "-" else minutes))
 
 
-def _plausible(moment: dt.datetime, latest: dt.datetime) -> bool:
+def _is_plausible(moment: dt.datetime, latest: dt.datetime) -> bool:
     """Return whether a recording can be of this time, and not of a clock's zero."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=dt.UTC)
     if moment.year < EARLIEST or aware > latest + SLACK:

@@ -1,8 +1,11 @@
 """The transcript: the one value that everything after the engine works on, and its JSON form.
 
-Guarantees: immutable; standard library only (the worker must be able to run under another interpreter);
-`Transcript.from_json(t.to_json()) == t`; the JSON is UTF-8, holds no NaN, and is what
-`config/transcript.schema.json` describes. The JSON is a superset of OpenAI's `verbose_json`.
+Guarantees: immutable; standard library only (the worker must be able to run under another
+interpreter); `Transcript.from_json(t.to_json()) == t`; the JSON is UTF-8, holds no NaN, and is
+what `config/transcript.schema.json` describes. The JSON is a superset of OpenAI's `verbose_json`.
+
+The schema's descriptions are the docstrings of the fields, line breaks and all: a change here is
+a change there.
 """
 
 from __future__ import annotations
@@ -175,22 +178,27 @@ class Transcript:
     """Where to listen again, the worst first, none overlapping another; absent in transcripts of older versions."""
 
     def to_json(self) -> str:
-        """Return the JSON form, indented by one space, with a final newline. Raises ValueError on NaN."""
+        """Return the JSON form, indented by one space. Raises: ValueError on NaN."""
         return json.dumps(to_dict(self), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Transcript:
-        """Read what `to_json` wrote. Unknown fields are ignored; a missing one raises KeyError or TypeError."""
+        """Read what `to_json` wrote; unknown fields are ignored.
+
+        Raises: KeyError or TypeError for a field that is missing.
+        """
         data = json.loads(text)
         return cls(
-            **_known(cls, data)
+            **_pick_fields(cls, data)
             | {
                 "segments": tuple(segment_from_dict(s) for s in data["segments"]),
-                "source": Source(**_known(Source, data["source"])),
-                "engine": Engine(**_known(Engine, data["engine"])),
-                "timing": Timing(**_known(Timing, data["timing"])),
-                "warnings": tuple(Notice(**_known(Notice, w)) for w in data.get("warnings", ())),
-                "review": tuple(Passage(**_known(Passage, p)) for p in data["review"]) if "review" in data else None,
+                "source": Source(**_pick_fields(Source, data["source"])),
+                "engine": Engine(**_pick_fields(Engine, data["engine"])),
+                "timing": Timing(**_pick_fields(Timing, data["timing"])),
+                "warnings": tuple(Notice(**_pick_fields(Notice, w)) for w in data.get("warnings", ())),
+                "review": tuple(Passage(**_pick_fields(Passage, p)) for p in data["review"])
+                if "review" in data
+                else None,
             }
         )
 
@@ -200,7 +208,7 @@ _LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review"})
 
 
 def to_dict(value: Any) -> dict[str, Any]:
-    """Return a dataclass of this module as JSON values; of `_LEFT_OUT`, what is unknown is left out."""
+    """Return a dataclass of this module as JSON values, without what is unknown of `_LEFT_OUT`."""
     found = {}
     for name in value.__dataclass_fields__:
         item = getattr(value, name)
@@ -216,9 +224,9 @@ def to_dict(value: Any) -> dict[str, Any]:
 
 def segment_from_dict(data: dict[str, Any]) -> Segment:
     """Read one segment as `to_dict` wrote it."""
-    words = tuple(Word(**_known(Word, w)) for w in data.get("words", ()))
-    return Segment(**_known(Segment, data) | {"words": words})
+    words = tuple(Word(**_pick_fields(Word, w)) for w in data.get("words", ()))
+    return Segment(**_pick_fields(Segment, data) | {"words": words})
 
 
-def _known(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
+def _pick_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:
     return {name: data[name] for name in kind.__dataclass_fields__ if name in data}

@@ -48,7 +48,7 @@ def make(folder: Path, sources: list[str]) -> None:
         name, _, path = given.partition("=")
         source, whole = Path(path), folder / f"{name}-fp16"
         if (source / "model.bin").exists():
-            convert.convert(source, whole)
+            convert.convert_to_mlx(source, whole)
         else:
             folder.mkdir(parents=True, exist_ok=True)
             whole.symlink_to(source.resolve())
@@ -273,7 +273,7 @@ def turbo(folder: Path, base: Path) -> None:
     spec.validate()
     spec.optimize(quantization="float16")
     spec.save(str(target))
-    convert.convert(target, folder / "mlx")
+    convert.convert_to_mlx(target, folder / "mlx")
 
 
 def status_mb(what: str) -> float:
@@ -312,7 +312,7 @@ def memory(data: Path, base: Path, whisperx: str | None, which: str, seconds: fl
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         turbo(folder / "turbo", base)
-        convert.convert(base, folder / "base")
+        convert.convert_to_mlx(base, folder / "base")
         engines = [("faster-whisper", sys.executable), *([("whisperx", whisperx)] if whisperx else [])]
         both = (("base", base, folder / "base"), ("turbo", folder / "turbo/ct2", folder / "turbo/mlx"))
         columns = ("loaded", "loading", "windows", "transcribing", "device")

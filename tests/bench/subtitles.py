@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.formats.subtitles import Limits, srt
-from dropscribe.formats.writing import width
+from dropscribe.formats.cues import Limits
+from dropscribe.formats.line_breaking import count_columns
+from dropscribe.formats.subtitles import render_srt
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def judge(cues: list[Cue], said: Spoken, limits: Limits) -> Iterator[tuple[Cue, 
         letters = sum(len("".join(line.split())) for line in cue.lines)
         first, last = said.owner[at], said.owner[min(at + letters, len(said.owner)) - 1]
         at += letters
-        shown, columns = cue.end - cue.start, [width(line) for line in cue.lines]
+        shown, columns = cue.end - cue.start, [count_columns(line) for line in cue.lines]
         if len(columns) > limits.lines:
             broken.add("lines")
         if max(columns) > limits.line:
@@ -167,7 +168,7 @@ def main() -> None:
     arguments = parser.parse_args()
     plain = {"max_line_width": None, "max_line_count": None, "highlight_words": False}
     limited = plain | {"max_line_width": 42, "max_line_count": 2}
-    writers: dict[str, Callable[[Transcript], str]] = {"Dropscribe": srt}
+    writers: dict[str, Callable[[Transcript], str]] = {"Dropscribe": render_srt}
     import mlx_whisper.writers
 
     writers["mlx_whisper"] = theirs(mlx_whisper.writers, plain, joined=True)
@@ -189,7 +190,7 @@ def main() -> None:
         total = 0
         begun = time.perf_counter()
         for path, transcript in zip(arguments.transcripts, transcripts, strict=True):
-            limits = Limits().within(transcript.language)
+            limits = Limits().tighten(transcript.language)
             for cue, broken in judge(read(write(transcript)), spoken(transcript), limits):
                 total += 1
                 count.update(broken)

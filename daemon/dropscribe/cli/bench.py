@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe import backends, models, protocol, settings
+from dropscribe import backends, protocol, settings
 from dropscribe.cli.console import ProgressBar, print_json, say
 from dropscribe.errors import DropscribeError, Exit, Fault, UsageError
+from dropscribe.models.catalogue import ALIASES, NAMES
+from dropscribe.models.store import ModelStore
 from dropscribe.supervisor import locks, worker_process
 from dropscribe.worker import decoding
 
@@ -114,11 +116,15 @@ def choose_pairs(chosen: Settings, wanted: Sequence[str] = (), backend: str | No
         raise DropscribeError(f"{what}.", "`dropscribe doctor` looks closer.")
     if wanted:
         return [(name, model) for name in present for model in wanted]
-    here = [(row.backend, row.name) for row in models.listed() if row.origin is not None and row.backend in present]
-    if chosen.model not in {"auto", *models.NAMES, *models.ALIASES}:  # a folder or a repository
+    here = [
+        (row.backend, row.name)
+        for row in ModelStore().list_models()
+        if row.origin is not None and row.backend in present
+    ]
+    if chosen.model not in {"auto", *NAMES, *ALIASES}:  # a folder or a repository
         for name in present:
             with contextlib.suppress(DropscribeError):
-                models.resolve(chosen.model, name, download=False)
+                ModelStore().resolve_model(chosen.model, name, download=False)
                 here.append((name, chosen.model))
     if not here:
         cure = "`dropscribe models pull` fetches one; so does `dropscribe bench --model small --download`."

@@ -1,7 +1,7 @@
 """Output for people and programs: messages, JSON, and a progress bar.
 
 Guarantees: data goes to stdout, messages and the bar to stderr; the bar is drawn on a terminal only; a file name
-cannot send control characters to the terminal (`log_bridge.plain`).
+cannot send control characters to the terminal (`log_bridge.sanitize`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 
 if TYPE_CHECKING:
     from typing import NoReturn, Self
@@ -70,7 +70,7 @@ class ProgressBar:
         """Show how far the daemon is with a recording, or print what came of it."""
         if progress.outcome:
             self.close()
-            say(f"{plain(progress.file)}: {progress.outcome}")
+            say(f"{sanitize(progress.file)}: {progress.outcome}")
         else:
             self.show_seconds(progress.file, progress.done_s, progress.audio_s)
 
@@ -99,7 +99,7 @@ class ProgressBar:
             times_only = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self._bar = tqdm(
                 total=total,
-                desc=plain(name)[-_NAME_WIDTH:],
+                desc=sanitize(name)[-_NAME_WIDTH:],
                 unit=unit,
                 unit_scale=unit == "B",
                 bar_format=times_only if unit == "s" else None,

@@ -176,8 +176,8 @@ def _check_daemon(chosen: Settings) -> Check:
 
 def _check_service(chosen: Settings) -> Iterator[Check]:
     try:
-        spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs)
-        found = service.manager().status(spec)
+        spec = service.make_spec(os.environ, sys.executable, logs=chosen.logs)
+        found = service.choose_manager().status(spec)
     except DropscribeError as error:
         yield Check("service", Verdict.NOTE, error.message, error.cure)
         return

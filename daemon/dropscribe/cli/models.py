@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dropscribe import backends, models, settings
+from dropscribe import backends, settings
 from dropscribe.cli.console import ProgressBar, format_minute, print_json, say
 from dropscribe.errors import DropscribeError, Exit, UsageError
+from dropscribe.models.catalogue import name_quantised
+from dropscribe.models.store import ModelStore
 
 if TYPE_CHECKING:
     from dropscribe.cli import commands
@@ -18,7 +20,7 @@ _VERDICTS = {True: "ok", False: "DAMAGED", None: "no digest known"}
 
 def list_models(arguments: commands.ListModels) -> int:
     """Print the known models, and of those on this machine their size, origin and last use."""
-    rows = [row for row in models.listed() if arguments.backend in {None, row.backend}]
+    rows = [row for row in ModelStore().list_models() if arguments.backend in {None, row.backend}]
     if arguments.json:
         print_json([{name: getattr(row, name) for name in _LISTING_KEYS} for row in rows])
         return Exit.OK
@@ -42,7 +44,7 @@ def quantize_model(arguments: commands.QuantizeModel) -> int:
         message = f"{arguments.backend} quantises by itself when it loads a model."
         raise UsageError(message, "This is for the backend mlx.")
     model, _ = _choose(arguments.model, "mlx")
-    return _pull(models.quantised(model, arguments.bits), "mlx", as_json=arguments.json)
+    return _pull(name_quantised(model, arguments.bits), "mlx", as_json=arguments.json)
 
 
 def remove_model(arguments: commands.RemoveModel) -> int:
@@ -53,7 +55,7 @@ def remove_model(arguments: commands.RemoveModel) -> int:
             f"The running daemon uses the model {model}.",
             "Stop it first, or add --yes: it keeps what is in memory, and gets the model again later.",
         )
-    removed = models.remove(model, backend, shared=arguments.yes)
+    removed = ModelStore().remove_model(model, backend, shared=arguments.yes)
     if arguments.json:
         print_json({"path": removed.path, "bytes": removed.bytes})
     else:
@@ -63,7 +65,7 @@ def remove_model(arguments: commands.RemoveModel) -> int:
 
 def verify_model(arguments: commands.VerifyModel) -> int:
     """Read a model's files and compare their digests; a damaged one is an error."""
-    report = models.verify(*_choose(arguments.model, arguments.backend))
+    report = ModelStore().verify_model(*_choose(arguments.model, arguments.backend))
     if arguments.json:
         files = [{"name": file.name, "bytes": file.bytes, "ok": file.ok} for file in report.files]
         print_json({"name": report.model.name, "path": report.model.path, "ok": report.ok, "files": files})
@@ -79,7 +81,7 @@ def verify_model(arguments: commands.VerifyModel) -> int:
 
 def locate_model(arguments: commands.LocateModel) -> int:
     """Print the folder of a model that is on this machine."""
-    found = models.path(*_choose(arguments.model, arguments.backend))
+    found = ModelStore().find_path(*_choose(arguments.model, arguments.backend))
     if arguments.json:
         print_json({"path": found})
     else:
@@ -98,7 +100,9 @@ def _choose(model: str | None, backend: str | None) -> tuple[str, str]:
 
 def _pull(model: str, backend: str, *, as_json: bool) -> int:
     with ProgressBar() as bar:
-        found = models.pull(model, backend, lambda p: bar.show_download(p.model, p.done_bytes, p.total_bytes))
+        found = ModelStore().pull_model(
+            model, backend, lambda p: bar.show_download(p.model, p.done_bytes, p.total_bytes)
+        )
     if as_json:
         facts = {"name": found.name, "path": found.path, "revision": found.revision, "origin": found.origin}
         print_json(facts | {"backend": backend})
@@ -121,7 +125,8 @@ def _is_in_use(model: str, backend: str) -> bool:
             return False
         loaded = journal.get_meta("engine").partition(" on ")[0]
     try:
-        folder = models.path(model, backend)
-        return any(models.path(name, backend) == folder for name in {loaded, chosen.model} - {""})
+        store = ModelStore()
+        folder = store.find_path(model, backend)
+        return any(store.find_path(name, backend) == folder for name in {loaded, chosen.model} - {""})
     except DropscribeError:
         return False

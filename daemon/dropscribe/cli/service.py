@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def control_service(arguments: commands.Service) -> int:
     """Print the service file, show the state of the service, or change it."""
     chosen = settings.load().settings
-    manager = service.manager(arguments.platform if arguments.action == "print" else None)
-    spec = service.spec_here(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
+    manager = service.choose_manager(arguments.platform if arguments.action == "print" else None)
+    spec = service.make_spec(os.environ, sys.executable, logs=chosen.logs, platform=arguments.platform)
     if arguments.action == "print":
         sys.stdout.buffer.write(manager.render(spec))
         return Exit.OK

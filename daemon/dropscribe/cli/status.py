@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import format_duration, print_json
 from dropscribe.errors import Exit
-from dropscribe.log_bridge import plain
+from dropscribe.log_bridge import sanitize
 from dropscribe.supervisor.status import read_status
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def show_why(arguments: commands.Why) -> int:
     if arguments.json:
         print_json({"file": str(arguments.file), "state": found.state, "reason": found.reason})
     else:
-        print(plain(found.reason))
+        print(sanitize(found.reason))
     return Exit.OK
 
 
@@ -69,7 +69,7 @@ def _format_report(report: StatusReport) -> Iterator[str]:
         ("Stays", report.staying),
     ):
         for note in notes:
-            yield f"{title:<9} {plain(note.file)} ({note.when}): {plain(note.reason)}"
+            yield f"{title:<9} {sanitize(note.file)} ({note.when}): {sanitize(note.reason)}"
     yield from _format_stale(report.stale)
 
 
@@ -77,13 +77,13 @@ def _format_current(current: CurrentRecording) -> str:
     percent = "" if current.percent is None else f" {current.percent:.0f} %"
     eta = "" if current.eta_s is None else f", about {format_duration(current.eta_s)} left"
     attempt = f", attempt {current.attempt}" if current.attempt > 1 else ""
-    return f"{plain(current.file)}: {current.phase}{percent}{eta}{attempt}"
+    return f"{sanitize(current.file)}: {current.phase}{percent}{eta}{attempt}"
 
 
 def _format_stale(stale: tuple[StaleRecording, ...]) -> Iterator[str]:
     for recording in stale[:_STALE_SHOWN]:
         changed = ", ".join(recording.changed)
-        yield f"Stale     {plain(recording.file)} ({recording.when}): since then changed: {changed}"
+        yield f"Stale     {sanitize(recording.file)} ({recording.when}): since then changed: {changed}"
     if stale:
         more = len(stale) - _STALE_SHOWN
         rest = f"; {more} more are stale" if more > 0 else ""

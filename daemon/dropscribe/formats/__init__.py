@@ -1,42 +1,57 @@
-"""The forms a transcript is written in: each is a pure function from a `Transcript` to text.
+"""The formats a transcript is written in: each is a pure function from a `Transcript` to text.
 
-Guarantees: no format can fail on any text or any finite times; nothing a speaker says can break a file's syntax; no
-word is lost.
+Guarantees: no format can fail on any text or any finite times; nothing a speaker says can break a
+file's syntax; no word is lost.
+
+To add a format, write such a function in a module of this package and name it in `RENDERERS`.
+Settings, profiles, command line and outbox take it from there, and the tests that hold the
+guarantees run over every entry. Most functions begin with one of these:
+
+- `utterances.split_utterances`: what was said, by segment and speaker, as clean text and as words
+  with times;
+- `cues.make_cues`: the same cut into lines and cues that read well on a screen;
+- `review.list_passages`: the passages that a person should listen to again.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dropscribe.formats.annotation import eaf, textgrid
-from dropscribe.formats.data import cpp_json, csv_table, podcast_json, tsv_table, whisperx_json
-from dropscribe.formats.html import html
-from dropscribe.formats.lyrics import lrc
-from dropscribe.formats.subtitles import srt, vtt
-from dropscribe.formats.text import md, times_txt, txt
+from dropscribe.formats.annotation import render_eaf, render_textgrid
+from dropscribe.formats.data import (
+    render_cpp_json,
+    render_csv,
+    render_podcast_json,
+    render_tsv,
+    render_whisperx_json,
+)
+from dropscribe.formats.lyrics import render_lrc
+from dropscribe.formats.page import render_html
+from dropscribe.formats.subtitles import render_srt, render_vtt
+from dropscribe.formats.text import render_markdown, render_times_txt, render_txt
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
-    "txt": txt,
-    "times.txt": times_txt,
-    "md": md,
-    "html": html,
-    "srt": srt,
-    "vtt": vtt,
-    "lrc": lrc,
-    "csv": csv_table,
-    "tsv": tsv_table,
-    "whisperx.json": whisperx_json,
-    "cpp.json": cpp_json,
-    "podcast.json": podcast_json,
-    "TextGrid": textgrid,
-    "eaf": eaf,
+    "txt": render_txt,
+    "times.txt": render_times_txt,
+    "md": render_markdown,
+    "html": render_html,
+    "srt": render_srt,
+    "vtt": render_vtt,
+    "lrc": render_lrc,
+    "csv": render_csv,
+    "tsv": render_tsv,
+    "whisperx.json": render_whisperx_json,
+    "cpp.json": render_cpp_json,
+    "podcast.json": render_podcast_json,
+    "TextGrid": render_textgrid,
+    "eaf": render_eaf,
     "json": Transcript.to_json,
 }
-"""Name of the format, which is also what is put after the base name and a dot, and its function.
+"""Name of the format, which is also the suffix of its files, and its function.
 
 JSON is last: its file completes the set. Every other can be made from it.
 """

@@ -1,15 +1,17 @@
-"""Writing words as a person wants them written: the setting `replacements`, applied to a finished transcript.
+"""Writing words as a person wants them written: the setting `replacements`, applied to a finished
+transcript.
 
-Guarantees: a pure function; only whole words change, and of those only what the table names; what was replaced is not
-looked at again; joined, the words of a segment are its text; no time lies outside the words replaced; the table is
-recorded among the transcript's options.
+Guarantees: a pure function; only whole words change, and of those only what the table names; what
+was replaced is not looked at again; joined, the words of a segment are its text; no time is
+outside the words replaced; the table is recorded among the transcript's options.
 
-A left side is found in any case of letters, the longest first, and before a possessive 's. The right side is written
-as it stands; where both sides are in small letters, it follows what it replaces: Capitalised, or IN CAPITALS. Where
-there are as many words after as before, each keeps its time. Else the new ones share the time of the old ones by
-their length, and have the least probability among them. Nothing is found across two segments or two speakers.
+A left side is found in any case of letters, the longest first, and before a possessive 's. The
+right side is written as it is; where both sides are in small letters, it follows what it replaces:
+Capitalised, or IN CAPITALS. Where there are as many words after as before, each keeps its time.
+Else the new ones share the time of the old ones by their length, and have the least probability
+among them. Nothing is found across two segments or two speakers.
 
-Scripts without spaces have no whole words to tell: there a left side is found wherever it stands.
+Scripts without spaces show no whole words: there a left side is found wherever it occurs.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from dropscribe.formats.writing import breakable
+from dropscribe.formats.line_breaking import breaks_without_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 
 
 def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
-    """Return the transcript with every left side of `table` written as its right side; neither may be empty.
+    """Return the transcript with every left side of `table` written as its right side; neither may
+    be empty.
 
     A transcript that says that this was done already is returned as it is.
     """
@@ -38,7 +41,7 @@ def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
     if not table or engine.options.get("replacements") == table:
         return transcript
     finder = _Finder(table)
-    segments = tuple(_replaced(segment, finder) for segment in transcript.segments)
+    segments = tuple(_replace_in_segment(segment, finder) for segment in transcript.segments)
     return dataclasses.replace(
         transcript,
         text=" ".join(segment.text for segment in segments),
@@ -66,34 +69,36 @@ class _Finder:
             for source, wrong in zip(sources, order, strict=True)
         ]
 
-    def matches(self, text: str) -> Iterator[_Match]:
+    def find_matches(self, text: str) -> Iterator[_Match]:
         """Yield what is to be replaced, in order, nothing twice."""
         position = 0
         while found := self._any.search(text, position):
             position = found.start() + 1
             for pattern, wrong, right in self._each:
                 one = pattern.match(text, found.start())
-                if one and not (_inside_word(text, one.start()) or _inside_word(text, one.end())):
-                    yield _Match(one.start(), one.end(), _cased(one.group(), wrong, right))
+                if one and not (_is_inside_word(text, one.start()) or _is_inside_word(text, one.end())):
+                    yield _Match(one.start(), one.end(), _adapt_case(one.group(), wrong, right))
                     position = one.end()
                     break
 
 
-def _inside_word(text: str, at: int) -> bool:
+def _is_inside_word(text: str, at: int) -> bool:
     """Return whether a word goes on from before the position `at` to behind it."""
     before, after, rest = text[at - 1 : at], text[at : at + 1], text[at + 1 : at + 3]
     if not before or not after:
         return False
-    if after in "'\u2019" and _letter(before) and rest[:1].isalnum():  # don't, but not Aalto's
-        return not (rest[:1] in "sS" and not _letter(rest[1:]))
-    return _letter(before) and _letter(after) and not (breakable(before) or breakable(after))
+    if after in "'\u2019" and _is_letter(before) and rest[:1].isalnum():  # don't, but not Aalto's
+        return not (rest[:1] in "sS" and not _is_letter(rest[1:]))
+    return (
+        _is_letter(before) and _is_letter(after) and not (breaks_without_space(before) or breaks_without_space(after))
+    )
 
 
-def _letter(character: str) -> bool:
+def _is_letter(character: str) -> bool:
     return character.isalnum() or (character != "" and unicodedata.category(character) in {"Mn", "Mc", "Me", "Pc"})
 
 
-def _cased(found: str, wrong: str, right: str) -> str:
+def _adapt_case(found: str, wrong: str, right: str) -> str:
     if wrong != wrong.lower() or right != right.lower():
         return right
     if found.isupper() and sum(map(str.isalpha, found)) > 1:
@@ -101,8 +106,10 @@ def _cased(found: str, wrong: str, right: str) -> str:
     return right[:1].upper() + right[1:] if found[:1].isupper() else right
 
 
-def _written(text: str, matches: Sequence[_Match], start: int = 0) -> str:
-    """Return a text with its matches replaced; `start` is where it stands in what the matches count in."""
+def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
+    """Return a text with its matches replaced; `start` is its place in the text that the matches
+    count in.
+    """
     parts, position = [], start
     for match in matches:
         parts += [text[position - start : match.start - start], match.right]
@@ -110,28 +117,30 @@ def _written(text: str, matches: Sequence[_Match], start: int = 0) -> str:
     return "".join(parts) + text[position - start :]
 
 
-def _replaced(segment: Segment, finder: _Finder) -> Segment:
+def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
     joined = "".join(word.word for word in segment.words)
     ends = list(accumulate(len(word.word) for word in segment.words))
     words: list[Word] = []
     done = 0
-    for first, last, matches in _groups(segment.words, ends, finder.matches(joined)):
+    for first, last, matches in _group_matches(segment.words, ends, finder.find_matches(joined)):
         start = ends[first] - len(segment.words[first].word)
         words += segment.words[done:first]
-        words += _timed(segment.words[first : last + 1], _written(joined[start : ends[last]], matches, start))
+        words += _time_words(segment.words[first : last + 1], _substitute(joined[start : ends[last]], matches, start))
         done = last + 1
     words += segment.words[done:]
     if words and joined.strip() == segment.text:
         text = "".join(word.word for word in words).strip()
     else:
-        text = _written(segment.text, list(finder.matches(segment.text)))
+        text = _substitute(segment.text, list(finder.find_matches(segment.text)))
     return dataclasses.replace(segment, text=text, words=tuple(words))
 
 
-def _groups(
+def _group_matches(
     words: Sequence[Word], ends: Sequence[int], matches: Iterator[_Match]
 ) -> Iterator[tuple[int, int, list[_Match]]]:
-    """Yield runs of words, by first and last index, with the matches in them; no word is in two runs."""
+    """Yield runs of words, by first and last index, with the matches in them; no word is in two
+    runs.
+    """
     found: list[tuple[int, int, list[_Match]]] = []
     first = 0
     for match in matches:
@@ -149,8 +158,8 @@ def _groups(
     yield from found
 
 
-def _timed(old: Sequence[Word], text: str) -> list[Word]:
-    """Return the words of `text`, which stands in the place of `old`."""
+def _time_words(old: Sequence[Word], text: str) -> list[Word]:
+    """Return the words of `text`, which replaces `old`."""
     new = re.findall(r"\s*\S+(?:\s+$)?", text)
     if len(new) == len(old):
         return [dataclasses.replace(word, word=text) for word, text in zip(old, new, strict=True)]

@@ -1,7 +1,8 @@
 """Text to read: paragraphs, with or without times, and Markdown.
 
 Guarantees: nothing a speaker says becomes a heading, a link, a tag or a field of the front matter.
-Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECONDS` is W3C "Media Fragments URI 1.0".
+Markdown: CommonMark 0.31; the front matter is YAML 1.1 and 1.2 alike; `#t=SECONDS` is W3C "Media
+Fragments URI 1.0".
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dropscribe.formats.review import passages as listed
-from dropscribe.formats.spoken import Marks, clock, dated, day, join, tidy, utterances
-from dropscribe.formats.writing import SENTENCE
+from dropscribe.formats.line_breaking import SENTENCE_ENDS
+from dropscribe.formats.passages import PassageIndex
+from dropscribe.formats.review import list_passages
+from dropscribe.formats.times import accept_date, accept_datetime, format_clock
+from dropscribe.formats.utterances import clean_text, join_texts, split_utterances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,74 +45,82 @@ class _Paragraph:
     speaker: str | None
 
 
-def txt(transcript: Transcript) -> str:
-    """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG` begins a new one."""
-    return "\n\n".join(_said(p) for p in _paragraphs(transcript)) + "\n"
+def render_txt(transcript: Transcript) -> str:
+    """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG`
+    begins a new one.
+    """
+    return "\n\n".join(_write_paragraph(p) for p in _split_paragraphs(transcript)) + "\n"
 
 
-def times_txt(transcript: Transcript) -> str:
+def render_times_txt(transcript: Transcript) -> str:
     """Return the same paragraphs, each after the time it begins at: `[00:01:23] …`."""
-    return "\n\n".join(f"[{clock(p.start)}] {_said(p)}" for p in _paragraphs(transcript)) + "\n"
+    return (
+        "\n\n".join(f"[{format_clock(p.start)}] {_write_paragraph(p)}" for p in _split_paragraphs(transcript)) + "\n"
+    )
 
 
-def md(transcript: Transcript) -> str:
-    """Return Markdown with YAML front matter; the time before each paragraph links into the recording beside it."""
+def render_markdown(transcript: Transcript) -> str:
+    """Return Markdown with YAML front matter; the time before each paragraph links into the
+    recording next to it.
+    """
     name = transcript.source.name
     recorded = transcript.source.recorded_at
-    known = dated(recorded) or day(recorded)
+    known = accept_datetime(recorded) or accept_date(recorded)
     several = dict.fromkeys([transcript.language, *(s.language for s in transcript.segments if s.language)])
     fields = {
-        "title": _yaml(PurePath(name).stem or name),
-        "date": None if recorded is None else known or _yaml(recorded),
+        "title": _quote_yaml(PurePath(name).stem or name),
+        "date": None if recorded is None else known or _quote_yaml(recorded),
         "date_from": _GUESSED.get(transcript.source.recorded_from or ""),
-        "source": _yaml(name),
-        "duration": _yaml(clock(transcript.duration)),
-        "language": _yaml(transcript.language),
-        "languages": f"[{', '.join(map(_yaml, several))}]" if len(several) > 1 else None,
-        "model": _yaml(transcript.engine.model),
+        "source": _quote_yaml(name),
+        "duration": _quote_yaml(format_clock(transcript.duration)),
+        "language": _quote_yaml(transcript.language),
+        "languages": f"[{', '.join(map(_quote_yaml, several))}]" if len(several) > 1 else None,
+        "model": _quote_yaml(transcript.engine.model),
     }
     front = "".join(f"{key}: {value}\n" for key, value in fields.items() if value is not None)
     # With `safe` empty a name such as `a:b.m4a` is no scheme and `100%.m4a` no escape.
     link = quote(name.encode("utf-8", "replace"), safe="")
     body = "".join(
-        f"\n[{clock(p.start)}]({link}#t={max(0, int(p.start))})"
-        f"{f' **{_plain(p.speaker)}:**' if p.speaker else ''} {_plain(p.text)}\n"
-        for p in _paragraphs(transcript)
+        f"\n[{format_clock(p.start)}]({link}#t={max(0, int(p.start))})"
+        f"{f' **{_escape_markdown(p.speaker)}:**' if p.speaker else ''} {_escape_markdown(p.text)}\n"
+        for p in _split_paragraphs(transcript)
     )
-    return f"---\n{front}---\n{body}{_again(transcript, link)}"
+    return f"---\n{front}---\n{body}{_list_review(transcript, link)}"
 
 
-def _again(transcript: Transcript, link: str) -> str:
-    """Return the passages to hear again as a numbered list, the worst first; nothing where there are none."""
-    passages = listed(transcript)
+def _list_review(transcript: Transcript, link: str) -> str:
+    """Return the passages to listen to again as a numbered list, the worst first, or nothing."""
+    passages = list_passages(transcript)
     if not passages:
         return ""
     spoken = (
         (" " if token.spaced or not i else "", token)
-        for u in utterances(transcript)
+        for u in split_utterances(transcript)
         for i, token in enumerate(u.tokens)
     )
-    words = Marks(passages).quoted(spoken)
+    words = PassageIndex(passages).quote(spoken)
     lines = ["\n## Where to listen again\n\n"]
     for i, passage in enumerate(passages):
         # Whole seconds around it: every player of media fragments reads those.
         place = f"{link}#t={int(passage.start)},{math.ceil(passage.end)}"
-        said = f' "{_plain(words[i])}"' if i in words else ""
-        lines.append(f"{i + 1}. [{clock(passage.start)}]({place}){said} {_plain(tidy(passage.why))}\n")
+        said = f' "{_escape_markdown(words[i])}"' if i in words else ""
+        lines.append(
+            f"{i + 1}. [{format_clock(passage.start)}]({place}){said} {_escape_markdown(clean_text(passage.why))}\n"
+        )
     return "".join(lines)
 
 
-def _said(paragraph: _Paragraph) -> str:
+def _write_paragraph(paragraph: _Paragraph) -> str:
     return f"{paragraph.speaker}: {paragraph.text}" if paragraph.speaker else paragraph.text
 
 
-def _paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
+def _split_paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
     text, start, end = "", 0.0, 0.0
     who: tuple[str | None, str | None] = (None, None)
-    for said in utterances(transcript):
-        full = len(text) >= LONG and text[-1:] in SENTENCE
+    for said in split_utterances(transcript):
+        full = len(text) >= LONG and text[-1:] in SENTENCE_ENDS
         if text and not full and said.start - end < PARAGRAPH_PAUSE and (said.speaker, said.language) == who:
-            text = join(text, said.text)
+            text = join_texts(text, said.text)
         else:
             if text:
                 yield _Paragraph(text, start, who[0])
@@ -119,18 +130,21 @@ def _paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
         yield _Paragraph(text, start, who[0])
 
 
-def _plain(text: str) -> str:
-    # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list or a rule.
+def _escape_markdown(text: str) -> str:
+    # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list
+    # or a rule.
     return _MARKUP.sub(r"\\\g<0>", text)
 
 
-def _yaml(text: str) -> str:
-    """Return a double-quoted scalar. Every character that is not plainly printable is escaped: YAML allows few."""
-    escaped = (c if c.isprintable() and c not in '"\\' else _escape(c) for c in text)
+def _quote_yaml(text: str) -> str:
+    """Return a double-quoted scalar. Every character that is not plainly printable is escaped:
+    YAML allows few.
+    """
+    escaped = (c if c.isprintable() and c not in '"\\' else _escape_yaml(c) for c in text)
     return f'"{"".join(escaped)}"'
 
 
-def _escape(character: str) -> str:
+def _escape_yaml(character: str) -> str:
     if character in '"\\':
         return f"\\{character}"
     code = ord(character)

@@ -1,7 +1,7 @@
 """Segments of several speakers in one order.
 
-Guarantees: standard library only (the supervisor joins with it); no word is lost, changed or said by somebody else; a
-segment ends where another speaker begins during a pause of its own.
+Guarantees: standard library only (the supervisor joins with it); no word is lost, changed or said
+by somebody else; a segment ends where another speaker begins during one of its pauses.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Segment
 
 _PAUSE = 0.3
-"""Seconds between two words in which somebody else may take the turn; less is in the middle of a phrase."""
+"""Seconds between two words in which somebody else may take the turn; less is in the middle of a
+phrase."""
 
 
-def ordered(segments: Iterable[Segment]) -> list[Segment]:
-    """Return the segments in order of time, each cut where another speaker begins while its own pauses.
+def order_turns(segments: Iterable[Segment]) -> list[Segment]:
+    """Return the segments in order of time, each cut where another speaker begins while its own
+    pauses.
 
-    Segments of one speaker, or of nobody in particular, stay as they are. Those of different speakers may overlap.
+    Segments of one speaker, or of nobody in particular, stay as they are. Those of different
+    speakers may overlap.
     """
     found = list(segments)
     begins: dict[str, list[float]] = {}

@@ -1,11 +1,11 @@
 """From CTranslate2's Whisper files to MLX's: one set of weights for both engines.
 
-Guarantees: only numpy is needed (no engine is imported); the weights are read through a memory map and
-written one at a time, so a 3 GB model needs the memory of one matrix; a file that is not a Whisper model, is
-cut off, or whose shapes do not fit together is refused, never half converted.
+Guarantees: only numpy is needed (no engine is imported); the weights are read through a memory map
+and written one at a time, so a 3 GB model needs the memory of one matrix; a file that is not a
+Whisper model, is cut off, or whose shapes do not fit together is refused, never half converted.
 
-`model.bin`, little endian, as `ModelSpec._serialize` of CTranslate2's `specs/model_spec.py` writes it and
-`src/models/model.cc` reads it:
+`model.bin`, little endian, as `ModelSpec._serialize` of CTranslate2's `specs/model_spec.py` writes
+it and `src/models/model.cc` reads it:
 
     u32 format version, string specification, u32 its revision,
     u32 count, then per variable: string name, u8 rank, u32 per dimension, u8 type, u32 bytes, data,
@@ -27,19 +27,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dropscribe.errors import EnvironmentFaultError
+from dropscribe.log_bridge import Log
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+_log = Log()
+
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
 _VERSIONS = range(4, 7)
-"""Format versions read here: 4 brought the type byte, 6 is the newest; faster-whisper's releases are 6."""
+"""Format versions read here: 4 brought the type byte; 6, the newest, is faster-whisper's."""
 _TYPES = ("<f4", "|i1", "<i2", "<i4", "<f2", "<u2")
-"""numpy's type by CTranslate2's type number. The last is bfloat16, which numpy has not: kept as bits."""
+"""numpy's type by CTranslate2's type number. numpy lacks the last, bfloat16: kept as bits."""
 _BFLOAT16 = np.dtype("<u2")
 
 
@@ -69,20 +74,39 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Where one MLX weight lies in the CTranslate2 variables."""
+    """Where one MLX weight is in the CTranslate2 variables."""
 
     variable: str
     row: int
-    """First row taken: fused projections stand one below the other."""
+    """First row taken: the rows of fused projections follow one another."""
     shape: tuple[int, ...]
     """Shape on the MLX side."""
 
 
-def convert(source: Path, target: Path) -> Dimensions:
+def convert_model(name: str, source: Path, target: Path) -> None:
+    """Convert the model `name` as `convert_to_mlx` does, with errors that a person can act on.
+
+    Raises:
+        EnvironmentFaultError: `model-unusable`: it is no model that can be converted.
+        OSError: reading or writing failed.
+    """
+    _log.info("model.converting", model=name, source=str(source))
+    try:
+        convert_to_mlx(source, target)
+    except ConversionError as error:
+        raise EnvironmentFaultError(
+            "model-unusable",
+            f"The model {name} cannot be converted for MLX: {error}.",
+            "Choose another model, or the backend faster-whisper.",
+        ) from error
+
+
+def convert_to_mlx(source: Path, target: Path) -> Dimensions:
     """Write the CTranslate2 Whisper model in `source` as an MLX model into the folder `target`.
 
-    `target` is made when missing and gets `weights.safetensors` (float16), then `config.json`. Bringing it to
-    the disk and publishing it whole is the caller's: after an error or a crash only a part may be there.
+    `target` is made when missing and gets `weights.safetensors` (float16), then `config.json`.
+    Bringing it to the disk and publishing it whole is the caller's: after an error or a crash only
+    a part may be there.
 
     Raises:
         ConversionError: `source` is no such model.
@@ -113,7 +137,9 @@ def convert(source: Path, target: Path) -> Dimensions:
 
 
 def read_variables(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the variables of a `model.bin` as they are stored, mapped and not read; bfloat16 as its bits.
+    """Return the variables of a `model.bin` as they are stored, mapped and not read.
+
+    bfloat16 comes as its bits.
 
     Raises:
         ConversionError: it is no CTranslate2 Whisper model of a known version, or it is cut off.
@@ -199,7 +225,10 @@ def _dimensions(variables: Mapping[str, NDArray[Any]]) -> Dimensions:
 
 
 def _pieces(dims: Dimensions) -> dict[str, _Piece]:
-    """Return every MLX weight with its place. The encoder's positions are sines that MLX computes itself."""
+    """Return every MLX weight with its place.
+
+    The encoder's positions are not among them: they are sines, which MLX computes.
+    """
     pieces: dict[str, _Piece] = {}
 
     def norm(to: str, of: str, state: int) -> None:
@@ -240,7 +269,7 @@ def _pieces(dims: Dimensions) -> dict[str, _Piece]:
 
 
 def _mlx_order(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a convolution's weights (out, in, kernel) as MLX's (out, kernel, in); others as they are."""
+    """Return a convolution's weights (out, in, kernel) as MLX's (out, kernel, in), others as is."""
     return array.transpose(0, 2, 1) if array.ndim == 3 else array
 
 
@@ -285,7 +314,7 @@ def _write_safetensors(
     pieces: Mapping[str, _Piece],
     heads: NDArray[np.int32] | None,
 ) -> None:
-    """Write the format of huggingface/safetensors: u64 header size, JSON header padded to 8, the data."""
+    """Write huggingface/safetensors' format: u64 header size, JSON header padded to 8, data."""
     header: dict[str, Any] = {"__metadata__": {"format": "mlx"}}
     end = 0
 

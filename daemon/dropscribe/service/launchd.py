@@ -1,7 +1,7 @@
 """The service on macOS: an agent of launchd in the person's own session.
 
-Guarantees: only `enable`, `bootout`, `print`, `bootstrap` and `kickstart` are used, never `load` or `unload`;
-what `print` says decides, not another command's exit code; every wait has an end.
+Guarantees: only `enable`, `bootout`, `print`, `bootstrap` and `kickstart` are used, never `load`
+or `unload`; what `print` says decides, not another command's exit code; every wait has an end.
 """
 
 from __future__ import annotations
@@ -12,32 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
-from dropscribe.service import (
-    LABEL,
-    STOP_SECONDS,
-    Answer,
-    Outcome,
-    ServiceError,
-    Spec,
-    Status,
-    Tools,
-    folder,
-    read,
-    remove,
-    write,
-)
+from dropscribe.service.manager import STOP_SECONDS, Outcome, Status
+from dropscribe.service.spec import LABEL
+from dropscribe.service.tools import Answer, ServiceError, Tools, make_folder, read_file, remove_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_NOT_FOUND = 113  # `launchctl print`: there is no such service
-_BUSY = (
-    5,
-    37,
-)  # `launchctl bootstrap`: "Input/output error" and "already in progress", while the old one goes
-_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each further `bootstrap`
-_POLL = 0.25  # seconds between two looks at a service that is going
+    from dropscribe.service.spec import Spec
+
+_NOT_FOUND = 113
+"""`launchctl print`: there is no such service."""
+_BUSY = (5, 37)
+"""`launchctl bootstrap`: "Input/output error" and "already in progress", while the old one ends."""
+_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further `bootstrap`."""
+_POLL = 0.25
+"""Seconds between two looks at a service that is ending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +48,37 @@ class Launchd:
         return plistlib.dumps(
             {
                 "Label": spec.label,
-                # The interpreter itself (no `Program` beside it: the first argument says it all).
+                # The interpreter itself (no `Program` next to it: the first argument says it all).
                 "ProgramArguments": list(spec.command),
                 # launchd gives PATH without Homebrew, and nothing of a shell's variables.
                 "EnvironmentVariables": dict(spec.environment),
                 # Started when it is loaded, which is at every login.
                 "RunAtLoad": True,
-                # Started again after a crash or a kill, not after exit 0. Nothing else in it: `Crashed` or
-                # `NetworkState` beside it would be "or". A settings error (exit 2) is tried every 30 s, which
-                # is cheap, and heals by itself once the settings are mended.
+                # Started again after a crash or a kill, not after exit 0. Nothing else in it:
+                # `Crashed` or `NetworkState` next to it would be "or". A settings error (exit 2)
+                # is tried every 30 s, which is cheap, and ends by itself once the settings are
+                # corrected.
                 "KeepAlive": {"SuccessfulExit": False},
-                # Seconds between two starts at least (launchd has 10): a crash at start must eat no battery.
+                # Least seconds between two starts (launchd has 10): a crash loop costs battery.
                 "ThrottleInterval": 30,
-                # Seconds from SIGTERM to SIGKILL; unset it has differed between systems, down to 5.
+                # Seconds from SIGTERM to SIGKILL; unset it differed between systems, down to 5.
                 "ExitTimeOut": STOP_SECONDS,
-                # Background, Standard or unset throttle CPU and GPU several times over (dryvist/nix-ai#916:
-                # 11 against 87 tokens/s; gitlab-runner#29089: 36:42 against 5:48). For the same reason there
-                # is no Nice, no LowPriorityIO and no LowPriorityBackgroundIO.
+                # Background, Standard or unset throttle CPU and GPU several times over
+                # (dryvist/nix-ai#916: 11 against 87 tokens/s; gitlab-runner#29089: 36:42 against
+                # 5:48). For the same reason there is no Nice, no LowPriorityIO and no
+                # LowPriorityBackgroundIO.
                 "ProcessType": "Interactive",
                 # 077 in octal; a property list has only decimal integers. Transcripts are private.
                 "Umask": 0o077,
-                # Only what a crash leaves: our own log is JSON, and rotated by us. launchd keeps these files
-                # open, so a rotated one would be written on under its new name.
+                # Only what a crash leaves: our own log is JSON, and rotated by us. launchd keeps
+                # these files open, so a rotated one would be written on under its new name.
                 "StandardOutPath": str(spec.crash_log),
                 "StandardErrorPath": str(spec.crash_log),
-                # WorkingDirectory: left at /. Paths are absolute, and `python -m` imports what lies in it.
-                # LimitLoadToSessionType: left at Aqua, the session with the person's disks and folder grants.
+                # WorkingDirectory: left at /. `python -m` imports what is in it.
+                # LimitLoadToSessionType: left at Aqua, which has the person's disks and grants.
                 # AbandonProcessGroup: left false, so that no worker outlives the daemon.
-                # SoftResourceLimits: launchd's 256 open files are plenty; the worker asks for more itself.
-                # EnableTransactions, EnablePressuredExit: would allow a SIGKILL in the midst of work.
+                # SoftResourceLimits: 256 open files are plenty; the worker asks for more itself.
+                # EnableTransactions, EnablePressuredExit: would allow a SIGKILL during work.
                 # WatchPaths, QueueDirectories: would start it per file and keep no model loaded.
             },
             sort_keys=False,
@@ -95,16 +89,16 @@ class Launchd:
         return self.home / "Library/LaunchAgents" / f"{LABEL}.plist"
 
     def install(self, spec: Spec) -> Outcome:
-        """See `Manager.install`. One that did not change is only started anew, so that new code runs."""
-        content, before, loaded = self.render(spec), read(self.path()), self._print() is not None
+        """See `Manager.install`. One that did not change is only restarted, so that new code runs."""
+        content, before, loaded = self.render(spec), read_file(self.path()), self._query() is not None
         # launchd makes the log file but not its folder, and without that starts nothing (exit 78).
-        folder(spec.crash_log.parent)
+        make_folder(spec.crash_log.parent)
         self._launchctl("enable", self._target)  # undoes a `disable`, which else makes bootstrap fail
         if before == content and loaded:
             self._kickstart()
             return Outcome("restarted", f"It was installed already, as {self.path()}; it was started anew.")
         if before != content:
-            write(self.path(), content)
+            write_file(self.path(), content)
         if loaded:
             self._bootout()
         self._bootstrap()
@@ -116,17 +110,17 @@ class Launchd:
 
     def uninstall(self) -> Outcome:
         """See `Manager.uninstall`."""
-        loaded, there = self._print() is not None, read(self.path()) is not None
+        loaded, there = self._query() is not None, read_file(self.path()) is not None
         if loaded:
             self._bootout()
-        remove(self.path())
+        remove_file(self.path())
         if not (loaded or there):
             return Outcome("nothing", "It was not installed.")
         return Outcome("uninstalled", f"Stopped, and {self.path()} removed.")
 
     def start(self) -> Outcome:
         """See `Manager.start`."""
-        state = self._installed()
+        state = self._require_installed()
         if state is not None and state.running:
             return Outcome("nothing", f"It is running already, as process {state.pid}.")
         self._launchctl("enable", self._target)
@@ -137,29 +131,29 @@ class Launchd:
         return Outcome("started", "Started.")
 
     def stop(self) -> Outcome:
-        """See `Manager.stop`. Not by a signal: only one that is not loaded is surely not started again."""
-        if self._installed() is None:
+        """See `Manager.stop`. Only what is not loaded is surely not started again: no signal."""
+        if self._require_installed() is None:
             return Outcome("nothing", "It was not running.")
         self._bootout()
         return Outcome("stopped", "Stopped; it starts again at the next login.")
 
     def restart(self) -> Outcome:
         """See `Manager.restart`."""
-        if self._installed() is None:
+        if self._require_installed() is None:
             return self.start()
         self._kickstart()
         return Outcome("restarted", "Started anew.")
 
     def status(self, spec: Spec | None = None) -> Status:
         """See `Manager.status`."""
-        state, content = self._print(), read(self.path())
+        state, content = self._query(), read_file(self.path())
         there = content is not None
         return Status(
             installed=there,
             running=state is not None and state.running,
             pid=state.pid if state else None,
-            # A file in that folder is loaded at login. launchd's own list of the disabled is not asked:
-            # `install` and `start` take the service off it.
+            # A file in that folder is loaded at login. launchd's own list of the disabled is not
+            # asked: `install` and `start` take the service off it.
             enabled=there,
             detail=state.detail if state else "not loaded",
             file=self.path(),
@@ -182,22 +176,22 @@ class Launchd:
     def _launchctl(self, *arguments: str, allowed: tuple[int, ...] = (), more: float = 0.0) -> Answer:
         answer = self.tools.ask("launchctl", *arguments, more=more)
         if answer.code and answer.code not in allowed:
-            raise self._refused(arguments, answer)
+            raise self._make_error(arguments, answer)
         return answer
 
-    def _refused(self, arguments: tuple[str, ...], answer: Answer) -> ServiceError:
+    def _make_error(self, arguments: tuple[str, ...], answer: Answer) -> ServiceError:
         cure = f"Look at `launchctl print {self._target}` and try again."
         if re.search(r"find domain|domain does not support", answer.words, re.IGNORECASE):
             cure = "Log in at the Mac's own screen (not only over ssh), and run the command there."
         return ServiceError(f"`launchctl {arguments[0]}` failed: {answer.words}.", cure)
 
-    def _print(self) -> _Loaded | None:
+    def _query(self) -> _Loaded | None:
         answer = self._launchctl("print", self._target, allowed=(_NOT_FOUND,))
         return None if answer.code else _Loaded.parse(answer.out)
 
-    def _installed(self) -> _Loaded | None:
-        state = self._print()
-        if state is None and read(self.path()) is None:
+    def _require_installed(self) -> _Loaded | None:
+        state = self._query()
+        if state is None and read_file(self.path()) is None:
             raise ServiceError("Dropscribe is not installed as a service.", "Run `dropscribe service install`.")
         return state
 
@@ -208,9 +202,9 @@ class Launchd:
         """Unload it and wait until it is gone: `bootout` may return when it has only begun to go."""
         limit = STOP_SECONDS + self.tools.patience
         end = self.clock() + limit
-        # Its exit code tells little: 3 when it is gone already, 36 while it is going.
+        # Its exit code says little: 3 when it is gone already, 36 while it is going.
         answer = self.tools.ask("launchctl", "bootout", self._target, more=STOP_SECONDS)
-        while self._print() is not None:
+        while self._query() is not None:
             if self.clock() >= end:
                 said = f" ({answer.words})" if answer.code else ""
                 raise ServiceError(
@@ -229,9 +223,9 @@ class Launchd:
             if answer.code not in _BUSY or pause is None:
                 break
             self.sleep(pause)
-            if self._print() is not None:  # it was loaded after all, or by another command meanwhile
+            if self._query() is not None:  # it was loaded after all, or by another command meanwhile
                 return
-        raise self._refused(arguments, answer)
+        raise self._make_error(arguments, answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The service on Linux: a unit of the person's own systemd (`systemctl --user`).
 
-Guarantees: nothing is written before systemd has answered; a note says so when the service would end with the
-person's last login (lingering is off).
+Guarantees: nothing is written before systemd has answered; a note says so when the service would
+end with the person's last login (lingering is off).
 """
 
 from __future__ import annotations
@@ -11,21 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe.service import (
-    STOP_SECONDS,
-    Answer,
-    Outcome,
-    ServiceError,
-    Spec,
-    Status,
-    Tools,
-    read,
-    remove,
-    write,
-)
+from dropscribe.service.manager import STOP_SECONDS, Outcome, Status
+from dropscribe.service.tools import Answer, ServiceError, Tools, read_file, remove_file, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from dropscribe.service.spec import Spec
 
 UNIT = "dropscribe.service"
 
@@ -74,22 +66,23 @@ WantedBy=default.target
 # What is written outside our own log goes to the journal: systemd's default, and it rotates.
 
 
-def quoted(text: str) -> str:
-    """Return `text` as one word of a unit; quotes, backslashes and `%` stand for themselves."""
+def quote_word(text: str) -> str:
+    """Return `text` as one word of a unit; quotes, backslashes and `%` keep their own meaning."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return escaped if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{escaped}"'
 
 
-def command_line(command: Sequence[str]) -> str:
+def write_command(command: Sequence[str]) -> str:
     """Return `command` for ExecStart.
 
-    systemd takes quotes and backslashes in a program's own path for a mistake, and cannot escape a `$` there;
-    in the words after it both are possible. So such a path goes through `env`, which becomes the program.
+    systemd takes quotes and backslashes in a program's own path for a mistake, and cannot escape a
+    `$` there; in the words after it both are possible. So such a path goes through `env`, which
+    becomes the program.
     """
     program, *arguments = command
     if re.search(r"[\"'\\$]", program):
         program, arguments = "/usr/bin/env", list(command)
-    return " ".join((quoted(program), *(quoted(word.replace("$", "$$")) for word in arguments)))
+    return " ".join((quote_word(program), *(quote_word(word.replace("$", "$$")) for word in arguments)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +96,9 @@ class Systemd:
 
     def render(self, spec: Spec) -> bytes:
         """Return the unit for `spec`."""
-        lines = (f"Environment={quoted(f'{name}={value}')}" for name, value in spec.environment)
+        lines = (f"Environment={quote_word(f'{name}={value}')}" for name, value in spec.environment)
         return _TEMPLATE.format(
-            command=command_line(spec.command), environment="\n".join(lines), stop=STOP_SECONDS
+            command=write_command(spec.command), environment="\n".join(lines), stop=STOP_SECONDS
         ).encode()
 
     def path(self) -> Path:
@@ -115,14 +108,14 @@ class Systemd:
 
     def install(self, spec: Spec) -> Outcome:
         """See `Manager.install`."""
-        content, before, was = self.render(spec), read(self.path()), self._show()
+        content, before, was = self.render(spec), read_file(self.path()), self._show()
         if before != content:
-            write(self.path(), content)
+            write_file(self.path(), content)
         self._systemctl("daemon-reload")
         self._systemctl("enable", "--now", UNIT, more=STOP_SECONDS)
         if was.get("ActiveState") == "active":
             self._systemctl("restart", UNIT, more=STOP_SECONDS)
-        notes = self._notes()
+        notes = self._list_notes()
         if before is None:
             return Outcome("installed", f"Installed as {self.path()}, and started.", notes)
         if before != content:
@@ -135,25 +128,25 @@ class Systemd:
 
     def uninstall(self) -> Outcome:
         """See `Manager.uninstall`."""
-        if read(self.path()) is None:
+        if read_file(self.path()) is None:
             return Outcome("nothing", "It was not installed.")
         self._systemctl("disable", "--now", UNIT, more=STOP_SECONDS)
-        remove(self.path())
+        remove_file(self.path())
         self._systemctl("daemon-reload")
         self._ask("reset-failed", UNIT)  # so that a crash of the past is not listed for ever; it may have had none
         return Outcome("uninstalled", f"Stopped, and {self.path()} removed.")
 
     def start(self) -> Outcome:
         """See `Manager.start`."""
-        shown = self._installed()
+        shown = self._require_installed()
         if shown.get("ActiveState") == "active":
             return Outcome("nothing", f"It is running already, as process {shown.get('MainPID')}.")
         self._systemctl("start", UNIT, more=STOP_SECONDS)
-        return Outcome("started", "Started.", self._notes())
+        return Outcome("started", "Started.", self._list_notes())
 
     def stop(self) -> Outcome:
         """See `Manager.stop`."""
-        if self._installed().get("ActiveState") in {"inactive", "failed"}:
+        if self._require_installed().get("ActiveState") in {"inactive", "failed"}:
             return Outcome("nothing", "It was not running.")
         self._systemctl("stop", UNIT, more=STOP_SECONDS)
         return Outcome(
@@ -162,13 +155,13 @@ class Systemd:
 
     def restart(self) -> Outcome:
         """See `Manager.restart`."""
-        self._installed()
+        self._require_installed()
         self._systemctl("restart", UNIT, more=STOP_SECONDS)
-        return Outcome("restarted", "Started anew.", self._notes())
+        return Outcome("restarted", "Started anew.", self._list_notes())
 
     def status(self, spec: Spec | None = None) -> Status:
         """See `Manager.status`."""
-        shown, content = self._show(), read(self.path())
+        shown, content = self._show(), read_file(self.path())
         detail = f"{shown.get('ActiveState', 'unknown')} ({shown.get('SubState', 'unknown')})"
         if shown.get("Result", "success") != "success":
             detail += f", last result {shown['Result']} {shown.get('ExecMainStatus', '')}".rstrip()
@@ -215,12 +208,12 @@ class Systemd:
         lines = self._systemctl("show", UNIT, f"--property={names}").out.splitlines()
         return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
-    def _installed(self) -> dict[str, str]:
-        if read(self.path()) is None:
+    def _require_installed(self) -> dict[str, str]:
+        if read_file(self.path()) is None:
             raise ServiceError("Dropscribe is not installed as a service.", "Run `dropscribe service install`.")
         return self._show()
 
-    def _notes(self) -> tuple[str, ...]:
+    def _list_notes(self) -> tuple[str, ...]:
         try:
             answer = self.tools.ask("loginctl", "show-user", str(self.uid), "--property=Linger", "--value")
             linger = answer.out.strip()

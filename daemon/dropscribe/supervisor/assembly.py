@@ -48,7 +48,7 @@ def assemble_transcript(
         seconds += window.seconds
         segments += window.segments
         notices += window.warnings
-    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.ordered(segments)))
+    numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.order_turns(segments)))
     if not planned.speech_s:
         notices.append(Notice("no-speech", 0.0, decoded.audio_s, "Nobody speaks in this recording."))
     filled = [word for segment in numbered for word in segment.words if word.probability is None]
@@ -100,7 +100,7 @@ def finish_transcript(
         table: The setting `replacements`.
         now: The present, with a zone.
     """
-    recorded_at, recorded_from = recording_date.filled(transcript.source, path, mtime_ns, now)
+    recorded_at, recorded_from = recording_date.find_date(transcript.source, path, mtime_ns, now)
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
     transcript = replacements.replace(dataclasses.replace(transcript, source=source), table)
     return dataclasses.replace(transcript, review=review.review(transcript))

@@ -182,10 +182,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_model(model: str) -> None:
-    from dropscribe import models
+    from dropscribe.models.catalogue import check_name
 
     try:
-        models.check_name(model)
+        check_name(model)
     except UsageError as error:
         raise UsageError(
             error.message, f"{error.cure} It must be on this machine: a profile downloads none."

@@ -234,7 +234,7 @@ def _decode(source: _Source, mixer: _Mixer, heartbeat: Callable[[float], None], 
             container=str(container.format.name),
             rate=mixer.rate,
             offset=round(offset, 3),
-            recorded_at=recording_date.from_tags(container.metadata, stream.metadata, now=dt.datetime.now(dt.UTC)),
+            recorded_at=recording_date.read_tags(container.metadata, stream.metadata, now=dt.datetime.now(dt.UTC)),
             warnings=tuple(notices),
         )
 

@@ -18,7 +18,8 @@ from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 
 if TYPE_CHECKING:
-    from dropscribe.models import ModelFolder, Progress
+    from dropscribe.models.progress import Progress
+    from dropscribe.models.stored import ModelFolder
     from dropscribe.protocol import BackendChoice
     from dropscribe.worker.events import Reporter
 
@@ -129,7 +130,7 @@ class Engine:
         return self._backend is not None and self._loaded_for == _requirements(job)
 
     def _load(self, choice: BackendChoice, task: Task, reporter: Reporter) -> None:
-        from dropscribe import models
+        from dropscribe.models.store import ModelStore, mark_used
 
         last = 0.0
 
@@ -141,7 +142,9 @@ class Engine:
                 reporter.report(download)
 
         request, safe = task.job.request, task.job.safe
-        folder: ModelFolder = models.resolve(request.model, choice.name, download=request.download, progress=progress)
+        folder: ModelFolder = ModelStore().resolve_model(
+            request.model, choice.name, download=request.download, progress=progress
+        )
         started = time.monotonic()
         backend = backends.create(choice.name, **choice.options)
         loaded = backend.load(folder.path, threads=request.threads, safe=safe, batch=request.batch)
@@ -157,7 +160,7 @@ class Engine:
             versions={"dropscribe": __version__, **loaded.versions, **_read_versions()},
             load_s=round(time.monotonic() - started, 3),
         )
-        models.used(folder)
+        mark_used(folder)
         reporter.report(self._loaded)
         self._backend, self._loaded_for = backend, _requirements(task.job)
 

@@ -57,7 +57,7 @@ MTIME = int(dt.datetime(2026, 8, 19, 10, 0, tzinfo=dt.UTC).timestamp()) * 10**9
     ],
 )
 def test_the_names_that_programs_give(name: str, expected: str) -> None:
-    assert recording_date.from_name(PurePath(name), NOW) == expected
+    assert recording_date.read_name(PurePath(name), NOW) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_the_names_that_programs_give(name: str, expected: str) -> None:
     ],
 )
 def test_what_is_no_date_or_cannot_be_is_not_taken(name: str) -> None:
-    assert recording_date.from_name(PurePath(name), NOW) is None
+    assert recording_date.read_name(PurePath(name), NOW) is None
 
 
 def told(name: str, *, at: str | None = None, source: str | None = None, mtime_ns: int = MTIME) -> tuple[object, ...]:
     made = Source(PurePath(name).name, name, "ab", 1, at, None, source)
-    return recording_date.filled(made, PurePath(name), mtime_ns, NOW)
+    return recording_date.find_date(made, PurePath(name), mtime_ns, NOW)
 
 
 def test_the_container_goes_before_the_name_and_the_name_before_the_file() -> None:
@@ -100,7 +100,7 @@ def test_the_container_goes_before_the_name_and_the_name_before_the_file() -> No
     assert told("New Recording 5.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
 
 
-def test_a_guess_is_made_anew_for_another_name() -> None:
+def test_a_guess_is_made_again_for_another_name() -> None:
     assert told("New Recording 5.m4a", at="2024-01-31T09:30:00", source="name")[1] == "mtime"
 
 
@@ -110,7 +110,7 @@ def test_a_name_is_not_believed_when_the_file_is_older() -> None:
 
 
 @pytest.mark.parametrize("mtime_ns", [0, -1, 10**9, 978307200 * 10**9, 10**19, 2 * 10**18])
-def test_a_file_whose_own_time_cannot_be_is_told_nothing_of(mtime_ns: int) -> None:
+def test_a_file_whose_own_time_cannot_be_gets_no_date(mtime_ns: int) -> None:
     assert told("talk.m4a", mtime_ns=mtime_ns) == (None, None)
     assert told("talk 2024-01-31.m4a", mtime_ns=mtime_ns) == ("2024-01-31", "name")
 
@@ -137,12 +137,12 @@ def test_a_file_whose_own_time_cannot_be_is_told_nothing_of(mtime_ns: int) -> No
     ],
 )
 def test_what_the_container_says(tags: dict[str, str], expected: str | None) -> None:
-    assert recording_date.from_tags({}, tags, now=NOW) == expected
+    assert recording_date.read_tags({}, tags, now=NOW) == expected
 
 
 @given(st.text(st.sampled_from("0123456789 -_.:TZ+GMTPXLapm/at"), max_size=60) | st.text(max_size=60))
 def test_no_name_does_harm_or_gives_a_time_to_come(name: str) -> None:
-    found = recording_date.from_name(PurePath(name), NOW)
+    found = recording_date.read_name(PurePath(name), NOW)
     if found is not None:
         moment = dt.datetime.fromisoformat(found)
         assert moment.replace(tzinfo=moment.tzinfo or dt.UTC) <= NOW + recording_date.SLACK

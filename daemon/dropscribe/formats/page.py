@@ -1,16 +1,19 @@
-"""One page (.html) that plays the recording beside its words.
+"""One page (.html) that plays the recording next to its words.
 
-Guarantees: one file, no server, no network: the policy in its head refuses everything but the page's own script and
-style (by their digests) and sound from the same place, from `file:` or chosen by hand. Nothing that a speaker says,
-and no file name, becomes markup or script. Without scripts the text is there to read; without the recording
-everything but playing works. Every word of every segment is in the page, once.
+Guarantees: one file, no server, no network: the policy in its head refuses everything but the
+page's own script and style (by their digests) and sound from the same place, from `file:` or
+chosen by hand. Nothing that a speaker says, and no file name, becomes markup or script. Without
+scripts the text is there to read; without the recording everything but playing works. Every word
+of every segment is in the page, once.
 
-The text is plain text in paragraphs. The words' places and times lie beside it as numbers, and the script lights
-words by painting over the text: three hours are some thousand elements, not thirty thousand (`page.js`).
+The text is plain text in paragraphs. The words' places and times are given next to it as numbers,
+and the script lights words by painting over the text: three hours are some thousand elements, not
+thirty thousand (`page.js`).
 
-The recording lies in the inbox and the page in the outbox. So the page looks for it beside itself, then where the
-inbox and the archive are when the folders have their usual names, then at the absolute path that `dropscribe
-transcribe` knows; else the reader chooses it or drops it onto the page.
+The recording is in the inbox and the page in the outbox. So the page looks for it next to itself,
+then where the inbox and the archive are when the folders have their usual names, then at the
+absolute path that `dropscribe transcribe` knows; else the reader chooses it or drops it onto the
+page.
 """
 
 from __future__ import annotations
@@ -29,28 +32,29 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dropscribe.formats.review import passages as listed
-from dropscribe.formats.spoken import Marks, tidy, unspaced, utterances
+from dropscribe.formats.line_breaking import SENTENCE_ENDS
+from dropscribe.formats.passages import PassageIndex
+from dropscribe.formats.review import list_passages
 from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
-from dropscribe.formats.writing import SENTENCE
+from dropscribe.formats.utterances import clean_text, needs_no_space, split_utterances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dropscribe.formats.spoken import Token
+    from dropscribe.formats.utterances import Token
     from dropscribe.transcript import Passage, Transcript
 
 TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
 FOLDERS = ("Inbox", "Archive")
-"""Names, as set by default, of the folders beside the outbox in which the recording may lie."""
+"""Names, as set by default, of the folders next to the outbox in which the recording may be."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 @dataclass(frozen=True, slots=True)
 class _Paragraph:
-    """What one person says in one go."""
+    """What one person says without a break."""
 
     speaker: str | None
     language: str | None
@@ -58,34 +62,38 @@ class _Paragraph:
     """The words, each with the space before it or nothing. At least one."""
 
 
-def html(transcript: Transcript) -> str:
+def render_html(transcript: Transcript) -> str:
     """Return the page."""
-    passages = listed(transcript)
-    paragraphs = _paragraphs(transcript)
-    marks = Marks(passages)
-    style, script = _beside("page.css"), _beside("page.js")
-    return string.Template(_beside("page.html")).substitute(
-        policy=_policy(style, script),
+    passages = list_passages(transcript)
+    paragraphs = _split_paragraphs(transcript)
+    marks = PassageIndex(passages)
+    style, script = _read_resource("page.css"), _read_resource("page.js")
+    return string.Template(_read_resource("page.html")).substitute(
+        policy=_write_policy(style, script),
         style=style,
         script=script,
-        generator=_text("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
-        title=_text(transcript.source.name),
-        facts=_facts(transcript),
-        lang=_lang(transcript.language),
-        text="\n".join(_part(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False))
+        generator=_escape("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
+        title=_escape(transcript.source.name),
+        facts=_write_facts(transcript),
+        lang=_write_lang(transcript.language),
+        text="\n".join(
+            _write_paragraph(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False)
+        )
         or '<p class="empty">No words.</p>',
-        review=_review(passages, paragraphs, marks),
-        data=_data(transcript, passages, paragraphs),
+        review=_write_review(passages, paragraphs, marks),
+        data=_write_data(transcript, passages, paragraphs),
     )
 
 
 @functools.cache
-def _beside(name: str) -> str:
+def _read_resource(name: str) -> str:
     return files("dropscribe.formats").joinpath(name).read_text("utf-8")
 
 
-def _policy(style: str, script: str) -> str:
-    """Return the Content-Security-Policy. `file:` counts only where the page itself was opened from a disk."""
+def _write_policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy. `file:` counts only where the page itself was opened
+    from a disk.
+    """
 
     def digest(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -102,69 +110,71 @@ def _policy(style: str, script: str) -> str:
     ])  # fmt: skip
 
 
-def _lang(language: str | None) -> str:
+def _write_lang(language: str | None) -> str:
     return f' lang="{language}"' if language and _LANGUAGE.fullmatch(language) else ""
 
 
-def _text(text: str) -> str:
-    return escape(tidy(text))
+def _escape(text: str) -> str:
+    return escape(clean_text(text))
 
 
-def _paragraphs(transcript: Transcript) -> list[_Paragraph]:
+def _split_paragraphs(transcript: Transcript) -> list[_Paragraph]:
     """Return the words in paragraphs: by speaker, by pause, and so that none grows too long."""
     found: list[_Paragraph] = []
     length, end, last = 0, 0.0, ""
-    for said in utterances(transcript):
+    for said in split_utterances(transcript):
         new = (
             not found
             or (said.speaker, said.language) != (found[-1].speaker, found[-1].language)
             or said.start - end >= PARAGRAPH_PAUSE
-            or length >= (LONG if last[-1:] in SENTENCE else TOO_LONG)
+            or length >= (LONG if last[-1:] in SENTENCE_ENDS else TOO_LONG)
         )
         if new:
             found.append(_Paragraph(said.speaker, said.language, []))
             length = 0
-        # Between two segments a space stands where the writing has any.
-        lead = "" if new or (unspaced(last[-1:]) and unspaced(said.text[:1])) else " "
+        # Between two segments there is a space where the writing system has any.
+        lead = "" if new or needs_no_space(last[-1:], said.text[:1]) else " "
         found[-1].tokens.extend((" " * token.spaced if i else lead, token) for i, token in enumerate(said.tokens))
         length, end, last = length + len(said.text) + 1, said.end, said.text
     return found
 
 
-def _part(paragraph: _Paragraph, before: _Paragraph | None, marks: Marks) -> str:
+def _write_paragraph(paragraph: _Paragraph, before: _Paragraph | None, marks: PassageIndex) -> str:
     """Return a paragraph; its speaker is named where it is not the one before."""
     who = paragraph.speaker
-    name = f'<p class="speaker" dir="auto">{_text(who)}</p>' if who and not (before and before.speaker == who) else ""
-    data = f' data-speaker="{_text(who)}"' if who else ""
+    name = (
+        f'<p class="speaker" dir="auto">{_escape(who)}</p>' if who and not (before and before.speaker == who) else ""
+    )
+    data = f' data-speaker="{_escape(who)}"' if who else ""
     pieces = []
-    for which, group in groupby(paragraph.tokens, key=lambda pair: marks.of(pair[1])):
+    for which, group in groupby(paragraph.tokens, key=lambda pair: marks.find(pair[1])):
         text = escape("".join(space + token.text for space, token in group))
         if which is None:
             pieces.append(text)
         else:
             lead = " " if text.startswith(" ") else ""  # the space before a passage is not of it
-            why = _text(marks.passages[which].why)
+            why = _escape(marks.passages[which].why)
             pieces.append(f'{lead}<mark data-passage="{which}" title="{why}">{text.removeprefix(" ")}</mark>')
-    shown = _clock(paragraph.tokens[0][1].start)
+    shown = _format_clock(paragraph.tokens[0][1].start)
     return (
         f'<section class="part"{data}>{name}'
         f'<button type="button" class="at" aria-label="Play from {shown}">{shown}</button>'
-        f'<p class="line" dir="auto"{_lang(paragraph.language)}><span>{"".join(pieces)}</span></p></section>'
+        f'<p class="line" dir="auto"{_write_lang(paragraph.language)}><span>{"".join(pieces)}</span></p></section>'
     )
 
 
-def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks: Marks) -> str:
+def _write_review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks: PassageIndex) -> str:
     if not passages:
         return '<p class="none">No passage is doubtful by what the model says of itself.</p>'
     spoken = ((space if i else " ", token) for p in paragraphs for i, (space, token) in enumerate(p.tokens))
-    words = marks.quoted(spoken)
+    words = marks.quote(spoken)
     items = []
     for i, passage in enumerate(passages):
         quoted = words.get(i)
         said = f'<span class="words" dir="auto">{escape(quoted)}</span>' if quoted else ""
         items.append(
-            f'<li data-passage="{i}"><button type="button"><span class="when">{_clock(passage.start)}</span> '
-            f'{said}<span class="why">{_text(passage.why)}</span></button></li>'
+            f'<li data-passage="{i}"><button type="button"><span class="when">{_format_clock(passage.start)}</span> '
+            f'{said}<span class="why">{_escape(passage.why)}</span></button></li>'
         )
     return (
         f"<details open><summary>Where to listen again ({len(passages)})</summary>"
@@ -172,27 +182,27 @@ def _review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], marks
     )
 
 
-def _facts(transcript: Transcript) -> str:
+def _write_facts(transcript: Transcript) -> str:
     recorded = (transcript.source.recorded_at or "")[:16].replace("T", " ")
     if transcript.source.recorded_from == "mtime":
         recorded = f"recorded {recorded} or before"
     engine = transcript.engine
     facts = [
         recorded,
-        _clock(transcript.duration),
+        _format_clock(transcript.duration),
         f"language {transcript.language}",
         f"transcribed by {PurePosixPath(engine.model).name or engine.model} ({engine.backend})",
     ]
-    shown = [_text(fact) for fact in facts if fact]
-    notices = [f"<br>{_text(notice.detail)}" for notice in transcript.warnings]
+    shown = [_escape(fact) for fact in facts if fact]
+    notices = [f"<br>{_escape(notice.detail)}" for notice in transcript.warnings]
     return " · ".join(shown) + "".join(notices)
 
 
-def _data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
-    """Return what the script works on, as JSON that may stand in a script element.
+def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
+    """Return what the script works on, as JSON that is safe in a script element.
 
-    `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take, milliseconds since the
-    start of the word before it in the page, milliseconds it lasts.
+    `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take,
+    milliseconds since the start of the word before it in the page, milliseconds it lasts.
     """
     rows = []
     clock = 0
@@ -205,28 +215,28 @@ def _data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Seque
             clock = start
         rows.append(row)
     data: dict[str, Any] = {
-        "name": tidy(transcript.source.name),
+        "name": clean_text(transcript.source.name),
         "bytes": transcript.source.bytes,
         "duration": transcript.duration,
-        "places": list(dict.fromkeys(_places(transcript.source.name, transcript.source.path))),
+        "places": list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),
         "passages": [[round(p.start, 3), round(p.end, 3)] for p in passages],
         "words": rows,
     }
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _places(name: str, path: str) -> Iterator[str]:
-    """Yield the addresses at which the recording may lie, seen from the page."""
-    yield _address(name)
+def _list_places(name: str, path: str) -> Iterator[str]:
+    """Yield the addresses at which the recording may be, seen from the page."""
+    yield _escape_address(name)
     place = PurePosixPath(path)
     if place.is_absolute():
-        yield "file://" + "/".join(_address(part) for part in str(place).split("/"))
+        yield "file://" + "/".join(_escape_address(part) for part in str(place).split("/"))
     elif ".." not in place.parts and place.parts:
         for folder in FOLDERS:
-            yield "/".join([*[".."] * len(place.parts), folder, *map(_address, place.parts)])
+            yield "/".join([*[".."] * len(place.parts), folder, *map(_escape_address, place.parts)])
 
 
-def _address(name: str) -> str:
+def _escape_address(name: str) -> str:
     try:
         raw = name.encode("utf-8", "surrogateescape")  # the bytes of a file name that is no text
     except UnicodeEncodeError:
@@ -234,7 +244,7 @@ def _address(name: str) -> str:
     return quote(raw, safe="")
 
 
-def _clock(seconds: float) -> str:
+def _format_clock(seconds: float) -> str:
     whole = int(max(seconds, 0.0))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
