@@ -30,7 +30,7 @@ import numpy as np
 from speaker_material import read  # type: ignore[import-not-found] # it is beside this file
 
 from dropscribe.models.speakers import store
-from dropscribe.worker.speakers.diarization import diarize
+from dropscribe.worker.speakers.diarization import assign, listen
 from dropscribe.worker.speakers.networks import Networks, load_networks
 
 if TYPE_CHECKING:
@@ -121,13 +121,16 @@ def check(true: list[Turn], found: list[Turn], seconds: float) -> float:
     return 100 * float(metric(annotate(true), annotate(found), uem=Timeline([Segment(0, seconds)])))
 
 
-def find_turns(path: Path, networks: Networks, wanted: int) -> tuple[list[Turn], float, float]:
-    """Return the product's turns, the seconds of sound, and the seconds of CPU time."""
+def find_turns(path: Path, networks: Networks, *wanted: int) -> tuple[list[list[Turn]], float, float]:
+    """Return the product's turns for each number of people, the seconds of sound, and those of CPU time for one."""
     sound = read(path)
     started = time.process_time()
-    found = diarize(sound, networks, wanted)
+    heard = listen(sound, networks)
+    found = [assign(*heard, wanted[0])]
     spent = time.process_time() - started
-    return [(t.start, t.end, str(t.person)) for t in found.turns], len(sound) / 16_000, spent
+    found += [assign(*heard, more) for more in wanted[1:]]
+    turns = [[(t.start, t.end, str(t.person)) for t in each.turns] for each in found]
+    return turns, len(sound) / 16_000, spent
 
 
 def count_wrong_words(path: Path, model: str, speakers: str, true: list[Turn]) -> tuple[int, int]:
@@ -168,9 +171,8 @@ def main() -> None:
         true = [(start, end, name) for start, end, name in truth["turns"]]
         kind = path.name.partition("-")[0].rstrip("0123456789")
         rows: dict[str, list[Turn]] = {}
-        rows["auto"], seconds, spent = find_turns(path, networks, 0)
+        (rows["auto"], rows["told"]), seconds, spent = find_turns(path, networks, 0, truth["people"])
         sound_s, cpu_s = sound_s + seconds, cpu_s + spent
-        rows["told"], _, _ = find_turns(path, networks, truth["people"])
         for peer in args.peer:
             name, _, folder = peer.partition("=")
             made = json.loads((Path(folder) / f"{path.stem}.json").read_text())
@@ -193,7 +195,7 @@ def main() -> None:
         if count:
             print(f"words to the wrong speaker, {way}: {wrong[way]} of {count} ({100 * wrong[way] / count:.2f} %)")
     for path in args.one:
-        print(f"one voice: {path.name}: {len({who for *_, who in find_turns(path, networks, 0)[0]})} found")
+        print(f"one voice: {path.name}: {len({who for *_, who in find_turns(path, networks, 0)[0][0]})} found")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     mib = peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     print(f"{sound_s / cpu_s:.1f} x real time for each core, {args.threads} threads; peak {mib:.0f} MiB")

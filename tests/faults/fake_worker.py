@@ -4,7 +4,8 @@ It speaks the worker's protocol as a real process. What it does is written in th
 one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit 3`, `!fail FAULT CODE`, `!babble`,
 `!apart` (of several: to be done alone), `!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER`
 (obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS). A recording
-that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it.
+that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it. Where
+speakers are asked for, Anna says the first line and Ben the others.
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
@@ -139,6 +140,33 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
         if stereo:
             text["speaker"] = (request["channels"] or ["Speaker 1", "Speaker 2"])[index % 2]
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
+    find_speakers(job, request)
+    send(job, "finished")
+
+
+def find_speakers(job: int, request: dict[str, Any]) -> None:
+    if not request.get("speakers"):
+        return
+    lines = Path(request["path"]).read_text(errors="replace").splitlines()
+    edges = {"Anna": (0.0, 1.0), "Ben": (1.0, float(len(lines)))}
+    speakers = [
+        {
+            "name": name,
+            "seconds": end - start,
+            "share": (end - start) / len(lines),
+            "confidence": 0.9,
+            "turns": [{"start": start, "end": end, "confidence": 0.9}],
+        }
+        for name, (start, end) in edges.items()
+    ]
+    send(job, "speakers", speakers=speakers, channels=[], labelled=True, seconds=0.5, notices=[])
+
+
+def tell_speakers(job: int, request: dict[str, Any]) -> None:
+    """Do the job that is about the speakers alone."""
+    lines = Path(request["path"]).read_text(errors="replace").splitlines()
+    send(job, "decoded", audio_s=float(len(lines)), decode_s=0.001, channels=1, codec="fake", warnings=[])
+    find_speakers(job, request)
     send(job, "finished")
 
 
@@ -158,6 +186,9 @@ def main() -> None:
         request = jobs.get()
         if request["op"] == "transcribe":
             transcribe(request["job"], request)
+            continue
+        if request["op"] == "speakers":
+            tell_speakers(request["job"], request)
             continue
         if (order := os.environ.get("FAKE_PACK")) and obey(request["job"], "pack", order):
             continue

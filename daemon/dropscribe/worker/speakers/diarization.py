@@ -92,11 +92,18 @@ def diarize(
         wanted: How many people there are; 0 where nobody knows.
         heartbeat: Called now and then with seconds of sound worked through, which begin again once.
     """
+    return assign(*listen(samples, networks, heartbeat=heartbeat), wanted)
+
+
+def listen(
+    samples: Floats, networks: Networks, *, heartbeat: Callable[[float], None] | None = None
+) -> tuple[activity.Activity, voices.Voices]:
+    """Return where somebody speaks in a recording, and what it sounds like there: all that takes long."""
     found = find_activity(samples, networks, heartbeat=heartbeat)
     speech = find_runs(found.count() > RULES.speech)
     stretches = [(time_of(first - 0.5), time_of(last - 0.5)) for first, last in speech]
     windows = voices.place_windows(stretches, len(samples) / SAMPLE_RATE)
-    return assign(found, voices.embed_windows(samples, windows, networks, heartbeat=heartbeat), wanted)
+    return found, voices.embed_windows(samples, windows, networks, heartbeat=heartbeat)
 
 
 def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0) -> Diarization:
