@@ -102,8 +102,14 @@ def listen(
     found = find_activity(samples, networks, heartbeat=heartbeat)
     speech = find_runs(found.count() > RULES.speech)
     stretches = [(time_of(first - 0.5), time_of(last - 0.5)) for first, last in speech]
-    windows = voices.place_windows(stretches, len(samples) / SAMPLE_RATE)
-    return found, voices.embed_windows(samples, windows, networks, heartbeat=heartbeat)
+    seconds = sum(end - start for start, end in stretches)
+    step = voices.RULES.coarse if seconds >= voices.RULES.long_s else voices.RULES.step
+    windows = voices.place_windows(stretches, len(samples) / SAMPLE_RATE, step)
+    heard = voices.embed_windows(samples, windows, networks, heartbeat=heartbeat)
+    if step == voices.RULES.coarse:
+        more = voices.place_between(windows, heard, people.find_people(heard.embeddings, seconds))
+        heard = voices.merge_voices(heard, voices.embed_windows(samples, more, networks, heartbeat=heartbeat))
+    return found, heard
 
 
 def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0) -> Diarization:
@@ -112,7 +118,7 @@ def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0) -> D
     speech = count > RULES.speech
     if not len(heard.starts) or not speech.any():
         return NOBODY
-    centroids = people.find_people(heard.embeddings, float(speech.sum()) * _FRAME_S, wanted)
+    centroids = people.find_people(heard.embeddings[heard.even], float(speech.sum()) * _FRAME_S, wanted)
     votes = _collect_votes(heard, centroids, len(count))
     ranks = np.argsort(-votes, axis=1, kind="stable")
     first = np.where(speech, ranks[:, 0], _NOBODY)
