@@ -18,7 +18,7 @@ from dropscribe.errors import UsageError
 from dropscribe.formats.rttm import render_rttm
 from dropscribe.formats.speakers import assign_speakers, rename_speakers
 from dropscribe.models.speakers import store
-from dropscribe.supervisor import loop
+from dropscribe.supervisor import loop, requests
 from dropscribe.supervisor.journal import State
 from dropscribe.transcript import Segment, Speaker, Transcript, Turn, Word
 from dropscribe.worker.decoding import decode
@@ -340,6 +340,19 @@ def test_networks_that_a_profile_needs_hold_nobody_else_up(house: House) -> None
     profile(house, "a/dropscribe.toml", 'speakers = "auto"\n')
     assert house.run() == loop.Summary(done=1, failed=1, waiting=0, outage=None)
     assert house.row("a/one.wav").state == State.FAILED
+
+
+def test_renamed_speakers_are_renamed_in_every_output_nobody_edited(house: House) -> None:
+    house.drop("one.wav", "I say this.", "And I that.")
+    house.run(speakers=("auto",), formats=("json", "txt", "vtt"))
+    (house.outbox / "one.txt").write_text("Corrected by hand.")
+    requests.write_request(house.settings.state, requests.Rename("one.wav", {"Anna": "Eva"}))
+    assert house.run(speakers=("auto",), formats=("json", "txt", "vtt")).done == 1
+    assert [s["speaker"] for s in made(house, "one")["segments"]] == ["Eva", "Ben"]
+    assert [s["name"] for s in made(house, "one")["speakers"]] == ["Eva", "Ben"]
+    assert "<v Eva>" in (house.outbox / "one.vtt").read_text()
+    assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
+    assert len(house.events("job.claimed")) == 1
 
 
 def test_jobs_and_events_about_speakers_come_back_as_they_were() -> None:

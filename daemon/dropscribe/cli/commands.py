@@ -67,6 +67,15 @@ class Redo(NamedTuple):
     stale: bool
 
 
+class Speakers(NamedTuple):
+    """`speakers`: who speaks in a finished recording, and other names for them."""
+
+    file: Path
+    names: list[str]
+    """Each `old=new`."""
+    json: bool
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -204,6 +213,7 @@ Command = (
     | Why
     | Retry
     | Redo
+    | Speakers
     | Pause
     | Resume
     | Logs

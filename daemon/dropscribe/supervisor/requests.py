@@ -44,15 +44,28 @@ class Redo:
     """Only those whose settings have changed; a stored result will do where it fits."""
 
 
-Request = Retry | Redo
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Give the speakers of a finished recording other names."""
+
+    file: str
+    """Path relative to the inbox."""
+    names: dict[str, str]
+    """The new name of each old one."""
+
+
+Request = Retry | Redo | Rename
 
 
 def write_request(state: Path, request: Request) -> None:
     """Leave a request for the daemon. Raises: OSError."""
-    if isinstance(request, Retry):
-        data: dict[str, object] = {"retry": request.file}
-    else:
-        data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
+    match request:
+        case Retry():
+            data: dict[str, object] = {"retry": request.file}
+        case Redo():
+            data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
+        case Rename():
+            data = {"rename": request.file, "names": request.names}
     (state / FOLDER).mkdir(exist_ok=True)
     name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
     files.write_atomically(state / FOLDER / name, json.dumps(data).encode())
@@ -77,6 +90,9 @@ def take_requests(state: Path) -> Generator[Request]:
 
 def _parse(text: bytes) -> Request:
     data = json.loads(text)
+    if "rename" in data:
+        names = {_require_text(old): _require_text(new) for old, new in data["names"].items()}
+        return Rename(_require_text(data["rename"]), names)
     if "redo" in data:
         named = data["redo"]
         if not isinstance(named, list | None):
