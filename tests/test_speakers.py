@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import wave
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from dropscribe.worker.speech import Speech
 from dropscribe.worker.vad import Span
 from examples import transcript
 from house import House, ask, made, profile
+from talk import FASTER, Talk, of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,7 +99,7 @@ def allison(tmp_path: Path) -> Floats:
     return np.concatenate([decode(DATA / name, tmp_path / f"{name}.f32").samples for name in names])
 
 
-def talk(*turns: Floats) -> tuple[Floats, list[float]]:
+def join(*turns: Floats) -> tuple[Floats, list[float]]:
     """Return a conversation with half a second of silence between turns, and where each begins."""
     quiet = np.zeros(8000, np.float32)
     starts = [sum(len(turn) + len(quiet) for turn in turns[:i]) / 16_000 for i in range(len(turns))]
@@ -110,7 +112,7 @@ def people_at(found: Diarization, *times: float) -> list[set[int]]:
 
 def test_two_voices_are_two_people_and_each_comes_back(folder: Path, kennedy: Floats, allison: Floats) -> None:
     half, third = len(kennedy) // 2, len(allison) // 3
-    sound, starts = talk(kennedy[:half], allison[:third], kennedy[half:], allison[third:])
+    sound, starts = join(kennedy[:half], allison[:third], kennedy[half:], allison[third:])
     found = diarize(sound, load_networks(folder, 1))
     assert found.centroids.shape == (2, 192)
     assert people_at(found, *(start + 1.2 for start in starts)) == [{0}, {1}, {0}, {1}]
@@ -140,7 +142,7 @@ def test_one_voice_has_no_label_and_names_go_to_who_speaks_first(
     alone = stage.find_speakers(Speech(kennedy, len(kennedy), ((Span(0, len(kennedy)),),)), request("auto"), folder)
     assert ([s.name for s in alone.speakers], alone.labelled) == (["Speaker 1"], False)
     assert alone.speakers[0].share == 1.0
-    sound, _ = talk(kennedy, allison)
+    sound, _ = join(kennedy, allison)
     speech = Speech(sound, len(sound), ((Span(0, len(sound)),),))
     both = stage.find_speakers(speech, request("John", "Allison"), folder)
     assert ([s.name for s in both.speakers], both.labelled, both.channels) == (["John", "Allison"], True, ())
@@ -149,7 +151,7 @@ def test_one_voice_has_no_label_and_names_go_to_who_speaks_first(
 
 
 def test_each_channel_has_speakers_of_its_own(folder: Path, kennedy: Floats, allison: Floats) -> None:
-    panel, _ = talk(kennedy, allison)
+    panel, _ = join(kennedy, allison)
     stride = (len(panel) // 16_000 + 3) * 16_000
     sound = np.zeros(2 * stride, np.float32)
     sound[: len(allison)], sound[stride : stride + len(panel)] = allison, panel
@@ -160,6 +162,39 @@ def test_each_channel_has_speakers_of_its_own(folder: Path, kennedy: Floats, all
         ("Panel", "Panel (1)"),
         ("Panel", "Panel (2)"),
     ]
+
+
+def test_the_worker_finds_the_same_speakers_with_and_without_transcription(
+    folder: Path, tiny_en: Path, tmp_path: Path, kennedy: Floats, allison: Floats
+) -> None:
+    sound, _ = join(kennedy, allison)
+    path = tmp_path / "talk.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((sound * 32_767).astype("<i2").tobytes())
+    worker = Talk()
+    more = {"path": str(path), "spool": str(tmp_path / "talk.f32"), "speakers": ["auto"]}
+    worker.ask(tiny_en, FASTER, operation="transcribe", **more)
+    events = worker.until("finished", "failed")
+    worker.ask(tiny_en, FASTER, operation="speakers", **more)
+    alone = worker.until("finished", "failed")
+    worker.worker.kill()
+    (told,), (later,) = of(events, "speakers"), of(alone, "speakers")
+    assert told["speakers"] == later["speakers"]
+    assert [s["name"] for s in told["speakers"]] == ["Speaker 1", "Speaker 2"]
+    assert {name for name, _ in alone} <= {"ready", "decoding", "decoded", "speakers", "finished"}
+    words = [segment for window in of(events, "window") for segment in window["segments"]]
+    said = transcript([Segment(0, s["start"], s["end"], s["text"]) for s in words], duration=len(sound) / 16_000)
+    people = tuple(
+        Speaker(s["name"], s["seconds"], s["share"], s["confidence"], tuple(Turn(**t) for t in s["turns"]))
+        for s in told["speakers"]
+    )
+    found = assign_speakers(said, people)
+    by_name = {
+        name: " ".join(s.text for s in found.segments if s.speaker == name) for name in ("Speaker 1", "Speaker 2")
+    }
+    assert "country" in by_name["Speaker 1"]
+    assert "conference" in by_name["Speaker 2"]
 
 
 # Words
