@@ -33,7 +33,7 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class WindowContext:
-    """What the stages of a window need beside the window itself."""
+    """What the stages of a window need, but for the window itself."""
 
     backend: Backend
     samples: NDArray[np.float32]
