@@ -14,7 +14,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.backends import choice, environments
 from dropscribe.formats import RENDERERS
 from dropscribe.settings import FIELDS, Table
 
@@ -52,10 +51,17 @@ def read_options(settings: Settings) -> dict[str, Option]:
     """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
     changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
-    if not changed or [each.name for each in choice.choose_for_this_machine(settings)][:1] != [environments.NAME]:
+    if changed and not _is_whisperx_first(settings):
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _is_whisperx_first(settings: Settings) -> bool:
+    """Return whether WhisperX is the first backend to try. `status` starts faster without it."""
+    from dropscribe.backends import choice, environments
+
+    return [each.name for each in choice.choose_for_this_machine(settings)][:1] == [environments.NAME]
 
 
 def read_output_options(chosen: Settings) -> dict[str, Any]:

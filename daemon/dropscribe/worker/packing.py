@@ -56,7 +56,7 @@ class PackingRules:
     """Letters a second of speech: more are not one recording's."""
     least_logprob: float = -1.0
     """Mean log-probability, of the engine's segments and of a recording's words. As in
-    `backends._batched`."""
+    `backends.drafts`."""
 
 
 RULES = PackingRules()
