@@ -24,9 +24,9 @@ AFTER_WORK = {"kept", "rendered", "written", "renamed", "published", "committed"
 """Points that are reached when the text is already in the journal: no window may be done again."""
 AFTER_FAILURE = {"quarantined"}
 AFTER_DAMAGE = {"adopted"}
-"""Reached only while a journal is made anew from the outbox."""
+"""Reached only while a journal is made again from the outbox."""
 AFTERWARDS = {"hooked", "leaving", "reserved", "moved", "copied", "withdrawn", "removed"}
-"""Reached only with hooks, or when sources leave: test_hooks.py and test_leaving.py."""
+"""Reached only with hooks, or when sources leave: test_hooks.py and test_disposal.py."""
 AFTER_REQUEST = {"asked", "retired"}
 """Reached only when recordings are to be done again."""
 

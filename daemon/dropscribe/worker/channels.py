@@ -136,7 +136,7 @@ def _render(
 
 
 def _find_spoken_frames(spans: Sequence[Span], frames: int) -> NDArray[np.bool_]:
-    """Return which frames lie in one of `spans` or near it."""
+    """Return which frames are in one of `spans` or near it."""
     found = np.zeros(frames, dtype=np.bool_)
     for span in spans:
         found[max(0, span.start // FRAME - _NEAR_FRAMES) : math.ceil(span.end / FRAME) + _NEAR_FRAMES] = True
