@@ -333,6 +333,12 @@ def test_a_command_imports_what_it_needs_and_no_more(shell: Shell, arguments: li
     assert done.stdout == "[]\n"
 
 
+def test_models_list_shows_for_whisperx_the_models_that_it_shares(shell: Shell) -> None:
+    rows = shell.run("models", "list", "--json", "--backend", "whisperx").stdout
+    assert json.loads(rows)
+    assert rows == shell.run("models", "list", "--json", "--backend", "faster-whisper").stdout
+
+
 def test_models_list_needs_no_network_and_no_model(shell: Shell) -> None:
     rows = json.loads(shell.run("models", "list", "--json", HF_ENDPOINT="http://127.0.0.1:9").stdout)
     assert {"mlx", "faster-whisper"} == {row["backend"] for row in rows}

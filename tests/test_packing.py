@@ -25,6 +25,7 @@ from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, packing
 from dropscribe.worker.packing import Piece
 from dropscribe.worker.vad import Span
+from talk import event_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -264,7 +265,7 @@ def steps(events: list[protocol.Event]) -> list[str]:
 
 
 def facts(events: list[protocol.Event], name: str) -> dict[str, Any]:
-    return next(protocol.event_to_json(e) for e in events if e.event == name)
+    return next(event_to_json(e) for e in events if e.event == name)
 
 
 def plain(messages: list[protocol.Event]) -> list[str]:

@@ -120,7 +120,7 @@ class Jobs:
         self._stop_worker("daemon ends")
 
     @property
-    def is_busy(self) -> bool:
+    def busy(self) -> bool:
         """Whether the worker has anything in hand."""
         return bool(self._jobs) or self._pack
 
@@ -187,7 +187,7 @@ class Jobs:
 
         With a reason the worker ends in any case.
         """
-        busy, jobs = self.is_busy, self._take_jobs()
+        busy, jobs = self.busy, self._take_jobs()
         if busy:
             self._stop_worker("its job was dropped")
         for job in jobs:
@@ -200,12 +200,12 @@ class Jobs:
         """Replace a worker that shows no life; end one that has had no work for long."""
         now = time.monotonic()
         stall, idle = self._settings.stall_minutes * 60, self._settings.idle_minutes * 60
-        if self.is_busy and stall and now - self._last_event > stall:
+        if self.busy and stall and now - self._last_event > stall:
             jobs = self._take_jobs()
             self._stop_worker("stalled")
             message = f"The engine showed no progress for {self._settings.stall_minutes:g} minutes."
             self._handle_engine_fault(jobs, "stalled", message)
-        elif not self.is_busy and self._worker is not None and idle and now - self._idle_since > idle:
+        elif not self.busy and self._worker is not None and idle and now - self._idle_since > idle:
             self._stop_worker("idle")
 
     def handle_message(self, message: worker_process.Message) -> None:
@@ -228,7 +228,7 @@ class Jobs:
 
     def _handle_exit(self, worker: worker_process.Worker, exited: protocol.Exited) -> None:
         self._worker = None
-        self._empty_spool()
+        self._sweep()
         self._log.warning("worker.died", pid=worker.pid, how=exited.how, stderr=exited.stderr[-2000:])
         jobs = self._take_jobs()
         if jobs and not self._worker_ready:  # no recording can have done that
@@ -332,7 +332,7 @@ class Jobs:
             )
         self._outage.end()
         self._journal.set_meta(
-            phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "detecting speech",
+            phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "listening for speech",
             backend=loaded.backend,
             backend_reason=loaded.reason,
             engine=f"{loaded.model} on {loaded.device}, process {worker.pid}",
@@ -442,9 +442,9 @@ class Jobs:
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
                 self._journal.set_meta(engine="", phase="")
-            self._empty_spool()
+            self._sweep()
 
-    def _empty_spool(self) -> None:
+    def _sweep(self) -> None:
         """Remove the sound that a worker left behind which has ended."""
         with contextlib.suppress(OSError):  # the folder may have been removed
             for left in self._spool.iterdir():

@@ -242,7 +242,7 @@ class Supervisor:
 
     def _is_finished(self) -> bool:
         """Return whether nothing is left that could be done now."""
-        if not self._intake.is_idle or self._jobs.is_busy or not self._messages.empty():
+        if not self._intake.is_idle or self._jobs.busy or not self._messages.empty():
             return False
         if self._hooks.is_running or self._disposal.is_running:
             return False
@@ -312,7 +312,7 @@ class Supervisor:
 
     def _dispatch(self) -> None:
         """Give the next recording to the worker, or publish what only needs publishing."""
-        if self._jobs.is_busy or self._paused:
+        if self._jobs.busy or self._paused:
             return
         missing = self._outage.code == "outbox-missing"
         if self._outage.error is not None:

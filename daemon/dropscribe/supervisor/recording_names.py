@@ -28,7 +28,7 @@ def explain_refusal(relative: PurePath) -> str | None:
     """Return why a name is passed over, as half a sentence, or None when it may be a recording."""
     for part in relative.parts[:-1]:
         if is_ignored_folder(part):
-            return f"is in {part}, a folder that is passed over"
+            return f"lies in {part}, a folder that is passed over"
     name = relative.name
     if name.startswith((".", "~")):
         return "is hidden or temporary by its name"

@@ -27,7 +27,7 @@ class RequestHandler:
     """The requests of one daemon. Every method is called by the thread that owns the journal."""
 
     def __init__(self, settings: Settings, journal: Journal, intake: Intake, hooks: Hooks, outage: Outage) -> None:
-        """`intake`, `hooks` and `outage` are notified of what is to be tried again."""
+        """`intake`, `hooks` and `outage` go on with what is asked for."""
         self._settings = settings
         self._journal = journal
         self._intake = intake
