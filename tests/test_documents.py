@@ -154,7 +154,7 @@ def test_every_document_is_reached_from_the_readme(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_command_and_option_shown_exists(document: Path) -> None:
-    assert {command: told for command in commands(document) if (told := problem(command))} == {}
+    assert {command: error for command in commands(document) if (error := problem(command))} == {}
 
 
 def test_a_command_that_does_not_exist_would_be_found() -> None:

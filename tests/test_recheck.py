@@ -99,7 +99,7 @@ class TestChoosePieces:
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
         st.lists(st.tuples(st.integers(1, 20), st.integers(1, 40)), max_size=12),
     )
-    def test_few_in_order_apart_and_never_the_same_window_again(
+    def test_few_in_order_without_overlap_and_never_the_same_window_again(
         self, drawn: list[tuple[int, int]], steps: list[tuple[int, int]]
     ) -> None:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
