@@ -193,15 +193,15 @@ def test_every_module_named_in_the_design_exists() -> None:
     assert sorted([*filter(None, named), *named[""]]) == modules_in(PACKAGE)
 
 
-@pytest.mark.parametrize("room", ["supervisor", "worker"])
-def test_the_design_says_what_each_module_does_and_names_no_other(room: str) -> None:
-    section = DESIGN.read_text(encoding="utf-8").split(f"\n### Modules of the {room}\n")[1].split("\n#")[0]
-    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == modules_in(PACKAGE / room)
+@pytest.mark.parametrize("package", ["supervisor", "worker"])
+def test_the_design_says_what_each_module_does_and_names_no_other(package: str) -> None:
+    section = DESIGN.read_text(encoding="utf-8").split(f"\n### Modules of the {package}\n")[1].split("\n#")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == modules_in(PACKAGE / package)
 
 
 def test_the_drawing_of_the_layers_is_the_contract() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = (each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "rooms")
+    (contract,) = (each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers")
     section = DESIGN.read_text(encoding="utf-8").split("\n## Modules\n")[1]
     drawing = section.split("```\n")[1].splitlines()
     assert [re.split(r"  +", line)[0] for line in drawing] == contract["layers"]

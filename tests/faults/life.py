@@ -195,7 +195,7 @@ class Life(World):
         self.disturbances += 2  # one that crashes is begun again at its last attempt, too
 
     def quiet(self) -> bool:
-        """Return also whether everything that was asked for was done, and that failed because of a profile.
+        """Return also whether every request was acted on, and every profile that was wrong was read again.
 
         And whether every hook has run, and every source that may leave has left.
         """

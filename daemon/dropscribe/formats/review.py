@@ -227,7 +227,7 @@ def _find_switches(segments: Sequence[Segment]) -> Iterator[Passage]:
             why = f"A few words in another language ({new}, not {old}): perhaps recognised wrongly."
             yield Passage(start, end, "language", why, max(1.0, LIMITS.rate * (end - start)))
         else:
-            why = f"The language changes from {old} to {new}: words beside the border may be in the wrong one."
+            why = f"The language changes from {old} to {new}: words next to the border may be in the wrong one."
             yield Passage(
                 max(start - LIMITS.border, before[-1].start), min(start + LIMITS.border, end), "language", why, 1.0
             )

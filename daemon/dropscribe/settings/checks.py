@@ -68,7 +68,7 @@ def check_folders(settings: Settings) -> None:
         raise UsageError(msg, "Transcripts need a folder of their own.")
     if inbox.is_relative_to(outbox):
         msg = f"The inbox {settings.inbox} is inside the outbox {settings.outbox}."
-        raise UsageError(msg, "Put it beside the outbox, or the outbox inside the inbox.")
+        raise UsageError(msg, "Put it next to the outbox, or the outbox inside the inbox.")
     if state.is_relative_to(inbox) or state.is_relative_to(outbox):
         msg = f"`state` ({settings.state}) is inside the inbox or the outbox."
         raise UsageError(msg, "Give it a folder of its own.")

@@ -219,7 +219,7 @@ class Settings:
     )
     archive: Path = _describe_setting(
         Path(),
-        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive beside the inbox.",
+        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive next to the inbox.",
     )
     state: Path = _describe_setting(
         Path(), "Journal and work files. Default: where the system keeps application state."
