@@ -304,7 +304,7 @@ def limited(tmp_path: Path, kind: str, amount: int, path: Path) -> subprocess.Co
     code = f"""
         import resource, signal
         from pathlib import Path
-        from dropscribe import audio
+        from dropscribe.worker import decoding as audio
         from dropscribe.errors import JobError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -361,8 +361,8 @@ def test_a_disk_that_fails_is_not_the_recordings_fault(tmp_path: Path, monkeypat
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
-    opened = decoding._open
-    monkeypatch.setattr(decoding, "_open", lambda path: Failing(opened(path)))
+    opened = decoding.open_recording
+    monkeypatch.setattr(decoding, "open_recording", lambda path: Failing(opened(path)))
     with pytest.raises(JobError) as caught:
         decode(path)
     assert (caught.value.fault, caught.value.code) == (Fault.ENVIRONMENT, "read-failed")
