@@ -84,11 +84,17 @@ def _setting(
     *,
     choices: tuple[str, ...] = (),
     least: float | None = None,
+    most: float = math.inf,
+    words: Mapping[str, float] | None = None,
     key: str = "",
     command: bool = False,
 ) -> Any:
-    """Describe a setting; `key` is its name in the file where that is not the field's, `command` makes it one."""
+    """Describe a setting; `key` is its name in the file where that is not the field's, `command` makes it one.
+
+    `words` may be written for some numbers, also for such as are below `least`.
+    """
     metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata |= {"most": most, "words": words or {}}
     return field(default=default, metadata=metadata)
 
 
@@ -155,6 +161,21 @@ class Settings:
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
         "`channels` or heard from the recording.",
         choices=("auto", "always", "never"),
+    )
+    audio_track: int = _setting(
+        0,
+        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language that\n"
+        "is set, no commentary, else the one that the file itself names first.",
+        least=0,
+        words={"auto": 0},
+    )
+    speech_threshold: float = _setting(
+        0.5,
+        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering, or speech in much noise;\n"
+        "higher where noise becomes words. off: all of the recording is transcribed, for singing.",
+        least=0.05,
+        most=0.95,
+        words={"off": 0.0},
     )
     pack: bool = _setting(
         default=True,
@@ -349,11 +370,13 @@ def parsed(key: str, value: Any, place: str) -> Any:
             raise wrong
     elif isinstance(default, (int, float)):
         kind = type(default)
+        spelled = meta["words"].get(value.strip().lower()) if isinstance(value, str) else None
         try:
-            number, exact = kind(value), float(value)
+            number, exact = kind(value if spelled is None else spelled), float(value if spelled is None else spelled)
         except (TypeError, ValueError, OverflowError):
             raise wrong from None
-        if isinstance(value, bool) or not math.isfinite(exact) or number < meta["least"] or exact != number:
+        inside = spelled is not None or exact in meta["words"].values() or meta["least"] <= number <= meta["most"]
+        if isinstance(value, bool) or not math.isfinite(exact) or not inside or exact != number:
             raise wrong
         value = number
     elif isinstance(default, tuple):
@@ -432,7 +455,9 @@ def _expected(key: str) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, (int, float)):
-        return f"a {'whole ' if isinstance(default, int) else ''}number, {meta['least']:g} or more"
+        limits = f"{meta['least']:g} or more" if meta["most"] == math.inf else f"{meta['least']:g} to {meta['most']:g}"
+        words = "".join(f', or "{word}"' for word in meta["words"])
+        return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
     if isinstance(default, tuple):
         codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
         return "a list of " + (", ".join(meta["choices"]) or codes)

@@ -43,6 +43,8 @@ KEYS = (
     "replacements",
     "channels",
     "split_channels",
+    "audio_track",
+    "speech_threshold",
     "formats",
 )
 """The settings that a profile may hold."""
@@ -52,7 +54,7 @@ MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
 """Code of the failure of a recording whose profile is wrong."""
-FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable"})
+FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable", "no-such-track"})
 """Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
 CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 
@@ -243,6 +245,10 @@ def restored(noted: str, general: Settings) -> Settings:
     noted_values = json.loads(noted or "{}").items()
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in noted_values if k in USED}
     values |= {k: settings.FIELDS[k].default for k in worker_process.WHISPERX_OPTIONS if not values.get(k, "-")}
+    for name in worker_process.NUMBER_OPTIONS:  # noted as text, empty for the default
+        if name in values:
+            text = values[name]
+            values[name] = settings.parsed(name, text, "") if text else settings.FIELDS[name].default
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:

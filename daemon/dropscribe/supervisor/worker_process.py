@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
 """Those of `RESULT_OPTIONS` that only WhisperX knows."""
+NUMBER_OPTIONS = ("audio_track", "speech_threshold")
+"""Those of `RESULT_OPTIONS` that are numbers. They are noted as text, and as nothing at their defaults."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -44,6 +46,7 @@ RESULT_OPTIONS = (
     "glossary",
     "channels",
     "split_channels",
+    *NUMBER_OPTIONS,
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the engine says. Replacements and formats come after it."""
@@ -59,6 +62,7 @@ def options(settings: Settings) -> dict[str, transcript.Option]:
     if not changed or [choice.name for choice in backends.choose_here(settings)][:1] != [environments.NAME]:
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
+    values |= {n: "" if values[n] == FIELDS[n].default else f"{values[n]:g}" for n in NUMBER_OPTIONS}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -191,6 +195,8 @@ def request(settings: Settings, *, download: bool) -> dict[str, Any]:
         "mixed_languages": settings.mixed_languages,
         "channels": list(settings.channels),
         "split_channels": settings.split_channels,
+        "audio_track": settings.audio_track,
+        "speech_threshold": settings.speech_threshold,
         "threads": settings.threads,
         "batch": settings.batch,
         "max_seconds": settings.max_hours * 3600 or None,

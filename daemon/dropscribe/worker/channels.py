@@ -140,6 +140,7 @@ def heard(
     names: Sequence[str] = (),
     split: str = "auto",
     *,
+    threshold: float = vad.THRESHOLD,
     heartbeat: Callable[[float], None] | None = None,
 ) -> Sound:
     """Return what is to be transcribed of a decoded recording, and where somebody speaks in it.
@@ -149,17 +150,18 @@ def heard(
         spool: The file that `decoded.samples` lies in: the channels take the place of the mix if it is split.
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
+        threshold: The probability from which on sound is speech; 0 for all of it.
         heartbeat: Called now and then with seconds of sound worked on.
 
     Raises: EnvironmentFaultError `vad-missing`, `disk-full`, `spool-failed`.
     """
     try:
-        found = _split(decoded, spool, names, split, heartbeat) if decoded.apart is not None else None
+        found = _split(decoded, spool, names, split, threshold, heartbeat) if decoded.apart is not None else None
     finally:
         decoding.beside(spool).unlink(missing_ok=True)
     if isinstance(found, Sound):
         return found
-    spans = tuple(vad.spans(decoded.samples, heartbeat=heartbeat))
+    spans = tuple(vad.spans(decoded.samples, threshold=threshold, heartbeat=heartbeat))
     return Sound(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -168,6 +170,7 @@ def _split(
     spool: Path,
     names: Sequence[str],
     split: str,
+    threshold: float,
     heartbeat: Callable[[float], None] | None,
 ) -> Sound | Notice | None:
     apart = decoded.apart
@@ -189,8 +192,8 @@ def _split(
     for channel in range(decoded.channels):
         sound = apart[:, channel]
         own = vad.probabilities(sound, heartbeat=heartbeat)
-        own[leaks[:, channel]] = 0.0
-        speech_of.append(vad.spans_of(own, sound, _SHORTEST))
+        own[leaks[:, channel]] = -1.0  # below every threshold
+        speech_of.append(vad.spans_of(own, sound, _SHORTEST, threshold))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in speech_of]
     if not told and sum(length >= _LEAST for length in lengths) < 2:
         return None

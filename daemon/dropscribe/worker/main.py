@@ -239,7 +239,14 @@ def _heard(
     """Listen for speech in a recording, on each channel or in all together."""
     from dropscribe.worker import channels
 
-    return channels.heard(decoded, Path(entry["spool"]), job["channels"], job["split_channels"], heartbeat=heartbeat)
+    return channels.heard(
+        decoded,
+        Path(entry["spool"]),
+        job["channels"],
+        job["split_channels"],
+        threshold=job.get("speech_threshold", 0.5),
+        heartbeat=heartbeat,
+    )
 
 
 def _sweep(entry: dict[str, Any]) -> None:
@@ -264,7 +271,15 @@ def _decode(entry: dict[str, Any], channel: _Channel, max_seconds: float | None)
     started = time.monotonic()
     path, spool = Path(entry["path"]), Path(entry["spool"])
     apart = entry["split_channels"] != "never"
-    decoded = decoding.decode(path, spool, heartbeat=channel.heartbeat, max_seconds=max_seconds, apart=apart)
+    decoded = decoding.decode(
+        path,
+        spool,
+        heartbeat=channel.heartbeat,
+        max_seconds=max_seconds,
+        apart=apart,
+        track=entry.get("audio_track", 0),
+        languages=decoding.spoken_languages(entry.get("language", "auto"), entry.get("languages", ())),
+    )
     decode_s = time.monotonic() - started
     crash.reach("decoded")
     channel.send(
@@ -401,7 +416,8 @@ def _pack(job: dict[str, Any], model: _Model, channel: _Channel) -> None:
             channel.job = entry["job"]
             try:
                 seconds = min(packing.MOST_SECONDS, job["max_seconds"] or math.inf)
-                told = entry | {"split_channels": job["split_channels"]}
+                shared = ("split_channels", "audio_track", "language", "languages")
+                told = entry | {name: job[name] for name in shared if name in job}
                 waiting.append((entry, _decode(told, channel, seconds)))
             except JobError as error:
                 channel.send("apart", code=error.code)

@@ -36,14 +36,14 @@ MAX_WINDOW = 30 * SAMPLE_RATE
 """Samples that Whisper hears at once."""
 
 THRESHOLD = 0.5
-"""Speech begins with a frame of at least this probability.
+"""Speech begins with a frame of at least this probability, unless another one is set.
 
 This and the next two are the defaults of Silero VAD's own `get_speech_timestamps`. It drops less than 250 ms of
 speech, which may be a "yes", and pads by 30 ms; here spans are the edges of the sound, and windows take what they
 need around them.
 """
 NEG_THRESHOLD = 0.35
-"""Speech may end with a frame below this probability."""
+"""Speech may end with a frame below this probability; where another threshold is set, as far below that one."""
 MIN_SILENCE = 0.1
 """Seconds below `NEG_THRESHOLD` that end a span."""
 MAX_SPAN = 29.0
@@ -123,28 +123,33 @@ def probabilities(
     return found
 
 
-def spans(audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None) -> list[Span]:
+def spans(
+    audio: NDArray[np.float32], *, threshold: float = THRESHOLD, heartbeat: Callable[[float], None] | None = None
+) -> list[Span]:
     """Return the stretches of speech in `audio`, in order; empty when nobody speaks.
 
-    Arguments and errors are those of `probabilities`.
+    With a `threshold` of 0 that is all of it. Arguments and errors are those of `probabilities`.
     """
-    return spans_of(probabilities(audio, heartbeat=heartbeat), audio)
+    return spans_of(probabilities(audio, heartbeat=heartbeat), audio, threshold=threshold)
 
 
-def spans_of(heard: NDArray[np.float32], audio: NDArray[np.float32], least: float = 0.0) -> list[Span]:
+def spans_of(
+    heard: NDArray[np.float32], audio: NDArray[np.float32], least: float = 0.0, threshold: float = THRESHOLD
+) -> list[Span]:
     """Return the spans that the probabilities `heard`, shape (frames,), make of `audio`; none of `least` s or less.
 
-    The hysteresis is that of Silero VAD's `get_speech_timestamps`.
+    The hysteresis is that of Silero VAD's `get_speech_timestamps`. A negative probability is never speech.
     """
+    lower = max(NEG_THRESHOLD + (threshold - THRESHOLD), min(threshold, 0.01))
     found: list[tuple[int, int]] = []  # in frames, open end
     start = end = -1
     quiet = MIN_SILENCE * SAMPLE_RATE
     for frame, probability in enumerate(heard.tolist()):
-        if probability >= THRESHOLD:
+        if probability >= threshold:
             end = -1
             if start < 0:
                 start = frame
-        elif probability < NEG_THRESHOLD and start >= 0:
+        elif probability < lower and start >= 0:
             if end < 0:
                 end = frame
             if (frame - end) * FRAME >= quiet:

@@ -38,6 +38,7 @@ from dropscribe.worker.decoding.mixer import Mixer
 from dropscribe.worker.decoding.reading import MOST_NOTICES, transfer
 from dropscribe.worker.decoding.recording_file import RecordingFile, open_recording, read_fault, refuse
 from dropscribe.worker.decoding.spool import Spool, beside, rewritten
+from dropscribe.worker.decoding.tracks import spoken_languages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from dropscribe.worker.decoding.headers import Header
 
-__all__ = ["FORMATS", "Decoded", "beside", "decode", "rewritten"]
+__all__ = ["FORMATS", "Decoded", "beside", "decode", "rewritten", "spoken_languages"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ def language_of(tag: str | None) -> str | None:
     return _CODES.get(first)
 
 
+def spoken_languages(language: str, languages: Sequence[str]) -> tuple[str, ...]:
+    """Return Whisper's codes of what may be spoken by the settings `language` and `languages`; none for any."""
+    return tuple(languages) if language == "auto" else (language,)
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What a person asked for."""
