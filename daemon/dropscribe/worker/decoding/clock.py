@@ -69,7 +69,7 @@ class ClockLimits:
     """A difference up to this may be jitter as long as nothing is known about the recording's own."""
     least_drift: float = 0.02
     """The least difference that is drift in a recording whose times are known to be exact."""
-    known_after: int = 20
+    known_after: int = 10
     """Seconds after which the jitter of a recording is known."""
     steepest: float = 0.05
     """The most by which a clock can be wrong, as a share: quartz and software are wrong by less than 0.01, film on
@@ -90,14 +90,20 @@ class Evidence:
 
     def __init__(self, kind: ClockKind, origin: float, declared: float | None, limits: ClockLimits) -> None:
         """`declared` is how long the container says it lasts, where that was not derived from the times."""
-        self._kind, self._origin, self._declared, self._limits = kind, origin, declared, limits
+        self._kind, self._limits = kind, limits
+        self.origin = origin
+        self.declared = declared
         self._runs: dict[int, collections.deque[list[float]]] = {}
         self.latest = origin
         """The last time seen in another stream."""
 
-    def note(self, stream: int, time: float) -> None:
-        """Note a packet of another stream with pictures or sound."""
+    def note(self, stream: int, time: float | None, seconds: float) -> None:
+        """Note a packet of another stream with pictures or sound, and how long it lasts."""
         runs = self._runs.setdefault(stream, collections.deque(maxlen=8))
+        if time is None:  # MPEG-PS: only the first of several pictures has a time
+            if not runs:
+                return
+            time = runs[-1][1] + seconds
         if runs and -1.0 < time - runs[-1][1] <= self._limits.believed:
             runs[-1][1] = max(time, runs[-1][1])
         else:
@@ -117,8 +123,8 @@ class Evidence:
         if gap <= self._limits.believed:
             return True
         if self._kind is ClockKind.STEADY:
-            longest = self._limits.undeclared if self._declared is None else self._declared
-            if (gap if self._declared is None else end - self._origin) <= longest + self._limits.believed:
+            longest = self._limits.undeclared if self.declared is None else self.declared
+            if (gap if self.declared is None else end - self.origin) <= longest + self._limits.believed:
                 return True
         # How far streams are apart in a file: MPEG-TS sends sound up to two seconds late.
         slack = 5.0 + gap / 10
@@ -204,7 +210,6 @@ class Clock:
         self._creeps = True  # whether a creeping difference is believed
         self._stretch = 1.0
         self._stretched = 0.0
-        self._stretched_sound = 0.0
         self._slope = 0.0
         self._holes: list[Notice] = []
         self._jumps: list[Notice] = []
@@ -249,7 +254,7 @@ class Clock:
             found.append(Notice("overlapping-sound", first, last, detail))
         end = round(self._base + self._taken + self._shift, 3)
         if self._drifts and abs(self._stretched) >= 0.1:
-            share = 100 * abs(self._stretched) / max(self._stretched_sound, 1e-9)
+            share = 100 * abs(self._stretched) / max(self._taken, 1e-9)
             how = "longer" if self._stretched > 0 else "shorter"
             detail = (
                 f"The file's clock and its sound run apart by {share:.2g} %. The sound was made {abs(self._stretched):.1f} "
@@ -282,7 +287,6 @@ class Clock:
         self._shift += first.seconds * (self._stretch - 1)
         if self._stretch != 1.0:
             self._stretched += first.seconds * (self._stretch - 1)
-            self._stretched_sound += first.seconds
         yield Sound(first.frame, self._stretch)
 
     def _step(self, first: _Waiting, difference: float) -> Iterator[Action]:
@@ -343,11 +347,12 @@ class Clock:
         self.skew += amount
         if abs(amount) < self._limits.notable:
             return
-        how = "forwards" if amount > 0 else "back"
+        length = _duration(abs(amount))
         detail = (
-            f"The file's clock jumps {how} by {_duration(abs(amount))} here, and nothing else in the file shows that "
-            "time passed. What follows stands right behind what came before, without a pause."
-        )
+            f"The file's clock jumps ahead by {length} here, and nothing else in the file shows that time passed. "
+            if amount > 0
+            else f"The file's clock jumps back by {length} here, as where recordings are joined. "
+        ) + "What follows stands right behind what came before, without a pause."
         self._jumps.append(Notice("clock-jump", round(place, 3), round(place, 3), detail))
 
     def _rebase(self, amount: float) -> None:

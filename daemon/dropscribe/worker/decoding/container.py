@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,8 @@ class Movie:
     """Whether it is a stream in fragments, whose times may begin anywhere."""
     formats: tuple[str, ...]
     """The codes of the formats of sound."""
+    seconds: float
+    """How long it says it lasts, from 0; 0 where it does not say."""
 
 
 def read_movie(file: RecordingFile, part: Part) -> Movie | None:
@@ -116,8 +119,18 @@ def read_movie(file: RecordingFile, part: Part) -> Movie | None:
         if name == b"moov":
             index = file.read_at(position, min(size, 64 << 20))
             formats = [code.decode("latin-1") for code in _SAMPLE_FORMAT.findall(index)]
-            return Movie(_PROTECTED.search(index) is not None, b"mvex" in index, tuple(dict.fromkeys(formats)))
+            protected = _PROTECTED.search(index) is not None
+            return Movie(protected, b"mvex" in index, tuple(dict.fromkeys(formats)), _movie_seconds(index))
     return None
+
+
+def _movie_seconds(index: bytes) -> float:
+    at = index.find(b"mvhd")
+    if at < 0 or len(index) < at + 40:
+        return 0.0
+    wide = index[at + 4] == 1  # version
+    scale, length = struct.unpack(">IQ" if wide else ">II", index[at + (24 if wide else 16) :][: 12 if wide else 8])
+    return length / scale if scale and length < (1 << 63 if wide else 0xFFFFFFFF) else 0.0
 
 
 def refuse_unfinished(file: RecordingFile, part: Part) -> None:
@@ -149,18 +162,65 @@ def _boxes(file: RecordingFile, part: Part) -> Iterator[tuple[bytes, int, int]]:
         position += size
 
 
-def declared_seconds(container: Any) -> float | None:
+def declared_seconds(container: Any, movie: Movie | None) -> float | None:
     """Return how long the container says it lasts, where FFmpeg did not derive that from the times of packets."""
     name = container.format.name.split(",")[0]
     if name not in {"mov", "matroska", "asf", "flac", "nut", "mxf", "wtv"} or container.duration is None:
         return None
-    return float(container.duration / 1_000_000)
+    seconds = float(container.duration / 1_000_000)
+    return seconds if movie is None else max(seconds, movie.seconds)
 
 
-def declared_sound(container: Any, stream: Any) -> float | None:
+def first_time(container: Any, movie: Movie | None) -> float | None:
+    """Return the container's time that is the start of the recording.
+
+    MP4 and Matroska have a time line of their own, from 0, on which all tracks may begin late; but a stream in fragments
+    or one that was recorded in its middle begins anywhere, and then its length is not counted from 0 either.
+    """
+    if container.start_time is None:
+        return None
+    start = float(container.start_time / 1_000_000)
+    declared = declared_seconds(container, movie)
+    if start > 0.5 and declared is not None:
+        if movie is not None and not movie.fragmented and movie.seconds > start:
+            return 0.0
+        if container.format.name.startswith("matroska") and declared > start:
+            return 0.0
+    return start
+
+
+_DECLARING = frozenset(
+    "wav w64 aiff caf au flac mov matroska asf avi flv nut mxf wtv rm ape wv tta tak dsf mpc mpc8 mp3".split()
+)
+"""Containers that say how long they last; of others FFmpeg tells what it guesses from bit rates."""
+
+
+def declared_sound(file: RecordingFile, part: Part, container: Any, stream: Any) -> float | None:
     """Return how many seconds of sound the file promises in this stream; None when it does not say."""
+    name = container.format.name.split(",")[0]
+    if name not in _DECLARING or (name == "mp3" and not _is_mp3_cut(file, part)):
+        return None
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
     if container.duration is not None and len(container.streams) == 1:
         return float(container.duration / 1_000_000)
     return None
+
+
+def _is_mp3_cut(file: RecordingFile, part: Part) -> bool:
+    """Whether an MP3 file has a header of its own that promises more bytes than there are, or says nothing of bytes.
+
+    Without that header (`Xing`, or `Info` where the bit rate is constant) nothing is promised.
+    """
+    start = part.start
+    head = file.read_at(start, 10)
+    if head[:3] == b"ID3" and len(head) == 10:
+        start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    frame = file.read_at(start, 256)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if at < 0 or len(frame) < at + 16:
+        return False
+    flags, frames, size = struct.unpack(">III", frame[at + 4 : at + 16])
+    if flags & 3 != 3:  # the frames alone
+        return bool(flags & 1 and frames)
+    return bool(start + size > part.end)

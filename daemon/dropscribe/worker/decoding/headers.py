@@ -2,7 +2,7 @@
 
 A recorder that lost power, a size that 32 bits cannot hold, a program that wrote into a pipe, two files joined: the
 header says ten seconds and the file holds an hour. FFmpeg believes the header. Here the chunks of WAV (also RF64, BW64
-and W64), AIFF and CAF, and the boxes of MP4, are walked from the first to the end of the file. What lies behind the
+and W64), AIFF and CAF, the boxes of MP4 and the tags of FLV are walked from the first to the end of the file. What lies behind the
 declared sound and is no chunk is sound, and FFmpeg is given a header that says so.
 
 Guarantees: only headers are read; a file whose header is right is given to FFmpeg untouched.
@@ -97,6 +97,13 @@ def _examine_at(file: RecordingFile, position: int) -> Header | None:
         return _examine_caf(file, position)
     if head[4:8] == b"ftyp":
         return _examine_movie(file, position)
+    if head[:4] == b".snd":
+        # FFmpeg reads on to the end of the file, but minds a size of 0 and takes another one for the length.
+        unknown = _is_unknown(int.from_bytes(head[8:12], "big"))
+        patches = ((position + 8, b"\xff" * 4),) if unknown else ()
+        return Header(Part(position, file.size, patches))
+    if head[:4] == b"FLV\1":
+        return _examine_flash(file, position)
     return None
 
 
@@ -255,6 +262,21 @@ def _examine_movie(file: RecordingFile, start: int) -> Header:
             break
         seen.add(name)
         at += size
+    return Header(Part(start, file.size))
+
+
+# FLV
+
+
+def _examine_flash(file: RecordingFile, start: int) -> Header:
+    """Find where a second file begins behind the first: FFmpeg stops there."""
+    at = start + int.from_bytes(file.read_at(start + 5, 4), "big") + 4
+    while len(head := file.read_at(at, 4)) == 4:
+        if head == b"FLV\1":
+            return Header(Part(start, at))
+        if head[0] & 0x1F not in {8, 9, 18}:
+            break
+        at += 11 + int.from_bytes(head[1:], "big") + 4
     return Header(Part(start, file.size))
 
 

@@ -37,9 +37,9 @@ class LevelLimits:
     the noise of a room by some 3; speech that can be understood at all stands 10 or more above it."""
     floor_share: float = 0.2
     """The noise is the level that this share of the frames does not exceed: people pause that much."""
-    speech_share: float = 0.75
+    speech_share: float = 0.9
     """The speech level is the one that this share of the frames of speech does not exceed: vowels, but not the loudest
-    tenth, which may be a door, a cough or a tone."""
+    tenth, which may be a door, a cough or a tone. Where more than that is louder, it is no quiet recording."""
     least_seconds: float = 0.3
     """Less than this above the noise is no speech: the recording is left alone."""
     quiet: float = -45.0
@@ -60,6 +60,9 @@ class LevelLimits:
 
 _LOW, _HIGH = -200, 20  # the range of the histogram of levels, in decibels
 _LIMITER = 256  # samples (16 ms) that share a gain
+_AROUND = 7
+"""Stretches of that length around one that is loud in which less is amplified, one of them for the way there and back:
+0.1 s, longer than a period of the lowest voice, so that the gain follows syllables and not waves."""
 _BLOCK = _LIMITER << 8  # samples that are worked on at once
 _PEAK_STEPS = 8  # a factor of two has so many steps in the histogram of peaks: 0.75 dB
 _PEAK_SPAN = 512  # samples whose highest is one peak
@@ -118,8 +121,8 @@ def amplify(
 ) -> None:
     """Amplify `mix`, shape (samples,), and `channels`, shape (samples, channels), in place, block by block.
 
-    Where a stretch of the mix would pass full scale it gets less, down to what it is; the gain goes there and back in a
-    straight line over 16 ms. `beat` is called with the samples done.
+    Where a stretch of the mix would pass full scale it and what is around it get less, down to what they are; the gain
+    goes there and back in straight lines. `beat` is called with the samples done.
     """
 
     def allowed(first: int) -> NDArray[np.float32]:
@@ -129,12 +132,12 @@ def amplify(
         peaks = padded.reshape(-1, _LIMITER).max(axis=1, initial=0.0)
         return np.clip(limits.full / np.maximum(peaks, 1e-12), 1.0, gain).astype(np.float32)
 
-    edge = np.full(2, gain, dtype=np.float32)
+    edge = np.full(_AROUND, gain, dtype=np.float32)
     before, now = edge, allowed(0)
     for first in range(0, len(mix), _BLOCK):
-        after = allowed(first + _BLOCK) if first + _BLOCK < len(mix) else edge
-        around = np.concatenate([before[-2:], now, after[:2] if len(after) > 1 else np.append(after, gain)])
-        lowest = np.minimum(np.minimum(around[:-2], around[1:-1]), around[2:])  # from one before to one behind
+        after = allowed(first + _BLOCK) if first + _BLOCK < len(mix) else edge[:0]
+        around = np.concatenate([before, now, after[:_AROUND], edge[: _AROUND - min(_AROUND, len(after))]])
+        lowest = np.lib.stride_tricks.sliding_window_view(around, 2 * _AROUND - 1).min(axis=1)  # one more at each end
         length = min(_BLOCK, len(mix) - first)
         at = (np.arange(length, dtype=np.float32) + 0.5) / _LIMITER + 0.5
         curve = np.interp(at, np.arange(len(lowest)), lowest).astype(np.float32)
@@ -142,7 +145,7 @@ def amplify(
             block = np.asarray(sound[first : first + length])
             if block.any():  # what is a hole in the file stays one
                 sound[first : first + length] = block * (curve if block.ndim == 1 else curve[:, None])
-        before, now = now if len(now) > 1 else np.concatenate([before[-1:], now]), after
+        before, now = np.concatenate([before, now])[-_AROUND:], after
         beat(first + length)
 
 

@@ -55,9 +55,10 @@ def transfer(
     mixer.flush()
     base = mixer.seconds
     kind = clock_kind(container.format.name)
-    origin = _origin(file, part, container)
+    movie = containers.read_movie(file, part) if container.format.name.startswith("mov") else None
+    origin = containers.first_time(container, movie)
     limits = ClockLimits()
-    evidence = Evidence(kind, origin or 0.0, containers.declared_seconds(container), limits)
+    evidence = Evidence(kind, origin or 0.0, containers.declared_seconds(container, movie), limits)
     wraps = kind is ClockKind.JUMPING
     clock = Clock(kind, origin, evidence, limits, base=base, wraps=wraps)
     damage = _Damage(outcome)
@@ -95,22 +96,10 @@ def transfer(
     outcome.offset = clock.offset
     outcome.notices += _limit(clock.notices())
     sound = mixer.seconds - base
-    outcome.notices += _shorter(container, stream, sound, base, evidence, clock.skew)
+    declared = containers.declared_sound(file, part, container, stream)
+    outcome.notices += _shorter(container.format.name, declared, sound, base, evidence, clock.skew)
     _check_length(mixer.seconds, max_seconds)
     return outcome
-
-
-def _origin(file: RecordingFile, part: Part, container: Any) -> float | None:
-    """Return the container's time that is the start of the recording."""
-    if container.start_time is None:
-        return None
-    start = float(container.start_time / 1_000_000)
-    # An MP4 file has a time line of its own, from 0, on which a track may begin late; a stream in fragments has not.
-    if start > 0.5 and container.format.name.startswith("mov"):
-        movie = containers.read_movie(file, part)
-        if movie is not None and not movie.fragmented:
-            return 0.0
-    return start
 
 
 def _packets(container: Any, stream: Any, evidence: Evidence) -> Iterator[tuple[Any, list[Any] | None]]:
@@ -126,9 +115,10 @@ def _packets(container: Any, stream: Any, evidence: Evidence) -> Iterator[tuple[
             yield None, None
             return
         if packet.stream_index != stream.index:
-            time = packet.pts if packet.dts is None else packet.dts
-            if packet.stream_index in others and time is not None and packet.time_base is not None:
-                evidence.note(packet.stream_index, float(time * packet.time_base))
+            if packet.stream_index in others and packet.time_base is not None and packet.size:
+                time = packet.pts if packet.dts is None else packet.dts
+                seconds = float((packet.duration or 0) * packet.time_base)
+                evidence.note(packet.stream_index, None if time is None else float(time * packet.time_base), seconds)
             continue
         try:
             yield packet, packet.decode()
@@ -158,20 +148,21 @@ def _limit(notices: list[Notice]) -> list[Notice]:
 
 
 def _shorter(
-    container: Any, stream: Any, seconds: float, base: float, evidence: Evidence, skew: float
+    name: str, declared: float | None, seconds: float, base: float, evidence: Evidence, skew: float
 ) -> list[Notice]:
     """Return a notice where the sound ends before the file says so; `skew` is what its clock jumped by."""
-    declared = containers.declared_sound(container, stream)
-    if declared is not None:
-        declared -= max(0.0, skew)
-    # For MP3 without a length in its header, FFmpeg guesses from the first bit rates.
-    slack = max(1.0, (0.1 if container.format.name == "mp3" else 0.01) * (declared or 0.0))
-    if declared is None or seconds >= declared - slack:
+    if declared is None:
+        declared = evidence.declared
+    if declared is None:
         return []
-    name = container.format.name.split(",")[0]
+    declared -= max(0.0, skew)
+    # For MP3 that tells its bytes alone, FFmpeg guesses from the first bit rates.
+    slack = max(1.0, (0.1 if name == "mp3" else 0.01) * declared)
+    if seconds >= declared - slack:
+        return []
     # In most containers FFmpeg gives each stream the length of the longest. Where another stream comes that far, the
     # file is whole.
-    if name != "mov" and evidence.latest - (container.start_time or 0) / 1_000_000 >= declared - slack:
+    if not name.startswith("mov") and evidence.latest - evidence.origin >= declared - slack:
         return []
     detail = (
         f"The file says that it lasts {declared:.1f} s, but holds {seconds:.1f} s of sound: its end may be missing."
