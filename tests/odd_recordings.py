@@ -1,7 +1,8 @@
-"""Recordings as recorders, networks and mixers leave them, made with PyAV: what the tests of the decoder are fed with.
+"""Recordings as recorders, networks and mixers leave them, made with PyAV: what the tests of the
+decoder are fed with.
 
-The sound is a train of beeps, one a second, of a few pitches: where each beep stands after decoding tells how its time
-was kept.
+The sound is a train of beeps, one a second, of a few pitches: where each beep stands after
+decoding tells how its time was kept.
 """
 
 from __future__ import annotations
@@ -26,14 +27,18 @@ BEEP = 0.2
 
 
 def beeps(seconds: float, rate: int = RATE, level: float = 0.3) -> NDArray[np.float32]:
-    """Return a tone of `BEEP` s at each whole second, over a soft one that never pauses; shape (samples,)."""
+    """Return a tone of `BEEP` s at each whole second, over a soft one that never pauses; shape
+    (samples,).
+    """
     time = np.arange(round(seconds * rate)) / rate
     wave = level * np.sin(2 * np.pi * 700 * time) * (time % 1 < BEEP)
     return (wave + 0.001 * np.sin(2 * np.pi * 90 * time)).astype(np.float32)
 
 
 def speechlike(seconds: float, seed: int = 0, level: float = 0.2) -> NDArray[np.float32]:
-    """Return noise in the rhythm of syllables with pauses: 0.25 s on, 0.15 s off, over a floor 50 dB below."""
+    """Return noise in the rhythm of syllables with pauses: 0.25 s on, 0.15 s off, over a floor 50
+    dB below.
+    """
     rng = np.random.default_rng(seed)
     time = np.arange(round(seconds * RATE)) / RATE
     envelope = np.where(time % 0.4 < 0.25, 1.0, 0.003)
@@ -66,7 +71,8 @@ class Track:
     disposition: str = ""
     rate: int = RATE
     place: Callable[[float], float | None] | None = None
-    """From the seconds at which a packet lies in the sound to the container's; None loses the packet."""
+    """From the seconds at which a packet lies in the sound to the container's; None loses the
+    packet."""
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,7 +87,9 @@ def write(
     codec: str = "mpeg4",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Write a file of the container `kind`; with `seconds` of pictures, whose times `picture` moves."""
+    """Write a file of the container `kind`; with `seconds` of pictures, whose times `picture`
+    moves.
+    """
     with av.open(str(path), "w", format=kind, container_options=options or {}) as file:
         packets: list[tuple[fractions.Fraction, Any]] = []
         video: Any = None
@@ -142,7 +150,9 @@ def _moved(packet: Any, place: Callable[[float], float | None] | None) -> tuple[
         seconds = place(float(packet.pts * packet.time_base))
         if seconds is None:
             return fractions.Fraction(0), None
-        packet.pts = packet.dts = round(fractions.Fraction(seconds) / packet.time_base)
+        packet.duration = round(packet.duration * packet.time_base * 1_000_000)
+        packet.time_base = fractions.Fraction(1, 1_000_000)
+        packet.pts = packet.dts = round(seconds * 1_000_000)
     return packet.dts * packet.time_base, packet
 
 
@@ -155,7 +165,8 @@ def wave_bytes(
     tail: bytes = b"",
     rate: int = RATE,
 ) -> bytes:
-    """Return a WAV file of shape (samples,) or (channels, samples); `declared` is what its header says in bytes.
+    """Return a WAV file of shape (samples,) or (channels, samples); `declared` is what its header
+    says in bytes.
 
     `bits` of 32 are floating-point.
     """

@@ -93,7 +93,7 @@ def _setting(
 
     `words` may be written for some numbers, also for such as are below `least`.
     """
-    metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata: dict[str, Any] = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
     metadata |= {"most": most, "words": words or {}}
     return field(default=default, metadata=metadata)
 
@@ -164,15 +164,15 @@ class Settings:
     )
     audio_track: int = _setting(
         0,
-        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language that\n"
-        "is set, no commentary, else the one that the file itself names first.",
+        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"
+        "that is set, no commentary, else the one that the file itself names first.",
         least=0,
         words={"auto": 0},
     )
     speech_threshold: float = _setting(
         0.5,
-        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering, or speech in much noise;\n"
-        "higher where noise becomes words. off: all of the recording is transcribed, for singing.",
+        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering or speech in much\n"
+        "noise, higher where noise becomes words. off: all of the recording is transcribed, for singing.",
         least=0.05,
         most=0.95,
         words={"off": 0.0},
@@ -455,7 +455,9 @@ def _expected(key: str) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, (int, float)):
-        limits = f"{meta['least']:g} or more" if meta["most"] == math.inf else f"{meta['least']:g} to {meta['most']:g}"
+        limits = (
+            f"{meta['least']:g} or more" if meta["most"] == math.inf else f"{meta['least']:g} to {meta['most']:g}"
+        )
         words = "".join(f', or "{word}"' for word in meta["words"])
         return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
     if isinstance(default, tuple):

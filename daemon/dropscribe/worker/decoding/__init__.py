@@ -1,19 +1,20 @@
 """Any recording as 16 kHz mono: the one decoder.
 
-Guarantees: memory does not grow with the length of the recording, the samples lie in a spool file (and, if asked
-for, those of each channel in a second one beside it); times count
-from the start of the file as a player shows them, also when sound begins late, has holes, or its clock is wrong; all
-that is sound is taken, whatever a header says, and what is not is told in a notice; the
-source is opened once, read only, never through a link, and nothing that it names (playlists, other files,
-addresses) is opened; what is not a recording is told by a `RecordingFaultError` with a stable code, what the
-machine lacks by an `EnvironmentFaultError`.
+Guarantees: memory does not grow with the length of the recording, the samples lie in a spool file
+(and, if asked for, those of each channel in a second one beside it); times count from the start of
+the file as a player shows them, also when sound begins late, has holes, or its clock is wrong; all
+that is sound is taken, whatever a header says, and what is not is told in a notice; the source is
+opened once, read only, never through a link, and nothing that it names (playlists, other files,
+addresses) is opened; what is not a recording is told by a `RecordingFaultError` with a stable
+code, what the machine lacks by an `EnvironmentFaultError`.
 
-Modules: `recording_file` opens it, `headers` compares its header with its size, `container` opens it with FFmpeg,
-`tracks` chooses the sound track, `reading` reads the packets, `clock` places their frames in time, `mixer` brings them
-to 16 kHz, with `stretching` and `polarity`, `levels` brings quiet and hot recordings to an ordinary level, `spool` is
-the file on the disk.
+Modules: `recording_file` opens it, `headers` compares its header with its size, `container` opens
+it with FFmpeg, `tracks` chooses the sound track, `reading` reads the packets, `clock` places their
+frames in time, `mixer` brings them to 16 kHz, with `stretching` and `polarity`, `levels` brings
+quiet and hot recordings to an ordinary level, `spool` is the file on the disk.
 
-Risk accepted: the decoders are FFmpeg's, in this process. The worker that calls this may crash; it holds no state.
+Risk accepted: the decoders are FFmpeg's, in this process. The worker that calls this may crash; it
+holds no state.
 """
 
 from __future__ import annotations
@@ -63,10 +64,11 @@ class Decoded:
     channels: int
     """Channels of the audio stream before mixing down to one."""
     layout: str
-    """FFmpeg's name of what the channels are for: `stereo`, `5.1`; `4 channels` where the file does not say."""
+    """FFmpeg's name of what the channels are for: `stereo`, `5.1`; `4 channels` where the file
+    does not say."""
     apart: NDArray[np.float32] | None
-    """Shape (samples, channels), 16 kHz: a read-only map of the file beside the spool. None where there is one
-    channel, where their number changes on the way, and where nobody asked."""
+    """Shape (samples, channels), 16 kHz: a read-only map of the file beside the spool. None where
+    there is one channel, where their number changes on the way, and where nobody asked."""
     codec: str
     """FFmpeg's name of the decoder: `aac`, `flac`, `mp3float`."""
     container: str
@@ -74,13 +76,14 @@ class Decoded:
     rate: int
     """Hz of the audio stream before resampling."""
     offset: float
-    """Seconds of silence put before the sound because it begins that much after the file does; part of `samples`."""
+    """Seconds of silence put before the sound because it begins that much after the file does;
+    part of `samples`."""
     recorded_at: str | None
     """When it was recorded as the container says, ISO 8601; see `recorded.from_tags`."""
     warnings: tuple[Notice, ...]
-    """In order of time. Codes: `damaged`, `shorter-than-declared`, `longer-than-declared`, `left-out`, `hole`,
-    `lost-sound`, `overlapping-sound`, `clock-drift`, `clock-jump`, `clock-wrong`, `other-audio-streams`,
-    `opposed-channels`, `very-quiet`, `above-full-scale`."""
+    """In order of time. Codes: `damaged`, `shorter-than-declared`, `longer-than-declared`,
+    `left-out`, `hole`, `lost-sound`, `overlapping-sound`, `clock-drift`, `clock-jump`,
+    `clock-wrong`, `other-audio-streams`, `opposed-channels`, `very-quiet`, `above-full-scale`."""
     track: int = 1
     """The number of the sound track that was taken, from 1."""
     gain: float = 1.0
@@ -97,23 +100,26 @@ def decode(
     track: int = 0,
     languages: Sequence[str] = (),
 ) -> Decoded:
-    """Decode the best audio stream of `path` into the file `spool`, which the caller removes after use.
+    """Decode the best audio stream of `path` into the file `spool`, which the caller removes after
+    use.
 
     Args:
         path: The recording.
         spool: Made, or emptied; mode 0600; 64 kB for each second. Removed when this raises.
         heartbeat: Called with the seconds decoded so far, several times a second of work.
         max_seconds: The longest recording to accept.
-        apart: Keep the channels of a recording that has several, too, in the file `beside(spool)`: 64 kB for each
-            second and channel, for the caller to remove as well. What lies in `spool` is the same.
+        apart: Keep the channels of a recording that has several, too, in the file `beside(spool)`:
+            64 kB for each second and channel, for the caller to remove as well. What lies in
+            `spool` is the same.
         track: The number of the sound track to take, from 1; 0 to choose the best.
-        languages: Whisper's codes of what may be spoken, the likeliest first: of several tracks, one in such a
-            language is taken.
+        languages: Whisper's codes of what may be spoken, the likeliest first: of several tracks,
+            one in such a language is taken.
 
     Raises:
-        RecordingFaultError: `gone`, `not-a-file`, `empty`, `playlist`, `not-audio`, `unfinished`, `no-audio`,
-            `no-decoder`, `no-such-track`, `encrypted`, `no-samples`, `too-long`.
-        EnvironmentFaultError: `folder-missing`, `permission-denied`, `read-failed`, `disk-full`, `spool-failed`.
+        RecordingFaultError: `gone`, `not-a-file`, `empty`, `playlist`, `not-audio`, `unfinished`,
+            `no-audio`, `no-decoder`, `no-such-track`, `encrypted`, `no-samples`, `too-long`.
+        EnvironmentFaultError: `folder-missing`, `permission-denied`, `read-failed`, `disk-full`,
+            `spool-failed`.
         EngineFaultError: `out-of-memory`.
     """
     with open_recording(path) as opened:
@@ -133,7 +139,9 @@ def decode(
 
 
 class _Run:
-    """The decoding of one recording: once, and again where the first time shows that it must be done otherwise."""
+    """The decoding of one recording: once, and again where the first time shows that it must be
+    done otherwise.
+    """
 
     def __init__(
         self,
@@ -177,7 +185,9 @@ class _Run:
                 self._channels.empty()
 
     def _decode_parts(self, mixer: Mixer) -> tuple[Decoded | None, bool]:
-        """Decode all parts of the file; None where there is no sound in it, and whether another track may have some."""
+        """Decode all parts of the file; None where there is no sound in it, and whether another
+        track may have some.
+        """
         found: Decoded | None = None
         more = False
         notices: list[Notice] = []
@@ -238,23 +248,23 @@ class _Run:
         notices = list(found.warnings)
         if factor != 1.0:
             detail = (
-                f"The recording is up to {-levels.decibels(factor):.1f} dB louder than full scale. It was turned down by "
-                "as much, so that nothing is clipped."
+                f"The recording is up to {-levels.decibels(factor):.1f} dB louder than full scale. It was "
+                "turned down by as much, so that nothing is clipped."
             )
             notices.append(Notice("above-full-scale", 0.0, round(mixer.seconds, 3), detail))
         notices += _tell_opposed(mixer)
         level = mixer.level.speech_level(SAMPLE_RATE)
         gain = mixer.level.gain(level)
-        if gain != 1.0:
+        if level is not None and gain != 1.0:
             kept = mixer.map_channels(writable=True)
             beat = self._heartbeat
             levels.amplify(
                 mixer.map_mix(writable=True), kept, gain, self._limits, lambda done: beat(done / SAMPLE_RATE)
             )
             detail = (
-                f"The recording is very quiet: speech lies at {level:.0f} dB of full scale, ordinary is -15 to -35. It was "
-                f"amplified by {levels.decibels(gain):.0f} dB. Record nearer or with more gain: what is lost in noise does "
-                "not come back."
+                f"The recording is very quiet: speech lies at {level - levels.decibels(factor):.0f} dB of full "
+                f"scale, ordinary is -15 to -35. It was amplified by {levels.decibels(gain * factor):.0f} dB. Record "
+                "nearer or with more gain: what is lost in noise does not come back."
             )
             notices.append(Notice("very-quiet", 0.0, round(mixer.seconds, 3), detail))
         return dataclasses.replace(
@@ -297,7 +307,9 @@ def _unread(header: Header, start: float) -> Notice:
 
 
 def _tell_opposed(mixer: Mixer) -> list[Notice]:
-    """Return notices of the stretches in which channels cancel each other, those near one another in one."""
+    """Return notices of the stretches in which channels cancel each other, those near one another
+    in one.
+    """
     joined: list[list[float]] = []
     for first, last in mixer.opposed:
         if joined and first / SAMPLE_RATE - joined[-1][1] < 10.0:

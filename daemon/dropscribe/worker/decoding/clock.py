@@ -1,16 +1,18 @@
 """Where each frame belongs on the recording's time line.
 
-The times in the container are the truth, and their differences add up: the clock compares the time of each frame with
-what was written so far. It looks two seconds ahead, so it knows whether a frame is merely late (jitter: the next ones
-are in time again) or sound is missing (all the next ones are late as well).
+The times in the container are the truth, and their differences add up: the clock compares the time
+of each frame with what was written so far. It looks two seconds ahead, so it knows whether a frame
+is merely late (jitter: the next ones are in time again) or sound is missing (all the next ones are
+late as well).
 
-- A step that stays is a hole; silence stands for it, exactly where it is. A step backwards that stays is sound that
-  the container has twice; the second copy is cut.
-- A difference that creeps is a clock that runs slow or fast against the samples. From there on the sound is stretched.
+- A step that stays is a hole; silence stands for it, exactly where it is. A step backwards that
+  stays is sound that the container has twice; the second copy is cut.
+- A difference that creeps is a clock that runs slow or fast against the samples. From there on the
+  sound is stretched.
 - A jump is believed only where something else shows that the time passed. See `Evidence`.
 
-Guarantees: jitter that evens out changes nothing; memory does not grow with the recording; equal files give equal
-results.
+Guarantees: jitter that evens out changes nothing; memory does not grow with the recording; equal
+files give equal results.
 """
 
 from __future__ import annotations
@@ -31,23 +33,26 @@ class ClockKind(enum.Enum):
     """What the times of a container are worth."""
 
     NONE = "none"
-    """They are counted from samples or bytes and say nothing that the samples do not say: WAV, MP3, ADTS, AVI."""
+    """They are counted from samples or bytes and say nothing that the samples do not say: WAV,
+    MP3, ADTS, AVI."""
     STEADY = "steady"
     """One time line from the start of the file to its end: MP4, Matroska."""
     JUMPING = "jumping"
-    """The clock of a sender; in a recording of it, or in several joined, it may jump: MPEG-TS, FLV."""
+    """The clock of a sender; in a recording of it, or in several joined, it may jump: MPEG-TS,
+    FLV."""
 
 
 _KINDS = {
     **dict.fromkeys(("mov", "matroska", "asf", "nut", "flac", "rm", "wtv", "mxf"), ClockKind.STEADY),
     **dict.fromkeys(("mpegts", "mpeg", "flv", "ogg"), ClockKind.JUMPING),
 }
-"""By the first of the demuxer's names. The granule positions of Ogg begin anew in each link of a chain. In AVI the time
-of sound is counted from its bytes, and is wrong as a whole for MP3 of changing bit rate."""
+"""By the first of the demuxer's names. The granule positions of Ogg begin anew in each link of a
+chain. In AVI the time of sound is counted from its bytes, and is wrong as a whole for MP3 of
+changing bit rate."""
 
 WRAPS = (2**33 / 90_000, 2**32 / 1000, 2**31 / 1000, 2**24 / 1000)
-"""Seconds after which the clocks of MPEG (33 bits of 90 kHz) and of FLV (32, 31 or 24 bits of milliseconds) begin
-anew."""
+"""Seconds after which the clocks of MPEG (33 bits of 90 kHz) and of FLV (32, 31 or 24 bits of
+milliseconds) begin anew."""
 
 
 def clock_kind(container: str) -> ClockKind:
@@ -60,11 +65,11 @@ class ClockLimits:
     """What is a hole, jitter, drift and a jump. In seconds unless said otherwise."""
 
     step: float = 0.015
-    """The least step that counts. Containers that count in milliseconds round by 1; the shortest packets that get
-    lost last 20 (Opus, speech codecs) or 21 (AAC)."""
+    """The least step that counts. Containers that count in milliseconds round by 1; the shortest
+    packets that get lost last 20 (Opus, speech codecs) or 21 (AAC)."""
     ahead: float = 2.0
-    """A step must last for so long. A recorder that stalls (a busy browser) stamps what comes late as late, and has
-    caught up within a second or so."""
+    """A step must last for so long. A recorder that stalls (a busy browser) stamps what comes late
+    as late, and has caught up within a second or so."""
     jitter: float = 0.1
     """A difference up to this may be jitter as long as nothing is known about the recording's own."""
     least_drift: float = 0.02
@@ -72,24 +77,31 @@ class ClockLimits:
     known_after: int = 10
     """Seconds after which the jitter of a recording is known."""
     steepest: float = 0.05
-    """The most by which a clock can be wrong, as a share: quartz and software are wrong by less than 0.01, film on
-    television by 0.042. Beyond that the file tells a wrong sample rate (44.1 for 48 kHz is 0.088) or its times are
-    nonsense."""
+    """The most by which a clock can be wrong, as a share: quartz and software are wrong by less
+    than 0.01, film on television by 0.042. Beyond that the file tells a wrong sample rate (44.1
+    for 48 kHz is 0.088) or its times are nonsense."""
     believed: float = 10.0
-    """A longer step is a jump and needs evidence. FFmpeg's own programs take it for a new clock from there on."""
+    """A longer step is a jump and needs evidence. FFmpeg's own programs take it for a new clock
+    from there on."""
     undeclared: float = 3600.0
     """The longest hole in a container with a steady clock that does not say how long it lasts."""
     overlap: float = 1.0
-    """The most that is cut. Two copies of a packet or two are common; a longer step backwards is sound of its own."""
+    """The most that is cut. Two copies of a packet or two are common; a longer step backwards is
+    sound of its own."""
     notable: float = 2.0
-    """A hole or step backwards of this length gets a notice of its own; so does this much in small pieces."""
+    """A hole or step backwards of this length gets a notice of its own; so does this much in small
+    pieces."""
 
 
 class Evidence:
-    """What shows that time passed although a stream has no sound: other streams, the file's length, its bytes."""
+    """What shows that time passed although a stream has no sound: other streams, the file's
+    length, its bytes.
+    """
 
     def __init__(self, kind: ClockKind, origin: float, declared: float | None, limits: ClockLimits) -> None:
-        """`declared` is how long the container says it lasts, where that was not derived from the times."""
+        """`declared` is how long the container says it lasts, where that was not derived from the
+        times.
+        """
         self._kind, self._limits = kind, limits
         self.origin = origin
         self.declared = declared
@@ -186,7 +198,8 @@ class Clock:
 
         Args:
             kind: What the times are worth.
-            origin: The container's time of the start of the recording; None for the time of the first frame.
+            origin: The container's time of the start of the recording; None for the time of the
+                first frame.
             evidence: What else is known of the time.
             limits: What is a hole, jitter, drift and a jump.
             base: Seconds that were written before, for the times in notices.
@@ -217,7 +230,9 @@ class Clock:
         self._cuts: list[float] = []
 
     def add(self, frame: Any, position: int) -> Iterator[Action]:
-        """Take in a frame, whose packet lies at `position` in the file; yield what can be written now."""
+        """Take in a frame, whose packet lies at `position` in the file; yield what can be written
+        now.
+        """
         seconds = frame.samples / frame.sample_rate
         time = frame.time if self._kind is not ClockKind.NONE else None
         if time is not None and (self._origin is None or (self._before is None and not self._frames)):
@@ -241,8 +256,8 @@ class Clock:
         if self._small and self._small[1] >= 0.5:
             count, seconds, first, last = self._small
             detail = (
-                f"Short pieces of the sound are missing in {count:.0f} places, {seconds:.1f} s in all (the recorder or "
-                "the network lost them). Silence stands for them, so that times stay right."
+                f"Short pieces of the sound are missing in {count:.0f} places, {seconds:.1f} s in all (the "
+                "recorder or the network lost them). Silence stands for them, so that times stay right."
             )
             found.append(Notice("lost-sound", first, last, detail))
         if self._cuts and self._cuts[1] >= 0.5:
@@ -257,14 +272,15 @@ class Clock:
             share = 100 * abs(self._stretched) / max(self._taken, 1e-9)
             how = "longer" if self._stretched > 0 else "shorter"
             detail = (
-                f"The file's clock and its sound run apart by {share:.2g} %. The sound was made {abs(self._stretched):.1f} "
-                f"s {how}, so that times are those of the file."
+                f"The file's clock and its sound run apart by {share:.2g} %. The sound was made "
+                f"{abs(self._stretched):.1f} s {how}, so that times are those of the file."
             )
             found.append(Notice("clock-drift", round(self._base, 3), end, detail))
         if not self._creeps:
             detail = (
-                f"By the times in the file the sound would last {100 * self._slope:+.0f} % longer than its samples do; "
-                "no clock is so wrong. Those times were not used: in a video, words may stand apart from the picture."
+                f"By the times in the file the sound would last {abs(100 * self._slope):.0f} % "
+                f"{'longer' if self._slope > 0 else 'shorter'} than its samples do; no clock is so wrong. Those "
+                "times were not used: in a video, words may stand apart from the picture."
             )
             found.append(Notice("clock-wrong", round(self._base, 3), end, detail))
         return found
@@ -356,7 +372,9 @@ class Clock:
         self._jumps.append(Notice("clock-jump", round(place, 3), round(place, 3), detail))
 
     def _rebase(self, amount: float) -> None:
-        """Take out of the differences that were seen what crept and was corrected together with a step."""
+        """Take out of the differences that were seen what crept and was corrected together with a
+        step.
+        """
         self._differences = collections.deque(
             ((when, difference - amount) for when, difference in self._differences),
             maxlen=self._differences.maxlen,
@@ -377,7 +395,7 @@ class Clock:
         self._second.clear()
         self._differences.append((first.start, middle))
         if not self._drifts:
-            if abs(middle) < self._threshold():
+            if abs(middle) < self._limits.least_drift or abs(middle) < self._threshold():
                 return
             self._slope = _slope(list(self._differences)[-5:], middle, first.start)
             if abs(self._slope) > self._limits.steepest:
@@ -391,7 +409,9 @@ class Clock:
             self._stretch = 1.0
 
     def _threshold(self) -> float:
-        """Return the difference from which on it is drift: little where the times of the recording are exact."""
+        """Return the difference from which on it is drift: little where the times of the recording
+        are exact.
+        """
         if len(self._differences) < self._limits.known_after:
             return self._limits.jitter
         points = list(self._differences)

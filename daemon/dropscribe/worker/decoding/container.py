@@ -1,4 +1,6 @@
-"""The container as FFmpeg opens it: which are allowed, what they say of themselves, and why one is refused."""
+"""The container as FFmpeg opens it: which are allowed, what they say of themselves, and why one is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ FORMATS = (
     "matroska,mlp,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,rso,sln,sox,tak,truehd,tta,voc,"
     "w64,wav,wsd,wtv,wv,xwma"
 )
-"""The FFmpeg demuxers that may be used: those that hold sound themselves. Playlists, lists, images are not here."""
+"""The FFmpeg demuxers that may be used: those that hold sound themselves. Playlists, lists, images
+are not here."""
 
 _PLAYLIST = re.compile(
     rb"\A(?:\xef\xbb\xbf)?\s*(?:#EXTM3U|ffconcat\s|\[playlist\]|<\?xml[^>]*>\s*<(?:MPD|smil|asx)|<(?:MPD|smil|asx))",
@@ -32,6 +35,7 @@ _PLAYLIST = re.compile(
 _PROTECTED = re.compile(rb"stsd.{12}(?:enca|drms|aavd|p608)", re.DOTALL)
 _SAMPLE_FORMAT = re.compile(rb"smhd.{,2048}?stsd.{12}(....)", re.DOTALL)
 _UNREADABLE = re.compile(r"\(Audio: (?:none \()?([^,()]+)")
+_MATROSKA_CODEC = re.compile(rb"\x86([\x80-\xbf])(A_[A-Z0-9_/]+)")
 _NAMES = {
     "apac": "Apple Positional Audio Codec (`apac`)",
     "ac-4": "Dolby AC-4 (`ac-4`)",
@@ -56,7 +60,8 @@ def refuse_playlist(file: RecordingFile) -> None:
 def open_container(file: RecordingFile, part: Part) -> Any:
     """Open a part of a recording with FFmpeg. Raises: av.FFmpegError, OSError."""
     extra: dict[str, Any] = {}
-    # Tags in old encodings must not stop the work; since 19 PyAV sees to that itself and the argument is gone.
+    # Tags in old encodings must not stop the work; since 19 PyAV sees to that itself and the
+    # argument is gone.
     if int(av.__version__.split(".")[0]) < 19:
         extra["metadata_errors"] = "ignore"
     allowed = {"format_whitelist": FORMATS, "protocol_whitelist": "pipe"}
@@ -82,7 +87,9 @@ def no_decoder(file: RecordingFile, part: Part) -> RecordingFaultError:
 
 
 def _unreadable_formats(file: RecordingFile, part: Part) -> list[str]:
-    """Return the names of the formats of sound that have no decoder. Only FFmpeg's own messages name all of them."""
+    """Return the names of the formats of sound that have no decoder. Only FFmpeg's own messages
+    name all of them.
+    """
     found: list[str] = []
     av.logging.set_level(av.logging.WARNING)
     try:
@@ -96,7 +103,9 @@ def _unreadable_formats(file: RecordingFile, part: Part) -> list[str]:
         av.logging.set_level(None)
     if movie := read_movie(file, part):
         found = [name for name in movie.formats if name in _NAMES] or found or list(movie.formats)
-    return [_NAMES.get(name.lower(), f"`{name}`") for name in dict.fromkeys(found) if name and name != "none"]
+    for length, code in _MATROSKA_CODEC.findall(file.read_at(part.start, 1 << 20)):
+        found.append(code[: length[0] & 0x7F].decode("ascii"))
+    return [_NAMES.get(name.lower(), f"`{name}`") for name in dict.fromkeys(found) if name[:4] != "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,9 @@ def _boxes(file: RecordingFile, part: Part) -> Iterator[tuple[bytes, int, int]]:
 
 
 def declared_seconds(container: Any, movie: Movie | None) -> float | None:
-    """Return how long the container says it lasts, where FFmpeg did not derive that from the times of packets."""
+    """Return how long the container says it lasts, where FFmpeg did not derive that from the times
+    of packets.
+    """
     name = container.format.name.split(",")[0]
     if name not in {"mov", "matroska", "asf", "flac", "nut", "mxf", "wtv"} or container.duration is None:
         return None
@@ -174,8 +185,9 @@ def declared_seconds(container: Any, movie: Movie | None) -> float | None:
 def first_time(container: Any, movie: Movie | None) -> float | None:
     """Return the container's time that is the start of the recording.
 
-    MP4 and Matroska have a time line of their own, from 0, on which all tracks may begin late; but a stream in fragments
-    or one that was recorded in its middle begins anywhere, and then its length is not counted from 0 either.
+    MP4 and Matroska have a time line of their own, from 0, on which all tracks may begin late; but
+    a stream in fragments or one that was recorded in its middle begins anywhere, and then its
+    length is not counted from 0 either.
     """
     if container.start_time is None:
         return None
@@ -190,13 +202,16 @@ def first_time(container: Any, movie: Movie | None) -> float | None:
 
 
 _DECLARING = frozenset(
-    "wav w64 aiff caf au flac mov matroska asf avi flv nut mxf wtv rm ape wv tta tak dsf mpc mpc8 mp3".split()
+    {"wav", "w64", "aiff", "caf", "au", "flac", "mov", "matroska", "asf", "avi", "flv", "nut", "mxf", "wtv", "rm"}
+    | {"ape", "wv", "tta", "tak", "dsf", "mpc", "mpc8", "mp3"}
 )
 """Containers that say how long they last; of others FFmpeg tells what it guesses from bit rates."""
 
 
 def declared_sound(file: RecordingFile, part: Part, container: Any, stream: Any) -> float | None:
-    """Return how many seconds of sound the file promises in this stream; None when it does not say."""
+    """Return how many seconds of sound the file promises in this stream; None when it does not
+    say.
+    """
     name = container.format.name.split(",")[0]
     if name not in _DECLARING or (name == "mp3" and not _is_mp3_cut(file, part)):
         return None
@@ -208,7 +223,8 @@ def declared_sound(file: RecordingFile, part: Part, container: Any, stream: Any)
 
 
 def _is_mp3_cut(file: RecordingFile, part: Part) -> bool:
-    """Whether an MP3 file has a header of its own that promises more bytes than there are, or says nothing of bytes.
+    """Whether an MP3 file has a header of its own that promises more bytes than there are, or says
+    nothing of bytes.
 
     Without that header (`Xing`, or `Info` where the bit rate is constant) nothing is promised.
     """

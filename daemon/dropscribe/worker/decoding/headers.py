@@ -1,9 +1,11 @@
-"""What the header of an uncompressed recording says about its length, and what the file really holds.
+"""What the header of an uncompressed recording says about its length, and what the file really
+holds.
 
-A recorder that lost power, a size that 32 bits cannot hold, a program that wrote into a pipe, two files joined: the
-header says ten seconds and the file holds an hour. FFmpeg believes the header. Here the chunks of WAV (also RF64, BW64
-and W64), AIFF and CAF, the boxes of MP4 and the tags of FLV are walked from the first to the end of the file. What lies behind the
-declared sound and is no chunk is sound, and FFmpeg is given a header that says so.
+A recorder that lost power, a size that 32 bits cannot hold, a program that wrote into a pipe, two
+files joined: the header says ten seconds and the file holds an hour. FFmpeg believes the header.
+Here the chunks of WAV (also RF64, BW64 and W64), AIFF and CAF, the boxes of MP4 and the tags of
+FLV are walked from the first to the end of the file. What lies behind the declared sound and is no
+chunk is sound, and FFmpeg is given a header that says so.
 
 Guarantees: only headers are read; a file whose header is right is given to FFmpeg untouched.
 """
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from dropscribe.worker.decoding.recording_file import RecordingFile
 
 _UNKNOWN_32 = ((0x7FFFF000, 0x80000000), (0xFFFFF000, 0xFFFFFFFF))
-"""Sizes that programs write which do not know the length (SoX, arecord, FFmpeg into a pipe), from and to."""
+"""Sizes that programs write which do not know the length (SoX, arecord, FFmpeg into a pipe), from
+and to."""
 _MOST_CHUNKS = 10_000
 _MOST_PARTS = 1000
 _SHORTEST = 0.1
@@ -42,7 +45,8 @@ class Header:
 
     part: Part
     declared: float | None = None
-    """Seconds that the header says, where it says something wrong; None where it is right or says nothing."""
+    """Seconds that the header says, where it says something wrong; None where it is right or says
+    nothing."""
     missing_bytes: int = 0
     """Bytes of sound that the header promises beyond the end of the file."""
     left_out: int = 0
@@ -59,8 +63,7 @@ def examine(file: RecordingFile) -> list[Header]:
             break
         found.append(header)
         position = header.part.end
-    found = found or [Header(Part(0, file.size))]
-    return found
+    return found or [Header(Part(0, file.size))]
 
 
 def notices(header: Header, start: float, seconds: float) -> list[Notice]:
@@ -69,8 +72,9 @@ def notices(header: Header, start: float, seconds: float) -> list[Notice]:
     found = []
     if header.declared is not None and seconds > header.declared + 1.0:
         detail = (
-            f"The header says that the recording lasts {header.declared:.1f} s, but the file holds {seconds:.1f} s of "
-            "sound (the recorder may have lost power, or the size was too large for the header). All of it was taken."
+            f"The header says that the recording lasts {header.declared:.1f} s, but the file holds {seconds:.1f} s "
+            "of sound (the recorder may have lost power, or the size was too large for the header). All of it was "
+            "taken."
         )
         found.append(Notice("longer-than-declared", round(start + header.declared, 3), end, detail))
     if header.missing_bytes:
@@ -78,8 +82,8 @@ def notices(header: Header, start: float, seconds: float) -> list[Notice]:
         found.append(Notice("shorter-than-declared", end, end, detail))
     if header.left_out:
         detail = (
-            f"Behind the sound the file holds {header.left_out} bytes that are no sound of the kind the header tells; "
-            "they were left out."
+            f"Behind the sound the file holds {header.left_out} bytes that are no sound of the kind that the header "
+            "names; they were left out."
         )
         found.append(Notice("left-out", end, end, detail))
     return found
@@ -98,7 +102,8 @@ def _examine_at(file: RecordingFile, position: int) -> Header | None:
     if head[4:8] == b"ftyp":
         return _examine_movie(file, position)
     if head[:4] == b".snd":
-        # FFmpeg reads on to the end of the file, but minds a size of 0 and takes another one for the length.
+        # FFmpeg reads on to the end of the file, but minds a size of 0 and takes another one for
+        # the length.
         unknown = _is_unknown(int.from_bytes(head[8:12], "big"))
         patches = ((position + 8, b"\xff" * 4),) if unknown else ()
         return Header(Part(position, file.size, patches))
@@ -248,7 +253,8 @@ def _examine_caf(file: RecordingFile, start: int) -> Header:
 
 def _examine_movie(file: RecordingFile, start: int) -> Header:
     """Find where a second movie begins behind the first."""
-    at, seen = start, set()
+    at = start
+    seen: set[bytes] = set()
     for _ in range(_MOST_CHUNKS):
         head = file.read_at(at, 16)
         if len(head) < 8:
@@ -359,7 +365,9 @@ def _is_unknown(size: int) -> bool:
 
 
 def _next_recording(file: RecordingFile, at: int, form: _ChunkForm) -> int | None:
-    """Return where another recording begins behind the sound of this one and its chunks; None where none does."""
+    """Return where another recording begins behind the sound of this one and its chunks; None
+    where none does.
+    """
     for _ in range(_MOST_CHUNKS):
         for place in sorted({at, -(-at // form.align) * form.align}):
             if file.read_at(place, 4) in _STARTS and _examine_format(file, place):
@@ -382,7 +390,9 @@ def _examine_format(file: RecordingFile, at: int) -> bool:
 
 
 def _read_chunk(file: RecordingFile, at: int, form: _ChunkForm) -> tuple[bytes, int] | None:
-    """Return a chunk's name and where it ends; None where there is none. A missing pad byte is forgiven."""
+    """Return a chunk's name and where it ends; None where there is none. A missing pad byte is
+    forgiven.
+    """
     for place in sorted({-(-at // form.align) * form.align, at}, reverse=True):
         head = file.read_at(place, form.name + form.size)
         name = head[:4]
@@ -437,10 +447,12 @@ def _is_followed_well(file: RecordingFile, end: int, form: _ChunkForm) -> bool:
 
 
 def _sounds(file: RecordingFile, data: int, end: int, size: int, found: _Format) -> bool:
-    """Whether the bytes behind `end` look like sound in plain integers; what is encoded otherwise cannot be told.
+    """Whether the bytes behind `end` look like sound in plain integers; what is encoded otherwise
+    cannot be told.
 
-    Compressed and encrypted data is noise at full scale: neighbours have nothing to do with one another. Noise that
-    was recorded is not that loud. Where the declared sound is such noise itself, so may the rest be.
+    Compressed and encrypted data is noise at full scale: neighbours have nothing to do with one
+    another. Noise that was recorded is not that loud. Where the declared sound is such noise
+    itself, so may the rest be.
     """
     if not found.pcm_bytes:
         return True

@@ -1,12 +1,15 @@
-"""How loud a recording is, and bringing what is too quiet or too loud to the level that the models know.
+"""How loud a recording is, and bringing what is too quiet or too loud to the level that the models
+know.
 
-The detector of speech hears nothing below some -80 dB of full scale, and Whisper's features move with the level. So a
-recording whose speech is very quiet is amplified as a whole, by one factor, after it is decoded; what is loud in it
-nevertheless (a door, a click) stays where it is. A recording above full scale, which only floating-point formats can
-hold, is turned down before it is mixed: it would be clipped.
+The detector of speech hears nothing below some -80 dB of full scale, and Whisper's features move
+with the level. So a recording whose speech is very quiet is amplified as a whole, by one factor,
+after it is decoded; what is loud in it nevertheless (a door, a click) stays where it is. A
+recording above full scale, which only floating-point formats can hold, is turned down before it is
+mixed: it would be clipped.
 
-Guarantees: a recording at an ordinary level is not touched, down to the last bit; memory does not grow with the
-recording; equal recordings give equal results; a recording that is nothing but steady noise is not amplified.
+Guarantees: a recording at an ordinary level is not touched, down to the last bit; memory does not
+grow with the recording; equal recordings give equal results; a recording that is nothing but
+steady noise is not amplified.
 """
 
 from __future__ import annotations
@@ -31,38 +34,48 @@ class LevelLimits:
     frame: int = 1024
     """Samples (64 ms, about a sound of speech) that are one measurement."""
     pieces: int = 8
-    """Parts of a frame; the median of their powers is its level, so that a click shorter than 24 ms does not count."""
+    """Parts of a frame; the median of their powers is its level, so that a click shorter than 24
+    ms does not count."""
     above: float = 6.0
-    """By so much a frame must stand above the noise to be speech. Steady noise varies by less than 1 from frame to frame,
-    the noise of a room by some 3; speech that can be understood at all stands 10 or more above it."""
+    """By so much a frame must stand above the noise to be speech. Steady noise varies by less than
+    1 from frame to frame, the noise of a room by some 3; speech that can be understood at all
+    stands 10 or more above it."""
     floor_share: float = 0.2
-    """The noise is the level that this share of the frames does not exceed: people pause that much."""
+    """The noise is the level that this share of the frames does not exceed: people pause that
+    much."""
     speech_share: float = 0.9
-    """The speech level is the one that this share of the frames of speech does not exceed: vowels, but not the loudest
-    tenth, which may be a door, a cough or a tone. Where more than that is louder, it is no quiet recording."""
+    """The speech level is the one that this share of the frames of speech does not exceed: vowels,
+    but not the loudest tenth, which may be a door, a cough or a tone. Where more than that is
+    louder, it is no quiet recording."""
     least_seconds: float = 0.3
     """Less than this above the noise is no speech: the recording is left alone."""
     quiet: float = -45.0
-    """Speech below this is very quiet. Ordinary recordings lie between -15 and -35, from across a room at -40."""
+    """Speech below this is very quiet. Ordinary recordings lie between -15 and -35, from across a
+    room at -40."""
     target: float = -26.0
-    """Where very quiet speech is brought: the level at which speech is compared (ITU-T P.56, P.830)."""
+    """Where very quiet speech is brought: the level at which speech is compared (ITU-T P.56,
+    P.830)."""
     most: float = 80.0
     """The most by which anything is amplified: from below the last bit of 16 to `target`."""
     full: float = 0.9
     """What amplified samples stay below."""
     hot: float = 1.0
-    """Recorders that write floating-point samples mean what they write: above this they are turned down."""
+    """Recorders that write floating-point samples mean what they write: above this they are turned
+    down."""
     hot_lossy: float = 2**0.5
-    """Decoders of lossy formats overshoot full scale by up to 3 dB where the sound before reached it."""
+    """Decoders of lossy formats overshoot full scale by up to 3 dB where the sound before reached
+    it."""
     stray: float = 0.0005
-    """Share of the samples' stretches that may be louder still: a damaged float is some power of ten."""
+    """Share of the samples' stretches that may be louder still: a damaged float is some power of
+    ten."""
 
 
 _LOW, _HIGH = -200, 20  # the range of the histogram of levels, in decibels
 _LIMITER = 256  # samples (16 ms) that share a gain
 _AROUND = 7
-"""Stretches of that length around one that is loud in which less is amplified, one of them for the way there and back:
-0.1 s, longer than a period of the lowest voice, so that the gain follows syllables and not waves."""
+"""Stretches of that length around one that is loud in which less is amplified, one of them for the
+way there and back: 0.1 s, longer than a period of the lowest voice, so that the gain follows
+syllables and not waves."""
 _BLOCK = _LIMITER << 8  # samples that are worked on at once
 _PEAK_STEPS = 8  # a factor of two has so many steps in the histogram of peaks: 0.75 dB
 _PEAK_SPAN = 512  # samples whose highest is one peak
@@ -91,7 +104,9 @@ class LevelMeter:
         self._counts += np.bincount(levels - _LOW, minlength=len(self._counts))
 
     def speech_level(self, rate: int) -> float | None:
-        """Return the level of speech in decibels of full scale; None where nothing stands above the noise."""
+        """Return the level of speech in decibels of full scale; None where nothing stands above
+        the noise.
+        """
         limits = self._limits
         total = int(self._counts.sum())
         if not total:
@@ -119,10 +134,12 @@ def amplify(
     limits: LevelLimits,
     beat: Callable[[int], None],
 ) -> None:
-    """Amplify `mix`, shape (samples,), and `channels`, shape (samples, channels), in place, block by block.
+    """Amplify `mix`, shape (samples,), and `channels`, shape (samples, channels), in place, block
+    by block.
 
-    Where a stretch of the mix would pass full scale it and what is around it get less, down to what they are; the gain
-    goes there and back in straight lines. `beat` is called with the samples done.
+    Where a stretch of the mix would pass full scale it and what is around it get less, down to
+    what they are; the gain goes there and back in straight lines. `beat` is called with the
+    samples done.
     """
 
     def allowed(first: int) -> NDArray[np.float32]:
@@ -130,7 +147,8 @@ def amplify(
         padded = np.zeros(-(-len(block) // _LIMITER) * _LIMITER, dtype=np.float32)
         padded[: len(block)] = block
         peaks = padded.reshape(-1, _LIMITER).max(axis=1, initial=0.0)
-        return np.clip(limits.full / np.maximum(peaks, 1e-12), 1.0, gain).astype(np.float32)
+        gains: NDArray[np.float32] = np.clip(limits.full / np.maximum(peaks, 1e-12), 1.0, gain).astype(np.float32)
+        return gains
 
     edge = np.full(_AROUND, gain, dtype=np.float32)
     before, now = edge, allowed(0)
@@ -172,7 +190,9 @@ class PeakMeter:
             self._over[step] = self._over.get(step, 0) + 1
 
     def peak(self) -> float:
-        """Return what full scale must become so that nothing is clipped; 1 for an ordinary recording."""
+        """Return what full scale must become so that nothing is clipped; 1 for an ordinary
+        recording.
+        """
         stray = max(1.0, self._limits.stray * self._total)
         seen = 0
         for step in sorted(self._over, reverse=True):
@@ -189,7 +209,9 @@ def is_lossy(codec: str) -> bool:
 
 
 def scale_frame(frame: Any, factor: float) -> tuple[Any, NDArray[Any]]:
-    """Return a frame of floating-point samples times `factor`, without what is no number, and its samples."""
+    """Return a frame of floating-point samples times `factor`, without what is no number, and its
+    samples.
+    """
     samples = frame.to_ndarray()
     finite = bool(np.isfinite(samples).all())
     if finite and factor == 1.0:

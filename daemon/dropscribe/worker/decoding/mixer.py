@@ -1,7 +1,9 @@
-"""Frames of any kind in, 16 kHz mono into the spool, and each channel of several into the one beside it.
+"""Frames of any kind in, 16 kHz mono into the spool, and each channel of several into the one
+beside it.
 
-Guarantees: silence and cuts are placed by the number of samples from the start, so that rounding does not add up;
-what needs neither stretching nor a choice of channels is what FFmpeg's resampler gives, bit for bit.
+Guarantees: silence and cuts are placed by the number of samples from the start, so that rounding
+does not add up; what needs neither stretching nor a choice of channels is what FFmpeg's resampler
+gives, bit for bit.
 """
 
 from __future__ import annotations
@@ -95,7 +97,9 @@ class Mixer:
             left -= block
 
     def cut(self, until: float) -> None:
-        """Drop the first of the sound that follows, so that it goes on `until` seconds from the start."""
+        """Drop the first of the sound that follows, so that it goes on `until` seconds from the
+        start.
+        """
         self.flush()
         self._drop = max(0, self._placed - round(until * SAMPLE_RATE))
 
@@ -155,7 +159,9 @@ class Mixer:
             self._catch_up(self._beside)
 
     def _catch_up(self, beside: Spool, coming: int = 0) -> None:
-        """Put the silence that went into the mix, before the last `coming` samples, into the channels as well."""
+        """Put the silence that went into the mix, before the last `coming` samples, into the
+        channels as well.
+        """
         if missing := self._placed - coming - beside.samples:
             beside.skip(missing, self.channels)
 

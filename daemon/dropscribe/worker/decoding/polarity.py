@@ -1,11 +1,13 @@
-"""Channels that cancel each other: where one side is wired or recorded with the opposite sign, their mix is silence.
+"""Channels that cancel each other: where one side is wired or recorded with the opposite sign,
+their mix is silence.
 
-In stretches where the mix is far quieter than unrelated channels would give, the louder channel is taken instead. That
-is looked at in bands of frequencies: a voice that reaches two microphones one after the other cancels in some of them
-and grows in others, but a channel of opposite sign cancels in all that the voice has.
+In stretches where the mix is far quieter than unrelated channels would give, the louder channel is
+taken instead. That is looked at in bands of frequencies: a voice that reaches two microphones one
+after the other cancels in some of them and grows in others, but a channel of opposite sign cancels
+in all that the voice has.
 
-Guarantees: the mix is untouched, down to the last bit, where channels do not cancel; no clicks; memory does not grow
-with the recording; equal recordings give equal results.
+Guarantees: the mix is untouched, down to the last bit, where channels do not cancel; no clicks;
+memory does not grow with the recording; equal recordings give equal results.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import collections
 import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 class PolarityLimits:
     """What counts as cancelling.
 
-    The measure is the power of the mean of the channels over what it would be if they had nothing to do with one
-    another: 1 for unrelated channels and for a silent one, 2 for two equal ones, 0 for two of opposite sign.
+    The measure is the power of the mean of the channels over what it would be if they had nothing
+    to do with one another: 1 for unrelated channels and for a silent one, 2 for two equal ones, 0
+    for two of opposite sign.
     """
 
     block: int = SAMPLE_RATE // 4
@@ -38,11 +41,13 @@ class PolarityLimits:
     window: tuple[int, int] = (1, 2)
     """Blocks before and after that are looked at as well: 1 s in all, a few syllables."""
     bands: tuple[int, ...] = (80, 300, 1000, 2500, 7000)
-    """Hz between which the bands lie: the voice's pitch, its first formants, the next ones, its hiss."""
+    """Hz between which the bands lie: the voice's pitch, its first formants, the next ones, its
+    hiss."""
     cancels: float = 0.3
     """Below this a band cancels: a correlation of -0.7."""
     least_bands: int = 2
-    """Bands that must cancel: the pitch alone does so in any room, for microphones as far apart as half its wave."""
+    """Bands that must cancel: the pitch alone does so in any room, for microphones as far apart as
+    half its wave."""
     share: float = 0.6
     """Share of the power that lies in bands that cancel; the rest may be each channel's own noise."""
     agrees: float = 1.4
@@ -50,17 +55,20 @@ class PolarityLimits:
     nearest: int = SAMPLE_RATE // 1000
     """Samples between the channels up to which one is an inverted copy of the other."""
     farthest: int = SAMPLE_RATE * 12 // 1000
-    """Samples (4 m) between two microphones. Channels that are alike at some such distance are no inverted copies, even
-    where a voice's tones happen to fall into all the gaps that the distance makes."""
+    """Samples (4 m) between two microphones. Channels that are alike at some such distance are no
+    inverted copies, even where a voice's tones happen to fall into all the gaps that the distance
+    makes."""
     faint: float = 0.01
     """Share of the power below which a band says nothing."""
     together: float = 1.2
-    """With all bands together above this, channels that were opposed no longer are. Below it stays as it was: pauses, in
-    which each channel has its own noise."""
+    """With all bands together above this, channels that were opposed no longer are. Below it stays
+    as it was: pauses, in which each channel has its own noise."""
     reach: int = 3
-    """Blocks around a stretch for which the single channel is taken as well: its edges are known to within that."""
+    """Blocks around a stretch for which the single channel is taken as well: its edges are known
+    to within that."""
     depth: float = 35.0
-    """Decibels below the loudest second so far down to which a second is judged: noise that cancels is no speech."""
+    """Decibels below the loudest second so far down to which a second is judged: noise that
+    cancels is no speech."""
     fade: int = SAMPLE_RATE // 100
     """Samples over which one source goes over into the other."""
 
@@ -73,11 +81,12 @@ class _Measure:
     """What is known of a block."""
 
     bands: NDArray[np.float64]
-    """Shape (bands, 2): the power of the mean of the channels, and what it would be if they were unrelated."""
+    """Shape (bands, 2): the power of the mean of the channels, and what it would be if they were
+    unrelated."""
     powers: NDArray[np.float64]
     """Shape (channels,)."""
-    spectra: NDArray[np.complex128] | None
-    """Shape (frequencies, channels)."""
+    spectra: NDArray[Any] | None
+    """Shape (channels, frequencies)."""
 
 
 class PolarityFilter:
@@ -125,12 +134,13 @@ class PolarityFilter:
     def _take(self, mix: NDArray[np.float32], sides: NDArray[np.float32]) -> None:
         self._waiting.append((mix, sides))
         count, channels = sides.shape
-        spectra = np.fft.rfft(sides, axis=0)
+        spectra = np.fft.rfft(np.ascontiguousarray(sides.T), axis=1)
         edges = [round(hertz * count / SAMPLE_RATE) for hertz in self._limits.bands]
-        together = np.square(np.abs(spectra.mean(axis=1)))
-        unrelated = np.square(np.abs(spectra)).sum(axis=1) / channels**2
+        together = _power(spectra.mean(axis=0))
+        unrelated = _power(spectra).sum(axis=0) / channels**2
         bands = [(together[low:high].sum(), unrelated[low:high].sum()) for low, high in itertools.pairwise(edges)]
-        self._decide(_Measure(np.array(bands), np.square(sides).sum(axis=0, dtype=np.float64), spectra))
+        powers = np.einsum("nc,nc->c", sides, sides, dtype=np.float64)
+        self._decide(_Measure(np.array(bands, dtype=np.float64), powers, spectra))
 
     def _decide(self, measure: _Measure) -> None:
         """Take in what is known of a block and decide on the one that now has its whole window."""
@@ -166,18 +176,22 @@ class PolarityFilter:
                 self._state = int(np.argmax(powers))
 
     def _is_inverted(self, one: int, other: int) -> bool:
-        """Whether two channels are more alike with opposite sign, at no distance, than with the same at some."""
+        """Whether two channels are more alike with opposite sign, at no distance, than with the
+        same at some.
+        """
         limits = self._limits
         spectra = [measure.spectra for measure in self._measured if measure.spectra is not None]
-        spectra = [each for each in spectra if len(each) == len(spectra[0])]  # the last block is a short one
-        cross = np.sum([each[:, one] * each[:, other].conj() for each in spectra], axis=0)
+        spectra = [each for each in spectra if each.shape == spectra[0].shape]  # the last block is a short one
+        cross = np.sum([each[one] * each[other].conj() for each in spectra], axis=0)
         likeness = np.fft.irfft(cross / np.sqrt(np.abs(cross) + 1e-30))
         near = np.concatenate([likeness[-limits.nearest :], likeness[: limits.nearest + 1]])
         far = np.concatenate([likeness[-limits.farthest :], likeness[: limits.farthest + 1]])
         return bool(-near.min() >= far.max())
 
     def _release(self) -> None:
-        """Write the first block that is decided on; around a stretch, its channel is taken for a while longer."""
+        """Write the first block that is decided on; around a stretch, its channel is taken for a
+        while longer.
+        """
         mix, sides, own = self._decided.popleft()
         following = [decided for _, _, decided in self._decided]
         source = next((near for near in (own, *following, *reversed(self._written)) if near != _NONE), _NONE)
@@ -201,3 +215,8 @@ class PolarityFilter:
             found[:count] = old[:count] * (1 - new) + found[:count] * new
             self._from = source
         return found
+
+
+def _power(spectra: NDArray[Any]) -> NDArray[Any]:
+    power: NDArray[Any] = np.square(spectra.real) + np.square(spectra.imag)
+    return power

@@ -1,4 +1,6 @@
-"""From the packets of one part of a file to the mixer: the order of packets, damage, time, and the limit of length."""
+"""From the packets of one part of a file to the mixer: the order of packets, damage, time, and the
+limit of length.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,8 @@ def transfer(
 ) -> Outcome:
     """Decode a stream from its start to its end into the mixer.
 
-    Raises: RecordingFaultError `too-long`, before silence is written that would make it so; av.FFmpegError, OSError.
+    Raises: RecordingFaultError `too-long`, before silence is written that would make it so;
+    av.FFmpegError, OSError.
     """
     outcome = Outcome()
     mixer.flush()
@@ -103,7 +106,9 @@ def transfer(
 
 
 def _packets(container: Any, stream: Any, evidence: Evidence) -> Iterator[tuple[Any, list[Any] | None]]:
-    """Yield each packet with its frames: None where it is damaged, (None, None) where reading breaks off."""
+    """Yield each packet with its frames: None where it is damaged, (None, None) where reading
+    breaks off.
+    """
     others = {each.index: each for each in container.streams if each.type in {"video", "audio"}}
     packets = container.demux()
     while True:
@@ -150,7 +155,9 @@ def _limit(notices: list[Notice]) -> list[Notice]:
 def _shorter(
     name: str, declared: float | None, seconds: float, base: float, evidence: Evidence, skew: float
 ) -> list[Notice]:
-    """Return a notice where the sound ends before the file says so; `skew` is what its clock jumped by."""
+    """Return a notice where the sound ends before the file says so; `skew` is what its clock
+    jumped by.
+    """
     if declared is None:
         declared = evidence.declared
     if declared is None:
@@ -160,8 +167,8 @@ def _shorter(
     slack = max(1.0, (0.1 if name == "mp3" else 0.01) * declared)
     if seconds >= declared - slack:
         return []
-    # In most containers FFmpeg gives each stream the length of the longest. Where another stream comes that far, the
-    # file is whole.
+    # In most containers FFmpeg gives each stream the length of the longest. Where another stream
+    # comes that far, the file is whole.
     if not name.startswith("mov") and evidence.latest - evidence.origin >= declared - slack:
         return []
     detail = (

@@ -1,7 +1,9 @@
-"""The recording on the disk: opened once, read only, never through a link; and the parts of it that FFmpeg gets to see.
+"""The recording on the disk: opened once, read only, never through a link; and the parts of it
+that FFmpeg gets to see.
 
-Guarantees: a FIFO, a link or a folder is refused and not opened; an error of the disk is kept, which FFmpeg would take
-for the end of the file; what is patched in a `Part` is patched in memory, the file itself never changes.
+Guarantees: a FIFO, a link or a folder is refused and not opened; an error of the disk is kept,
+which FFmpeg would take for the end of the file; what is patched in a `Part` is patched in memory,
+the file itself never changes.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ class PartReader:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position; -1 where there is none: FFmpeg tries positions before the start of a damaged file."""
+        """Go to a position; -1 where there is none: FFmpeg tries positions before the start of a
+        damaged file.
+        """
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._part.end - self._part.start}[whence]
         if base + offset < 0:
             return -1
@@ -103,8 +107,8 @@ class PartReader:
 def open_recording(path: Path) -> BinaryIO:
     """Open a plain file and nothing else: a FIFO would hang, a link may lead anywhere.
 
-    Raises: RecordingFaultError `gone`, `not-a-file`, `empty`; EnvironmentFaultError `folder-missing`,
-    `permission-denied`, `read-failed`.
+    Raises: RecordingFaultError `gone`, `not-a-file`, `empty`; EnvironmentFaultError
+    `folder-missing`, `permission-denied`, `read-failed`.
     """
     try:
         if not stat.S_ISREG(path.lstat().st_mode):

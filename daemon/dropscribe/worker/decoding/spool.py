@@ -1,7 +1,7 @@
 """The file on the disk that takes decoded samples.
 
-Guarantees: mode 0600; gone again when the work fails; a full disk is an `EnvironmentFaultError`; long silence takes no
-room where the file system knows holes in files.
+Guarantees: mode 0600; gone again when the work fails; a full disk is an `EnvironmentFaultError`;
+long silence takes no room where the file system knows holes in files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, NoReturn, Self
 
 import numpy as np
 
@@ -31,7 +31,8 @@ def beside(spool: Path) -> Path:
 
 
 def rewritten(spool: Path, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Put other samples into a spool file; return them as `decode` does. Raises as `decode` does for its disk.
+    """Put other samples into a spool file; return them as `decode` does. Raises as `decode` does
+    for its disk.
 
     Maps of what was in the file before must not be used any more.
     """
@@ -92,14 +93,16 @@ class Spool:
         self.samples += samples
 
     def map(self, *channels: int, writable: bool = False) -> NDArray[np.float32]:
-        """Return all that was written as a map of shape (samples, *channels), read-only unless asked otherwise."""
+        """Return all that was written as a map of shape (samples, *channels), read-only unless
+        asked otherwise.
+        """
         file = self._opened()
         try:
             file.flush()
             file.truncate(self.samples * int(np.prod(channels, dtype=np.int64)) * _BYTES)
         except OSError as error:
             self._fail(error)
-        mode = "r+" if writable else "r"
+        mode: Literal["r", "r+"] = "r+" if writable else "r"
         return np.memmap(self._path, dtype=np.float32, mode=mode, shape=(self.samples, *channels))
 
     def _opened(self) -> BinaryIO:

@@ -1,7 +1,7 @@
 """Sound made a little longer or shorter, as a clock that runs slow or fast wants it.
 
-A resampler whose ratio may change from block to block: a windowed sinc of 16 samples. It moves the pitch by what it
-stretches, a few per mille.
+A resampler whose ratio may change from block to block: a windowed sinc of 16 samples. It moves the
+pitch by what it stretches, a few per mille.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ _REACH = 8
 
 
 class Stretcher:
-    """Blocks of shape (n,) or (n, channels) in, the stretched ones out; it holds eight samples back."""
+    """Blocks of shape (n,) or (n, channels) in, the stretched ones out; it holds eight samples
+    back.
+    """
 
     def __init__(self) -> None:
         self._held: NDArray[np.float32] | None = None
