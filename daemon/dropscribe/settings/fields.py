@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
@@ -58,6 +62,8 @@ def _describe_setting(
     *,
     choices: tuple[str, ...] = (),
     least: float | None = None,
+    most: float = math.inf,
+    words: Mapping[str, float] | None = None,
     key: str = "",
     command: bool = False,
 ) -> Any:
@@ -68,10 +74,13 @@ def _describe_setting(
         text: What it means, for people.
         choices: The values that are allowed; none: any.
         least: The smallest number that is allowed.
+        most: The largest number that is allowed.
+        words: What may be written for some numbers, also for such as are out of bounds.
         key: Its name in the settings file, where that is not the field's.
         command: Whether it is a program with arguments.
     """
-    metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata: dict[str, Any] = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata |= {"most": most, "words": words or {}}
     return field(default=default, metadata=metadata)
 
 
@@ -142,6 +151,21 @@ class Settings:
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
         "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
+    )
+    audio_track: int = _describe_setting(
+        0,
+        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"
+        "that is set, no commentary, else the one that the file itself names first.",
+        least=0,
+        words={"auto": 0},
+    )
+    speech_threshold: float = _describe_setting(
+        0.5,
+        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering or speech in much\n"
+        "noise, higher where noise becomes words. off: all of the recording is transcribed, for singing.",
+        least=0.05,
+        most=0.95,
+        words={"off": 0.0},
     )
     pack: bool = _describe_setting(
         default=True,

@@ -106,6 +106,8 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
         heartbeat=reporter.heartbeat,
         max_seconds=min(limits, default=None),
         apart=request.split_channels != "never",
+        track=request.audio_track,
+        languages=decoding.spoken_languages(request.language, request.languages),
     )
     decode_s = time.monotonic() - started
     crash.reach("decoded")
@@ -127,7 +129,12 @@ def detect_speech(
 ) -> Speech:
     """Find where somebody speaks, on each channel or in all together."""
     return channels.detect_speech(
-        decoded, Path(file.spool), request.channels, request.split_channels, heartbeat=heartbeat
+        decoded,
+        Path(file.spool),
+        request.channels,
+        request.split_channels,
+        threshold=request.speech_threshold,
+        heartbeat=heartbeat,
     )
 
 
