@@ -274,3 +274,18 @@ def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings)
     other = dataclasses.replace(told, backend="faster-whisper")
     assert Profiles(other).changed(PurePath("talk.m4a"), both)[0] == "backend"
     assert not profiles.used(other)["whisperx_aligner"]
+
+
+def test_track_and_threshold_are_noted_only_where_they_are_set(general: Settings) -> None:
+    """So a version that brings them makes no transcript of an older one out of date."""
+    plain = profiles.used(general)
+    assert (plain["audio_track"], plain["speech_threshold"]) == ("", "")
+    (general.inbox / "film.mkv.toml").write_text('audio_track = 2\nspeech_threshold = "off"\n')
+    chosen = Profiles(general).of(PurePath("film.mkv")).settings
+    noted = profiles.used(chosen)
+    assert (noted["audio_track"], noted["speech_threshold"]) == ("2", "0")
+    assert profiles.restored(json.dumps(noted), general) == chosen
+    assert profiles.restored(json.dumps(plain), chosen).audio_track == 0
+    assert Profiles(general).changed(PurePath("film.mkv"), json.dumps(plain)) == ["audio_track", "speech_threshold"]
+    job = worker_process.request(chosen, download=False)
+    assert (job["audio_track"], job["speech_threshold"]) == (2, 0.0)
