@@ -80,16 +80,16 @@ def test_a_command_is_a_list_or_a_text_split_as_a_shell_would(environ: dict[str,
     assert settings.load({"on_done": ""}, environ).settings.on_done == ()
 
 
-def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
+def test_the_archive_is_next_to_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
     assert settings.load(environ=environ).settings.archive == Path(environ["HOME"]) / "Dropscribe/Archive"
     assert settings.load({"inbox": "/srv/in"}, environ).settings.archive == Path("/srv/Archive")
     assert settings.load({"inbox": "/srv/in", "archive": "/old"}, environ).settings.archive == Path("/old")
     assert settings.load({"inbox": "."}, environ).settings.archive == Path.cwd().parent / "Archive"
 
 
-def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
-    told = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
-    assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
+def test_what_a_hook_is_given_is_no_setting(environ: dict[str, str]) -> None:
+    variables = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
+    assert settings.load(environ=environ | variables).settings == settings.load(environ=environ).settings
 
 
 def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]) -> None:

@@ -442,11 +442,6 @@ def decode_event(line: str) -> tuple[int, WrittenEvent]:
         return int(data["job"]), _read(_KINDS[data["event"]], data)
 
 
-def event_to_json(event: Event) -> JSON:
-    """Return the fields of an event as JSON values."""
-    return _write(event)  # type: ignore[no-any-return]
-
-
 # Reading and writing dataclasses
 
 

@@ -91,7 +91,7 @@ class Settings:
     inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
-        "Transcripts appear here, in the inbox's subfolders. If it lies inside the inbox it is not watched.",
+        "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
     )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
@@ -149,7 +149,7 @@ class Settings:
     split_channels: str = _describe_setting(
         "auto",
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
-        "`channels` or heard from the recording.",
+        "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
     )
     audio_track: int = _describe_setting(
@@ -243,7 +243,7 @@ class Settings:
     )
     archive: Path = _describe_setting(
         Path(),
-        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive beside the inbox.",
+        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive next to the inbox.",
     )
     state: Path = _describe_setting(
         Path(), "Journal and work files. Default: where the system keeps application state."

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dropscribe.worker.decoding import Decoded
 
-_GAP_S = 2  # seconds of silence between two channels laid one after the other
+_GAP_S = 2  # seconds of silence between two channels that follow each other
 _NEAR_FRAMES = 6  # frames (0.2 s) around speech that are left as they are
 _FADE = 160  # samples (10 ms) over which sound is faded
 _SHORTEST_S = 0.1  # seconds; what is left of a span without crosstalk must last longer
@@ -141,7 +141,7 @@ def _render(
 
 
 def _find_spoken_frames(spans: Sequence[Span], frames: int) -> NDArray[np.bool_]:
-    """Return which frames lie in one of `spans` or near it."""
+    """Return which frames are in one of `spans` or near it."""
     found = np.zeros(frames, dtype=np.bool_)
     for span in spans:
         found[max(0, span.start // FRAME - _NEAR_FRAMES) : math.ceil(span.end / FRAME) + _NEAR_FRAMES] = True
