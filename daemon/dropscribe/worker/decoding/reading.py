@@ -61,7 +61,7 @@ def transfer(
     movie = containers.read_movie(file, part) if container.format.name.startswith("mov") else None
     origin = containers.first_time(container, movie)
     limits = ClockLimits()
-    evidence = Evidence(kind, origin or 0.0, containers.declared_seconds(container, movie), limits)
+    evidence = Evidence(kind, origin or 0.0, containers.read_declared_seconds(container, movie), limits)
     wraps = kind is ClockKind.JUMPING
     clock = Clock(kind, origin, evidence, limits, base=base, wraps=wraps)
     damage = _Damage(outcome)
@@ -99,7 +99,7 @@ def transfer(
     outcome.offset = clock.offset
     outcome.notices += _limit(clock.notices())
     sound = mixer.seconds - base
-    declared = containers.declared_sound(file, part, container, stream)
+    declared = containers.read_declared_sound(file, part, container, stream)
     outcome.notices += _shorter(container.format.name, declared, sound, base, evidence, clock.skew)
     _check_length(mixer.seconds, max_seconds)
     return outcome
