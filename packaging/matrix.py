@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = (
-    *("backends", "choice", "cli", "decoding*", "drafts", "files", "formats*", "inbox", "journal*", "line_breaking"),
+    *("decoding*", "backends", "choice", "cli", "drafts", "files", "formats*", "inbox", "journal*", "line_breaking"),
     *("models_*", "number_normalisation", "outbox", "protocol", "recording_date", "replacements", "review"),
     *("settings", "subtitles", "transcript", "turns", "vad", "windows", "word_times"),
 )

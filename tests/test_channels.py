@@ -100,7 +100,7 @@ def file(folder: Path, *sides: NDArray[np.float32]) -> Path:
 def detect(
     folder: Path, sides: tuple[NDArray[np.float32], ...], names: tuple[str, ...] = (), split: str = "auto"
 ) -> Speech:
-    decoded = decoding.decode(file(folder, *sides), folder / "spool", apart=True)
+    decoded = decoding.decode(file(folder, *sides), folder / "spool", keep_channels=True)
     found = channels.detect_speech(decoded, folder / "spool", names, split)
     assert {path.name for path in folder.iterdir()} == {"talk.wav", "spool"}
     return found

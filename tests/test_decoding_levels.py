@@ -142,10 +142,10 @@ def test_a_lossy_decoder_may_overshoot_a_little(tmp_path: Path, voice: NDArray[n
 def test_channels_are_amplified_as_their_mix_is(tmp_path: Path, voice: NDArray[np.float32]) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wave_bytes(np.stack([0.001 * voice, 0.0005 * np.roll(voice, 3 * RATE)]), bits=32))
-    found = decoding.decode(path, tmp_path / "spool", apart=True)
-    assert found.apart is not None
+    found = decoding.decode(path, tmp_path / "spool", keep_channels=True)
+    assert found.channel_samples is not None
     assert codes(found) == ["very-quiet"]
-    assert np.abs(np.asarray(found.apart).mean(axis=1) - found.samples).max() < 1e-5
+    assert np.abs(np.asarray(found.channel_samples).mean(axis=1) - found.samples).max() < 1e-5
 
 
 def test_the_threshold_of_detection_can_be_set(voice: NDArray[np.float32]) -> None:

@@ -40,7 +40,7 @@ def noise(seed: int, level: float) -> NDArray[np.float32]:
 def decode(folder: Path, left: NDArray[np.float32], right: NDArray[np.float32]) -> decoding.Decoded:
     path = folder / "a.wav"
     path.write_bytes(wave_bytes(np.stack([left, right])))
-    return decoding.decode(path, folder / "spool", apart=True)
+    return decoding.decode(path, folder / "spool", keep_channels=True)
 
 
 def likeness(found: decoding.Decoded, voice: NDArray[np.float32]) -> float:
@@ -101,8 +101,8 @@ def test_a_room_is_left_alone(tmp_path: Path, voice: NDArray[np.float32], delay:
     left, right = reverberant(voice, 1), np.roll(reverberant(voice, 2), delay)
     found = decode(tmp_path, left, right)
     assert found.warnings == ()
-    assert found.apart is not None
-    assert np.abs(found.samples - np.asarray(found.apart).mean(axis=1)).max() < 1e-6
+    assert found.channel_samples is not None
+    assert np.abs(found.samples - np.asarray(found.channel_samples).mean(axis=1)).max() < 1e-6
 
 
 def test_two_voices_and_one_silent_side_are_left_alone(tmp_path: Path, voice: NDArray[np.float32]) -> None:

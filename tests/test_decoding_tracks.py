@@ -9,7 +9,7 @@ import pytest
 from dropscribe.errors import RecordingFaultError
 from dropscribe.settings import LANGUAGES
 from dropscribe.worker import decoding
-from dropscribe.worker.decoding.tracks import language_of, spoken_languages
+from dropscribe.worker.decoding.tracks import list_set_languages, normalise_language
 from odd_recordings import Track, beeps, write
 
 if TYPE_CHECKING:
@@ -121,16 +121,18 @@ def test_a_track_that_gives_nothing_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_every_language_is_known_by_its_tags() -> None:
-    assert {language_of(code) for code in LANGUAGES} == LANGUAGES
-    assert [language_of(tag) for tag in ("fre", "fra", "FR", "fr-CA", "ger", "deu", "chi", "zho", "zh-Hans")] == [
+    assert {normalise_language(code) for code in LANGUAGES} == LANGUAGES
+    assert [
+        normalise_language(tag) for tag in ("fre", "fra", "FR", "fr-CA", "ger", "deu", "chi", "zho", "zh-Hans")
+    ] == [
         *["fr"] * 4,
         *["de"] * 2,
         *["zh"] * 3,
     ]
-    assert [language_of(tag) for tag in ("und", "", None, "mul")] == [None] * 4
+    assert [normalise_language(tag) for tag in ("und", "", None, "mul")] == [None] * 4
 
 
 def test_what_may_be_spoken_comes_from_two_settings() -> None:
-    assert spoken_languages("auto", ["en", "de"]) == ("en", "de")
-    assert spoken_languages("fr", ["en", "de"]) == ("fr",)
-    assert spoken_languages("auto", []) == ()
+    assert list_set_languages("auto", ["en", "de"]) == ("en", "de")
+    assert list_set_languages("fr", ["en", "de"]) == ("fr",)
+    assert list_set_languages("auto", []) == ()

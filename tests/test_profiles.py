@@ -278,3 +278,19 @@ def test_options_of_whisperx_count_where_it_is_the_engine(general: Settings) -> 
     other = dataclasses.replace(chosen, backend="faster-whisper")
     assert Profiles(other).list_changes(PurePath("talk.m4a"), both)[0] == "backend"
     assert not result_options.read_output_options(other)["whisperx_aligner"]
+
+
+def test_track_and_threshold_are_noted_only_where_they_are_set(general: Settings) -> None:
+    """So a version that brings them makes no transcript of an older one out of date."""
+    plain = result_options.read_output_options(general)
+    assert (plain["audio_track"], plain["speech_threshold"]) == ("", "")
+    (general.inbox / "film.mkv.toml").write_text('audio_track = 2\nspeech_threshold = "off"\n')
+    chosen = Profiles(general).resolve(PurePath("film.mkv")).settings
+    noted = result_options.read_output_options(chosen)
+    assert (noted["audio_track"], noted["speech_threshold"]) == ("2", "0")
+    assert result_options.restore_options(json.dumps(noted), general) == chosen
+    assert result_options.restore_options(json.dumps(plain), chosen).audio_track == 0
+    changes = Profiles(general).list_changes(PurePath("film.mkv"), json.dumps(plain))
+    assert changes == ["audio_track", "speech_threshold"]
+    job = worker_process.make_request(chosen, download=False)
+    assert (job.audio_track, job.speech_threshold) == (2, 0.0)

@@ -102,6 +102,46 @@ def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]
     assert settings.load({"replacements": ""}, environ).settings.replacements == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("audio_track", 2, 2),
+        ("audio_track", "2", 2),
+        ("audio_track", "auto", 0),
+        ("speech_threshold", 0.3, 0.3),
+        ("speech_threshold", "0.3", 0.3),
+        ("speech_threshold", "off", 0.0),
+        ("speech_threshold", 0, 0.0),
+    ],
+)
+def test_some_numbers_may_be_words(name: str, given: object, value: float) -> None:
+    assert settings.parse_value(name, given, "a file") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("audio_track", -1),
+        ("audio_track", 1.5),
+        ("audio_track", "off"),
+        ("speech_threshold", 2),
+        ("speech_threshold", 0.01),
+        ("speech_threshold", "on"),
+        ("speech_threshold", False),
+    ],
+)
+def test_numbers_have_their_limits(name: str, given: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings.parse_value(name, given, "a file")
+    assert (
+        caught.value.cure
+        == {
+            "audio_track": 'Write a whole number, 0 or more, or "auto".',
+            "speech_threshold": 'Write a number, 0.05 to 0.95, or "off".',
+        }[name]
+    )
+
+
 def test_names_of_channels_keep_their_places(environ: dict[str, str]) -> None:
     for text, names in (("Host,,Guest", ("Host", "", "Guest")), ("Ann, Ann", ("Ann", "Ann")), ("Host,,", ("Host",))):
         assert settings.load({"channels": text}, environ).settings.channels == names

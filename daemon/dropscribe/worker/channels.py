@@ -57,10 +57,10 @@ def detect_speech(
     """
     try:
         found = None
-        if decoded.apart is not None:
+        if decoded.channel_samples is not None:
             found = _split_channels(decoded, spool, names, split, threshold, heartbeat)
     finally:
-        decoding.beside(spool).unlink(missing_ok=True)
+        decoding.channels_path(spool).unlink(missing_ok=True)
     if isinstance(found, Speech):
         return found
     spans = tuple(vad.detect_speech(decoded.samples, threshold=threshold, heartbeat=heartbeat))
@@ -76,7 +76,7 @@ def _split_channels(
     heartbeat: Callable[[float], None] | None,
 ) -> Speech | Notice | None:
     """Return the channels one after the other; a notice or None where they are to be mixed."""
-    separate = decoded.apart
+    separate = decoded.channel_samples
     if split == "never" or separate is None:
         return None
     asked = split == "always" or len(names) > 1
@@ -101,7 +101,7 @@ def _split_channels(
     if not asked and sum(length >= channel_levels.SPLIT_RULES.least_s for length in lengths) < 2:
         return None
     stride = (math.ceil(len(separate) / SAMPLE_RATE) + _GAP_S) * SAMPLE_RATE
-    samples = decoding.rewritten(spool, _render(separate, channel_spans, stride, heartbeat))
+    samples = decoding.rewrite_spool(spool, _render(separate, channel_spans, stride, heartbeat))
     return Speech(
         samples,
         len(separate),

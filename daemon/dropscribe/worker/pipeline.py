@@ -105,9 +105,9 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
         Path(file.spool),
         heartbeat=reporter.heartbeat,
         max_seconds=min(limits, default=None),
-        apart=request.split_channels != "never",
+        keep_channels=request.split_channels != "never",
         track=request.audio_track,
-        languages=decoding.spoken_languages(request.language, request.languages),
+        languages=decoding.list_set_languages(request.language, request.languages),
     )
     decode_s = time.monotonic() - started
     crash.reach("decoded")
@@ -210,6 +210,6 @@ def remove_spool_files(*files: RecordingFile) -> Iterator[None]:
     finally:
         for file in files:
             spool = Path(file.spool)
-            for path in (spool, decoding.beside(spool)):
+            for path in (spool, decoding.channels_path(spool)):
                 with contextlib.suppress(OSError):
                     path.unlink()

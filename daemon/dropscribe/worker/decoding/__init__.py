@@ -37,9 +37,9 @@ from dropscribe.worker.decoding import headers, levels, tracks
 from dropscribe.worker.decoding.container import FORMATS
 from dropscribe.worker.decoding.mixer import Mixer
 from dropscribe.worker.decoding.reading import MOST_NOTICES, transfer
-from dropscribe.worker.decoding.recording_file import RecordingFile, open_recording, read_fault, refuse
-from dropscribe.worker.decoding.spool import Spool, beside, rewritten
-from dropscribe.worker.decoding.tracks import spoken_languages
+from dropscribe.worker.decoding.recording_file import RecordingFile, make_read_error, open_recording, refuse
+from dropscribe.worker.decoding.spool import Spool, channels_path, rewrite_spool
+from dropscribe.worker.decoding.tracks import list_set_languages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from dropscribe.worker.decoding.headers import Header
 
-__all__ = ["FORMATS", "Decoded", "beside", "decode", "rewritten", "spoken_languages"]
+__all__ = ["FORMATS", "Decoded", "channels_path", "decode", "list_set_languages", "rewrite_spool"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Decoded:
     layout: str
     """FFmpeg's name of what the channels are for: `stereo`, `5.1`; `4 channels` where the file
     does not say."""
-    apart: NDArray[np.float32] | None
+    channel_samples: NDArray[np.float32] | None
     """Shape (samples, channels), 16 kHz: a read-only map of the file beside the spool. None where
     there is one channel, where their number changes on the way, and where nobody asked."""
     codec: str
@@ -96,7 +96,7 @@ def decode(
     *,
     heartbeat: Callable[[float], None] | None = None,
     max_seconds: float | None = None,
-    apart: bool = False,
+    keep_channels: bool = False,
     track: int = 0,
     languages: Sequence[str] = (),
 ) -> Decoded:
@@ -108,7 +108,7 @@ def decode(
         spool: Made, or emptied; mode 0600; 64 kB for each second. Removed when this raises.
         heartbeat: Called with the seconds decoded so far, several times a second of work.
         max_seconds: The longest recording to accept.
-        apart: Keep the channels of a recording that has several, too, in the file `beside(spool)`:
+        keep_channels: Keep the channels of a recording that has several, too, in the file `channels_path(spool)`:
             64 kB for each second and channel, for the caller to remove as well. What lies in
             `spool` is the same.
         track: The number of the sound track to take, from 1; 0 to choose the best.
@@ -125,7 +125,7 @@ def decode(
     with open_recording(path) as opened:
         file = RecordingFile(opened, path)
         containers.refuse_playlist(file)
-        with Spool(spool) as out, Spool(beside(spool)) if apart else nullcontext() as channels:
+        with Spool(spool) as out, Spool(channels_path(spool)) if keep_channels else nullcontext() as channels:
             wish = tracks.Wish(track, tuple(languages))
             run = _Run(file, out, channels, wish, heartbeat or (lambda _seconds: None), max_seconds)
             try:
@@ -133,8 +133,8 @@ def decode(
             except (av.FFmpegError, OSError) as error:
                 containers.refuse_unfinished(file, run.part)
                 refuse(file, error)
-        if found.apart is None:
-            beside(spool).unlink(missing_ok=True)
+        if found.channel_samples is None:
+            channels_path(spool).unlink(missing_ok=True)
         return found
 
 
@@ -209,10 +209,10 @@ class _Run:
             except (av.FFmpegError, RecordingFaultError) as error:
                 if not number or getattr(error, "code", "") == "too-long":
                     raise
-                notices.append(_unread(header, start))
+                notices.append(_report_unread(header, start))
                 continue
             if self._file.failed is not None:  # FFmpeg took it for the end of the file
-                raise read_fault(self._file.failed)
+                raise make_read_error(self._file.failed)
             good, damaged = good + outcome.good, damaged + outcome.damaged
             notices += outcome.notices
             told = headers.notices(header, start, mixer.seconds - start)
@@ -227,7 +227,7 @@ class _Run:
 
     def _choose(self, container: Any, header: Header) -> tracks.Tracks:
         if not len(container.streams.audio):
-            raise containers.no_audio(container)
+            raise containers.make_no_audio_error(container)
         if "mp4" in container.format.name:
             movie = containers.read_movie(self._file, header.part)
             if movie is not None and movie.protected:
@@ -240,7 +240,7 @@ class _Run:
             return tracks.choose(container, self._wish)
         except RecordingFaultError as error:
             if error.code == "no-decoder":
-                raise containers.no_decoder(self._file, header.part) from None
+                raise containers.make_no_decoder_error(self._file, header.part) from None
             raise
 
     def _finish(self, found: Decoded, mixer: Mixer, factor: float) -> Decoded:
@@ -252,7 +252,7 @@ class _Run:
                 "turned down by as much, so that nothing is clipped."
             )
             notices.append(Notice("above-full-scale", 0.0, round(mixer.seconds, 3), detail))
-        notices += _tell_opposed(mixer)
+        notices += _report_opposed(mixer)
         level = mixer.level.speech_level(SAMPLE_RATE)
         gain = mixer.level.gain(level)
         if level is not None and gain != 1.0:
@@ -273,7 +273,7 @@ class _Run:
             seconds=mixer.seconds,
             channels=mixer.channels,
             layout=mixer.layout,
-            apart=mixer.map_channels(),
+            channel_samples=mixer.map_channels(),
             rate=mixer.rate,
             warnings=tuple(sorted(notices, key=lambda notice: notice.start)),
             gain=factor * gain,
@@ -289,7 +289,7 @@ def _describe(container: Any, stream: Any, chosen: tracks.Tracks, offset: float)
         seconds=0.0,
         channels=0,
         layout="",
-        apart=None,
+        channel_samples=None,
         codec=str(stream.codec_context.name),
         container=str(container.format.name),
         rate=0,
@@ -300,13 +300,13 @@ def _describe(container: Any, stream: Any, chosen: tracks.Tracks, offset: float)
     )
 
 
-def _unread(header: Header, start: float) -> Notice:
+def _report_unread(header: Header, start: float) -> Notice:
     size = header.part.end - header.part.start
     detail = f"A second recording is joined to this one, {size} bytes long; it cannot be read and was left out."
     return Notice("left-out", round(start, 3), round(start, 3), detail)
 
 
-def _tell_opposed(mixer: Mixer) -> list[Notice]:
+def _report_opposed(mixer: Mixer) -> list[Notice]:
     """Return notices of the stretches in which channels cancel each other, those near one another
     in one.
     """

@@ -285,7 +285,7 @@ class Clock:
             found.append(Notice("clock-wrong", round(self._base, 3), end, detail))
         return found
 
-    def _difference(self, waiting: _Waiting) -> float | None:
+    def _measure_difference(self, waiting: _Waiting) -> float | None:
         """Return how much later than what is written a frame should begin."""
         if waiting.time is None or self._origin is None:
             return None
@@ -293,7 +293,7 @@ class Clock:
 
     def _place(self) -> Iterator[Action]:
         first = self._frames[0]
-        difference = self._difference(first)
+        difference = self._measure_difference(first)
         if difference is not None:
             if abs(difference) >= self._limits.step:
                 yield from self._step(first, difference)
@@ -311,17 +311,17 @@ class Clock:
         step = difference
         if before is not None and before.time is not None and first.time is not None:
             step = first.time - before.time - before.seconds
-        ahead = [found for found in map(self._difference, self._frames) if found is not None]
+        ahead = [found for found in map(self._measure_difference, self._frames) if found is not None]
         amount = min(ahead) if difference > 0 else max(ahead)
         if amount * difference <= 0 or abs(amount) < self._limits.step:
             return  # jitter
         if self._creeps and step / amount < 0.5:
             return  # it crept
         self._rebase(amount - step)
-        amount = self._unwrapped(amount)
+        amount = self._unwrap(amount)
         place = self._base + first.start + self._shift
         if amount > 0:
-            if not self._supported(first, amount):
+            if not self._is_supported(first, amount):
                 self._forget(amount, place)
                 return
             self._shift += amount
@@ -341,7 +341,7 @@ class Clock:
             self._cuts = _sum(self._cuts, -amount, place)
             yield Cut(first.start + self._shift)
 
-    def _unwrapped(self, amount: float) -> float:
+    def _unwrap(self, amount: float) -> float:
         """Return a step without the period of the clock, where it is one."""
         for period in WRAPS if self._wraps else ():
             for wrapped in (amount + period, amount - period):
@@ -350,7 +350,7 @@ class Clock:
                     return wrapped if abs(wrapped) >= self._limits.step else 0.0
         return amount
 
-    def _supported(self, first: _Waiting, amount: float) -> bool:
+    def _is_supported(self, first: _Waiting, amount: float) -> bool:
         assert first.time is not None  # noqa: S101  # its difference is known
         before = self._before
         position = self._first_position if before is None else before.position
@@ -383,7 +383,7 @@ class Clock:
 
     def _look(self, first: _Waiting) -> None:
         """Once a second, look whether the difference creeps."""
-        difference = self._difference(first) or 0.0
+        difference = self._measure_difference(first) or 0.0
         if not self._creeps:
             self.skew += difference
             return

@@ -13,7 +13,7 @@ import av
 import av.logging
 
 from dropscribe.errors import RecordingFaultError
-from dropscribe.worker.decoding.recording_file import not_a_recording
+from dropscribe.worker.decoding.recording_file import make_not_audio_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,16 +68,16 @@ def open_container(file: RecordingFile, part: Part) -> Any:
     return av.open(file.view(part), mode="r", options=allowed, **extra)
 
 
-def no_audio(container: Any) -> RecordingFaultError:
+def make_no_audio_error(container: Any) -> RecordingFaultError:
     """Return the error for a container without a sound track."""
     if len(container.streams):
         return RecordingFaultError("no-audio", "There is no sound in it: it holds pictures only.")
-    return not_a_recording()
+    return make_not_audio_error()
 
 
-def no_decoder(file: RecordingFile, part: Part) -> RecordingFaultError:
+def make_no_decoder_error(file: RecordingFile, part: Part) -> RecordingFaultError:
     """Return the error for sound in a format that this FFmpeg cannot decode, with its name."""
-    names = _unreadable_formats(file, part)
+    names = _list_unreadable_formats(file, part)
     said = " and ".join(names) if names else "a format that is not known here"
     return RecordingFaultError(
         "no-decoder",
@@ -86,7 +86,7 @@ def no_decoder(file: RecordingFile, part: Part) -> RecordingFaultError:
     )
 
 
-def _unreadable_formats(file: RecordingFile, part: Part) -> list[str]:
+def _list_unreadable_formats(file: RecordingFile, part: Part) -> list[str]:
     """Return the names of the formats of sound that have no decoder. Only FFmpeg's own messages
     name all of them.
     """
@@ -171,7 +171,7 @@ def _boxes(file: RecordingFile, part: Part) -> Iterator[tuple[bytes, int, int]]:
         position += size
 
 
-def declared_seconds(container: Any, movie: Movie | None) -> float | None:
+def read_declared_seconds(container: Any, movie: Movie | None) -> float | None:
     """Return how long the container says it lasts, where FFmpeg did not derive that from the times
     of packets.
     """
@@ -192,7 +192,7 @@ def first_time(container: Any, movie: Movie | None) -> float | None:
     if container.start_time is None:
         return None
     start = float(container.start_time / 1_000_000)
-    declared = declared_seconds(container, movie)
+    declared = read_declared_seconds(container, movie)
     if start > 0.5 and declared is not None:
         if movie is not None and not movie.fragmented and movie.seconds > start:
             return 0.0
@@ -208,7 +208,7 @@ _DECLARING = frozenset(
 """Containers that say how long they last; of others FFmpeg tells what it guesses from bit rates."""
 
 
-def declared_sound(file: RecordingFile, part: Part, container: Any, stream: Any) -> float | None:
+def read_declared_sound(file: RecordingFile, part: Part, container: Any, stream: Any) -> float | None:
     """Return how many seconds of sound the file promises in this stream; None when it does not
     say.
     """

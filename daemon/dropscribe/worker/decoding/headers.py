@@ -426,7 +426,7 @@ def _end_of_sound(file: RecordingFile, declared: _Declared, found: _Format, form
         return end, 0
     if size - end < 1 << 20 and file.read_at(end, 8).startswith(_TAGS):
         return end, 0
-    if not _sounds(file, start, end, size, found):
+    if not _is_sound(file, start, end, size, found):
         return end, size - end
     return last, 0
 
@@ -446,7 +446,7 @@ def _is_followed_well(file: RecordingFile, end: int, form: _ChunkForm) -> bool:
     return True
 
 
-def _sounds(file: RecordingFile, data: int, end: int, size: int, found: _Format) -> bool:
+def _is_sound(file: RecordingFile, data: int, end: int, size: int, found: _Format) -> bool:
     """Whether the bytes behind `end` look like sound in plain integers; what is encoded otherwise
     cannot be told.
 

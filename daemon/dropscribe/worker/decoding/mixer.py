@@ -178,13 +178,13 @@ class Mixer:
 
     def _resample(self, frame: Any) -> None:
         self._pushed = True
-        mixed = [self._mixed, *(_floats(made).reshape(-1) for made in self._resampler.resample(frame))]
+        mixed = [self._mixed, *(_to_floats(made).reshape(-1) for made in self._resampler.resample(frame))]
         mix = mixed[1] if len(mixed) == 2 and not len(self._mixed) else np.concatenate(mixed)
         if self._splitter is None:
             self._shape(mix, None)
             return
         channels = len(self._splitter.layout.channels)
-        split = [_floats(made).reshape(-1, channels) for made in self._splitter.resample(frame)]
+        split = [_to_floats(made).reshape(-1, channels) for made in self._splitter.resample(frame)]
         split = split if self._sides is None else [self._sides, *split]
         sides = np.concatenate(split) if split else np.zeros((0, channels), np.float32)
         both = min(len(mix), len(sides))
@@ -231,7 +231,7 @@ class Mixer:
         self.level.add(samples)
 
 
-def _floats(frame: Any) -> NDArray[np.float32]:
+def _to_floats(frame: Any) -> NDArray[np.float32]:
     samples: NDArray[np.float32] = frame.to_ndarray().astype(np.float32)
     samples *= np.float32(2.0**-31)
     return samples

@@ -61,7 +61,7 @@ def transfer(
     movie = containers.read_movie(file, part) if container.format.name.startswith("mov") else None
     origin = containers.first_time(container, movie)
     limits = ClockLimits()
-    evidence = Evidence(kind, origin or 0.0, containers.declared_seconds(container, movie), limits)
+    evidence = Evidence(kind, origin or 0.0, containers.read_declared_seconds(container, movie), limits)
     wraps = kind is ClockKind.JUMPING
     clock = Clock(kind, origin, evidence, limits, base=base, wraps=wraps)
     damage = _Damage(outcome)
@@ -99,7 +99,7 @@ def transfer(
     outcome.offset = clock.offset
     outcome.notices += _limit(clock.notices())
     sound = mixer.seconds - base
-    declared = containers.declared_sound(file, part, container, stream)
+    declared = containers.read_declared_sound(file, part, container, stream)
     outcome.notices += _shorter(container.format.name, declared, sound, base, evidence, clock.skew)
     _check_length(mixer.seconds, max_seconds)
     return outcome
@@ -109,18 +109,22 @@ def _packets(container: Any, stream: Any, evidence: Evidence) -> Iterator[tuple[
     """Yield each packet with its frames: None where it is damaged, (None, None) where reading
     breaks off.
     """
-    others = {each.index: each for each in container.streams if each.type in {"video", "audio"}}
-    packets = container.demux()
+    streams = [each for each in container.streams if each.type in {"video", "audio"}]
+    packets = container.demux(streams)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, EOFError):
             return
+        except IndexError:
+            # PyAV trips over the first packet of a stream that appears on the way: damaged MPEG-TS and FLV have some.
+            packets = container.demux(streams)
+            continue
         except av.FFmpegError:
             yield None, None
             return
         if packet.stream_index != stream.index:
-            if packet.stream_index in others and packet.time_base is not None and packet.size:
+            if packet.time_base is not None and packet.size:
                 time = packet.pts if packet.dts is None else packet.dts
                 seconds = float((packet.duration or 0) * packet.time_base)
                 evidence.note(packet.stream_index, None if time is None else float(time * packet.time_base), seconds)

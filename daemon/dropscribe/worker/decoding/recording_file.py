@@ -129,7 +129,7 @@ def open_recording(path: Path) -> BinaryIO:
     except OSError as error:
         if error.errno == errno.ELOOP:  # it became a link after lstat
             _refuse_kind()
-        raise read_fault(error) from error
+        raise make_read_error(error) from error
     file = os.fdopen(descriptor, "rb", buffering=0)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
@@ -147,7 +147,7 @@ def _refuse_kind() -> NoReturn:
     )
 
 
-def read_fault(error: OSError) -> EnvironmentFaultError:
+def make_read_error(error: OSError) -> EnvironmentFaultError:
     """Return the error for a disk that failed."""
     return EnvironmentFaultError(
         "read-failed", f"The disk could not read it: {error.strerror}.", "Check the volume it lies on."
@@ -157,13 +157,13 @@ def read_fault(error: OSError) -> EnvironmentFaultError:
 def refuse(file: RecordingFile, error: Exception) -> NoReturn:
     """Turn what FFmpeg or the disk says into an error for a person."""
     if file.failed is not None:
-        raise read_fault(file.failed) from file.failed
+        raise make_read_error(file.failed) from file.failed
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         raise EngineFaultError("out-of-memory", "There is not enough memory to decode it.") from error
-    raise not_a_recording() from error
+    raise make_not_audio_error() from error
 
 
-def not_a_recording() -> RecordingFaultError:
+def make_not_audio_error() -> RecordingFaultError:
     """Return the error for what FFmpeg can make nothing of."""
     return RecordingFaultError(
         "not-audio",

@@ -25,12 +25,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _BYTES = 4  # of a sample
 
 
-def beside(spool: Path) -> Path:
+def channels_path(spool: Path) -> Path:
     """Return the file that takes the samples of each channel."""
     return spool.with_name(f"{spool.name}.channels")
 
 
-def rewritten(spool: Path, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+def rewrite_spool(spool: Path, blocks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
     """Put other samples into a spool file; return them as `decode` does. Raises as `decode` does
     for its disk.
 
@@ -68,7 +68,7 @@ class Spool:
 
     def empty(self) -> None:
         """Forget all that was written."""
-        file = self._opened()
+        file = self._get_file()
         try:
             file.seek(0)
             file.truncate()
@@ -79,7 +79,7 @@ class Spool:
     def write(self, samples: NDArray[np.float32]) -> None:
         """Append samples, shape (n,) or (n, channels)."""
         try:
-            self._opened().write(samples.data)
+            self._get_file().write(samples.data)
         except OSError as error:
             self._fail(error)
         self.samples += len(samples)
@@ -87,7 +87,7 @@ class Spool:
     def skip(self, samples: int, channels: int = 1) -> None:
         """Append silence without writing it."""
         try:
-            self._opened().seek(samples * channels * _BYTES, os.SEEK_CUR)
+            self._get_file().seek(samples * channels * _BYTES, os.SEEK_CUR)
         except OSError as error:
             self._fail(error)
         self.samples += samples
@@ -96,7 +96,7 @@ class Spool:
         """Return all that was written as a map of shape (samples, *channels), read-only unless
         asked otherwise.
         """
-        file = self._opened()
+        file = self._get_file()
         try:
             file.flush()
             file.truncate(self.samples * int(np.prod(channels, dtype=np.int64)) * _BYTES)
@@ -105,7 +105,7 @@ class Spool:
         mode: Literal["r", "r+"] = "r+" if writable else "r"
         return np.memmap(self._path, dtype=np.float32, mode=mode, shape=(self.samples, *channels))
 
-    def _opened(self) -> BinaryIO:
+    def _get_file(self) -> BinaryIO:
         assert self._file is not None  # noqa: S101  # only used inside `with`
         return self._file
 

@@ -37,7 +37,7 @@ three in both forms of 639-2, and the commonest of 639-3."""
 _CODES = {tag: entry.split()[0] for entry in _ISO_639.split(",") for tag in entry.split()}
 
 
-def language_of(tag: str | None) -> str | None:
+def normalise_language(tag: str | None) -> str | None:
     """Return Whisper's code of the language of a tag: `fre`, `fr`, `fr-CA`; None where there is
     none.
     """
@@ -45,7 +45,7 @@ def language_of(tag: str | None) -> str | None:
     return _CODES.get(first)
 
 
-def spoken_languages(language: str, languages: Sequence[str]) -> tuple[str, ...]:
+def list_set_languages(language: str, languages: Sequence[str]) -> tuple[str, ...]:
     """Return Whisper's codes of what may be spoken by the settings `language` and `languages`;
     none for any.
     """
@@ -130,7 +130,7 @@ def choose(container: Any, wish: Wish) -> Tracks:
     wanted = {code: len(wish.languages) - place for place, code in enumerate(wish.languages)}
 
     def preference(stream: Any) -> tuple[float, ...]:
-        language = language_of(stream.metadata.get("language"))
+        language = normalise_language(stream.metadata.get("language"))
         spoken = wanted.get(language or "", 0)
         return (
             spoken > 0,
@@ -151,7 +151,7 @@ def _reason(order: Sequence[Any], streams: Sequence[Any], wanted: dict[str, int]
     first = order[0]
     if len(order) == 1 and len(streams) > 1:
         return "because no other one can be read here"
-    if language_of(first.metadata.get("language")) in wanted:
+    if normalise_language(first.metadata.get("language")) in wanted:
         return "because it is in the language that is set"
     why = "because "
     if wanted:
