@@ -16,6 +16,8 @@ class Run(NamedTuple):
 
     once: bool
     """End when the inbox is empty."""
+    wait: bool
+    """Where a daemon runs already, wait until that has emptied the inbox."""
     flags: dict[str, str]
     """Settings given as flags, by setting name."""
 

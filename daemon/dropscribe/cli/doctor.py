@@ -126,7 +126,10 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
         cure = "On a Mac: System Settings, Privacy & Security, Files and Folders. Else: is its volume reachable?"
         return Check(name, Verdict.FAIL, f"{folder} did not answer for {PROBE_SECONDS} s", cure)
     if probe.returncode == _ABSENT:
-        return Check(name, Verdict.NOTE, f"{folder} is not there yet", "`dropscribe run` makes it.")
+        cure = "`dropscribe run` makes it."
+        if name == "inbox" and not settings.is_default_inbox(folder):
+            cure = "Make it, or mount its volume: `dropscribe run` waits for it."
+        return Check(name, Verdict.NOTE, f"{folder} is not there yet", cure)
     if probe.returncode:
         return Check(
             name, Verdict.FAIL, f"{folder}: {stderr.strip().splitlines()[-1]}", "Grant access or choose another."

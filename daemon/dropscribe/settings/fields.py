@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dropscribe.settings.paths import DEFAULT_INBOX
+
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
 installed."""
@@ -79,7 +81,11 @@ def _describe_setting(
 class Settings:
     """All settings, checked. Folders are absolute."""
 
-    inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
+    inbox: Path = _describe_setting(
+        DEFAULT_INBOX,
+        "Recordings are dropped here. The default is made where it is missing; one that is set is waited for: its\n"
+        "volume may not be mounted.",
+    )
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
         "Transcripts appear here, in the inbox's subfolders. If it lies inside the inbox it is not watched.",

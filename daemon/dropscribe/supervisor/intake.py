@@ -21,6 +21,7 @@ from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import disposal, profiles, result_options
 from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.inbox_volume import InboxVolume
 from dropscribe.supervisor.journal import InboxFile, State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.recording_names import is_profile
@@ -78,8 +79,9 @@ class Intake:
         """What the journal says of each file: ten thousand are compared at every scan."""
         self._missing = journal.recordings.list_missing()
         self._next_scan = 0.0
-        self.outage = ""
-        """Code of what is wrong with the inbox; empty when it can be read."""
+        self._volume = InboxVolume(inbox, journal)
+        self.outage: EnvironmentFaultError | None = None
+        """What is wrong with the inbox; None when it can be read."""
 
     def start(self) -> None:
         """Start to digest what settles."""
@@ -114,6 +116,11 @@ class Intake:
         settled = self._settler.next_due()
         return self._next_scan if settled is None else min(self._next_scan, settled)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the inbox is there at this moment, on the volume that it was on."""
+        return self.outage is None and self._volume.is_there
+
     def scan_soon(self) -> None:
         """Look through the inbox at the next tick: it may have left."""
         self._next_scan = 0.0
@@ -122,8 +129,10 @@ class Intake:
 
     def _take_hints(self) -> None:
         hints = self._watcher.take()
-        if hints.scan:
+        if hints.scan or (hints.removed and not self._volume.is_there):
             self._next_scan = 0.0
+        if self.outage or not hints or not self._volume.is_there:  # what is there instead of the inbox is not it
+            return
         self._mark_missing(map(self.key, hints.removed))
         if any(is_profile(PurePath(relative).name) for relative in hints.changed):
             self._retry_corrected_profiles()
@@ -141,21 +150,23 @@ class Intake:
         try:
             if self._watcher.ensure_running():
                 self._log.info("inbox.watched", native=self._watcher.native, why=self._watcher.why or None)
+            self._volume.check()
             if not self._watcher.native:
                 self._next_scan = started + min(every, POLL_SECONDS)
             seen = set()
             for relative, found in self._inbox.scan():
                 seen.add(self.key(relative))
                 self._observe(relative, found, started)
+            self._volume.check()  # what was not seen because the volume went away in between has not left
         except EnvironmentFaultError as error:
-            if self.outage != error.code:
-                self.outage = error.code
+            if self.outage is None or self.outage.code != error.code:
+                self.outage = error
                 self._log.warning("inbox.missing", code=error.code, reason=error.message, cure=error.cure)
                 self._journal.set_meta(inbox_trouble=str(error))
             self._next_scan = started + min(every, POLL_SECONDS)
             return
         if self.outage:
-            self.outage = ""
+            self.outage = None
             self._log.info("inbox.back")
             self._journal.set_meta(inbox_trouble="")
         gone = [
@@ -200,6 +211,9 @@ class Intake:
             self._observe(str(recording.name), found, time.monotonic())
 
     def _digest_settled(self) -> None:
+        if self.outage:
+            self._settler.clear()  # the scan that finds the inbox again sees all of them
+            return
         settled = self._settler.take_settled(self._inbox.stat, time.monotonic())
         for relative, found in sorted(settled, key=lambda item: (item[1].mtime_ns, item[0])):  # oldest first
             if self.is_too_large(found.size):
@@ -300,7 +314,7 @@ class Intake:
         self.set_state(recording, State.QUEUED)
         if self._journal.sources.is_leaving(recording.key):
             return
-        if os.path.isdir(self._inbox.root):  # noqa: PTH112 (it never raises)
+        if self.is_there:
             self._mark_gone([recording.key])
             self.forget_moved(recording)
         else:  # the inbox left with all of them

@@ -176,7 +176,7 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error)
+        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything else does."""
@@ -248,7 +248,7 @@ class Supervisor:
             self._intake.tick()
             self._jobs.watch()
             self._hooks.tick(self._journal)
-            if self._disposal.is_due and not self._intake.outage and self._publisher.is_outbox_available():
+            if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._dispatch()
         except EnvironmentFaultError as error:

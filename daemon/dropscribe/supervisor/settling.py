@@ -30,6 +30,10 @@ class Settler:
         if old is None or old[0] != found:
             self._seen[relative] = (found, now)
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._seen.clear()
+
     def take_settled(self, look: Callable[[str], Stat | None], now: float) -> list[tuple[str, Stat]]:
         """Return, and forget, the files that `look` finds unchanged after the settling time."""
         ready = []
