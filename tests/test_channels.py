@@ -1,4 +1,4 @@
-"""One speaker a channel: which recordings are made so, and what is heard in each channel of them.
+"""One speaker a channel: which recordings are made so, and what is transcribed of each channel.
 
 The voices are real; how they come to lie on channels is made here.
 """
@@ -28,7 +28,9 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
-    """Two voices that take turns, 22 s, equally loud: nothing on one side while the other speaks."""
+    """Two voices that take turns, 22 s, equally loud: nothing on one side while the other
+    speaks.
+    """
     folder = tmp_path_factory.mktemp("spool")
 
     def voice(name: str) -> NDArray[np.float32]:
@@ -57,7 +59,9 @@ def bleed(sides: Sides, decibels: float) -> Sides:
 
 
 def room(sides: Sides, decibels: float) -> Sides:
-    """Two microphones in one room: each hears both, the nearer one louder and sooner, and both the walls."""
+    """Two microphones in one room: each hears both, the nearer one louder and sooner, and both the
+    walls.
+    """
     rng = np.random.default_rng(7)
     length = 4800
     size = 1 << (len(sides[0]) + length).bit_length()
@@ -93,7 +97,7 @@ def file(folder: Path, *sides: NDArray[np.float32]) -> Path:
     return path
 
 
-def heard(
+def detect(
     folder: Path, sides: tuple[NDArray[np.float32], ...], names: tuple[str, ...] = (), split: str = "auto"
 ) -> Speech:
     decoded = decoding.decode(file(folder, *sides), folder / "spool", apart=True)
@@ -103,9 +107,9 @@ def heard(
 
 
 @pytest.mark.parametrize("decibels", [-np.inf, -20.0, -12.0])
-def test_what_comes_across_from_the_other_side_is_not_heard(tmp_path: Path, sides: Sides, decibels: float) -> None:
+def test_what_comes_across_from_the_other_side_is_not_detect(tmp_path: Path, sides: Sides, decibels: float) -> None:
     left, right = bleed(sides, decibels)
-    sound = heard(tmp_path, (left + noise(-60), right + noise(-60)))
+    sound = detect(tmp_path, (left + noise(-60), right + noise(-60)))
     assert sound.speakers == ("Speaker 1", "Speaker 2")
     for channel, (own, other) in enumerate((sides, sides[::-1])):
         spoken = {False: 0, True: 0}
@@ -127,17 +131,17 @@ def test_what_comes_across_from_the_other_side_is_not_heard(tmp_path: Path, side
 
 def test_loudness_does_not_matter_and_both_may_speak_at_once(tmp_path: Path, sides: Sides) -> None:
     left, right = bleed(sides, -20)
-    assert heard(tmp_path, (left, right * np.float32(0.18))).speakers
+    assert detect(tmp_path, (left, right * np.float32(0.18))).speakers
     early = np.roll(sides[1], -3 * SAMPLE_RATE)  # the guest begins before the host has ended
-    at_once = heard(tmp_path, bleed((sides[0], early), -20))
+    at_once = detect(tmp_path, bleed((sides[0], early), -20))
     truth = [sum(s.end - s.start for s in vad.detect_speech(side)) / SAMPLE_RATE for side in (sides[0], early)]
     assert at_once.seconds == pytest.approx(sum(truth), rel=0.1)
 
 
-def test_a_guest_who_says_little_is_heard(tmp_path: Path, sides: Sides) -> None:
+def test_a_guest_who_says_little_is_detect(tmp_path: Path, sides: Sides) -> None:
     little = np.zeros_like(sides[1])
     little[9 * SAMPLE_RATE : 11 * SAMPLE_RATE] = sides[1][np.flatnonzero(sides[1])[0] :][: 2 * SAMPLE_RATE]
-    sound = heard(tmp_path, bleed((sides[0], little), -20))
+    sound = detect(tmp_path, bleed((sides[0], little), -20))
     assert len(sound.speakers) == 2
     assert 0.5 < sum(s.end - s.start for s in sound.channel_spans[1]) / SAMPLE_RATE < 2.5
 
@@ -160,7 +164,7 @@ def test_other_recordings_are_not_split(tmp_path: Path, sides: Sides, kind: str)
         "song": (band[0] + mix, band[1] + np.float32(0.02) * mix),
         "mono": (mix,),
     }
-    sound = heard(tmp_path, made[kind])
+    sound = detect(tmp_path, made[kind])
     assert (sound.speakers, sound.stride, len(sound.channel_spans)) == ((), 0, 1)
     plain = decoding.decode(tmp_path / "talk.wav", tmp_path / "again")
     assert np.array_equal(sound.samples, plain.samples)
@@ -170,14 +174,14 @@ def test_other_recordings_are_not_split(tmp_path: Path, sides: Sides, kind: str)
 def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides: Sides) -> None:
     mix = sides[0] + sides[1]
     near = room(sides, -7)
-    assert heard(tmp_path, near).speakers == ()
-    assert heard(tmp_path, near, ("Host", "Guest")).speakers == ("Host", "Guest")
-    assert heard(tmp_path, near, ("Host",), "always").speakers == ("Host", "Speaker 2")
-    assert heard(tmp_path, near, ("", "Guest")).speakers == ("Speaker 1", "Guest")
-    assert heard(tmp_path, sides, ("Host", "Guest"), "never").speakers == ()
-    one = heard(tmp_path, (mix, np.zeros_like(mix)), ("Host", "Guest"))
+    assert detect(tmp_path, near).speakers == ()
+    assert detect(tmp_path, near, ("Host", "Guest")).speakers == ("Host", "Guest")
+    assert detect(tmp_path, near, ("Host",), "always").speakers == ("Host", "Speaker 2")
+    assert detect(tmp_path, near, ("", "Guest")).speakers == ("Speaker 1", "Guest")
+    assert detect(tmp_path, sides, ("Host", "Guest"), "never").speakers == ()
+    one = detect(tmp_path, (mix, np.zeros_like(mix)), ("Host", "Guest"))
     assert (one.speakers, len(one.channel_spans[1])) == (("Host", "Guest"), 0)
-    alike = heard(tmp_path, (mix, mix), ("Host", "Guest"))
+    alike = detect(tmp_path, (mix, mix), ("Host", "Guest"))
     assert (alike.speakers, [n.code for n in alike.notices]) == ((), ["channels-alike"])
 
 
@@ -208,12 +212,12 @@ def test_four_channels_have_four_speakers(tmp_path: Path, sides: Sides) -> None:
     half = len(sides[0]) // 2
     four = [np.where(np.arange(2 * half) < half, side, 0).astype(np.float32) for side in sides]
     four += [side - first for side, first in zip(sides, four, strict=True)]
-    assert len(heard(tmp_path, tuple(four)).speakers) == 4
-    assert [len(spans) > 0 for spans in heard(tmp_path, tuple(four)).channel_spans] == [True] * 4
+    assert len(detect(tmp_path, tuple(four)).speakers) == 4
+    assert [len(spans) > 0 for spans in detect(tmp_path, tuple(four)).channel_spans] == [True] * 4
 
 
 def test_windows_are_in_order_of_time_and_lead_back_to_the_recording(tmp_path: Path, sides: Sides) -> None:
-    sound = heard(tmp_path, sides, ("Host", "Guest"))
+    sound = detect(tmp_path, sides, ("Host", "Guest"))
     windows = sound.cut_windows()
     assert [w.index for w in windows] == list(range(len(windows)))
     times = [sound.find_bounds(w) for w in windows]
@@ -224,13 +228,13 @@ def test_windows_are_in_order_of_time_and_lead_back_to_the_recording(tmp_path: P
     shift = sound.stride / SAMPLE_RATE
     word = Word(" Ask", shift + 5.1239, shift + 5.5, 0.9)
     segment = Segment(0, word.start, word.end, "Ask", (word,))
-    (told,), (notice,) = sound.to_recording(window, [segment], [Notice("x", shift + 5.0, shift + 6.0, "")])
+    (moved,), (notice,) = sound.to_recording(window, [segment], [Notice("x", shift + 5.0, shift + 6.0, "")])
     assert notice == Notice("x", 5.0, 6.0, "")
-    assert (told.start, told.end, told.speaker) == (5.124, 5.5, "Guest")
-    assert told.words == (Word(" Ask", 5.124, 5.5, 0.9, "Guest"),)
+    assert (moved.start, moved.end, moved.speaker) == (5.124, 5.5, "Guest")
+    assert moved.words == (Word(" Ask", 5.124, 5.5, 0.9, "Guest"),)
 
 
 def test_a_recording_of_a_moment_is_left_alone(tmp_path: Path, sides: Sides) -> None:
     moment = tuple(side[:800] for side in sides)
     for split in ("auto", "always"):
-        assert heard(tmp_path, moment, (), split).spans == []
+        assert detect(tmp_path, moment, (), split).spans == []

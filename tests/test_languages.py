@@ -1,4 +1,6 @@
-"""Which language is spoken: what follows from what the model detects, and the windows of a mixed recording."""
+"""Which language is spoken: what follows from what the model detects, and the windows of a mixed
+recording.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,14 @@ def test_every_stretch_counts_by_its_speech_not_the_first_alone() -> None:
     assert languages.find_main_language([detected(0, en=0.9)]) == ("en", 0.9)
 
 
-def test_only_the_candidates_are_thought_of() -> None:
-    told = {"en": 0.2, "de": 0.3, "nl": 0.5}
-    assert languages.restrict(told, ()) == told
-    assert languages.restrict(told, ("de", "en")) == pytest.approx({"en": 0.4, "de": 0.6})
+def test_only_the_candidates_are_considered() -> None:
+    known = {"en": 0.2, "de": 0.3, "nl": 0.5}
+    assert languages.restrict(known, ()) == known
+    assert languages.restrict(known, ("de", "en")) == pytest.approx({"en": 0.4, "de": 0.6})
     assert languages.restrict({"en": 1.0}, ("de",)) == {"en": 1.0}  # an English model knows no other
 
 
-def test_a_doubtful_window_is_no_disagreement_and_a_sure_one_is() -> None:
+def test_an_unsure_window_is_no_disagreement_and_a_sure_one_is() -> None:
     assert not languages.has_other_language([detected(en=0.9), detected(en=0.4, de=0.5)], "en")
     assert languages.has_other_language([detected(en=0.9), detected(en=0.2, de=0.7)], "en")
 
@@ -71,7 +73,7 @@ def test_a_doubtful_window_is_no_disagreement_and_a_sure_one_is() -> None:
             [detected(en=0.95), detected(de=0.85, en=0.05), detected(de=0.85, en=0.05), detected(en=0.95)],
             "en de de en",
         ),
-        # A doubtful stretch goes with its neighbours.
+        # An unsure stretch goes with its neighbours.
         ([detected(en=0.99), detected(de=0.99), detected(en=0.4, de=0.3), detected(de=0.99)], "en de de de"),
         ([detected(de=0.99), detected(de=0.99), detected(en=0.99), detected(en=0.99)], "de de en en"),
     ],
@@ -96,18 +98,18 @@ def test_smoothing_gives_each_stretch_one_of_the_languages_detected(stretches: l
 
 def test_no_window_of_a_mixed_recording_holds_two_languages(talk: Speech) -> None:
     closer = talk.cut_windows(Cutting(limit=8.0, bridge=1.5))
-    told = ["en" if i % 3 else "de" for i in range(len(closer))]
+    known = ["en" if i % 3 else "de" for i in range(len(closer))]
     assert len(closer) >= 4
-    pairs = list(languages.join_stretches(talk, talk.channel_spans[0], list(zip(closer, told, strict=True))))
+    pairs = list(languages.join_stretches(talk, talk.channel_spans[0], list(zip(closer, known, strict=True))))
     assert {language for _, language in pairs} == {"en", "de"}
     assert len(pairs) < len(closer)  # neighbours in one language are one window again
-    for window, language in zip(closer, told, strict=True):
+    for window, language in zip(closer, known, strict=True):
         for span in talk.spans:
             for sample in range(max(span.start, window.start), min(span.end, window.end), 1600):
                 assert [each for w, each in pairs if w.start <= sample < w.end] == [language]
 
 
-def test_what_may_hold_two_languages_is_listened_to_in_parts(talk: Speech) -> None:
+def test_what_may_hold_two_languages_is_divided(talk: Speech) -> None:
     windows = [Window(i, 1000 * i, 1000 * i + 1000) for i in range(6)]
     said = [
         detected(en=0.99),
@@ -132,7 +134,7 @@ def test_windows_in_a_row_in_one_language_are_one_run() -> None:
 
 
 @pytest.mark.parametrize("mixed", ["auto", "always", "never"])
-def test_an_english_model_hears_english(talk: Speech, tiny_en: Path, mixed: str) -> None:
+def test_an_english_model_detects_english(talk: Speech, tiny_en: Path, mixed: str) -> None:
     engine = create_backend("faster-whisper")
     engine.load(tiny_en)
     windows = talk.cut_windows()

@@ -1,4 +1,6 @@
-"""Which recordings share a window, and whose each word is; then the worker on real recordings with real weights."""
+"""Which recordings share a window, and whose each word is; then the worker on real recordings with
+real weights.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +61,9 @@ def test_the_shared_sound_is_the_windows_with_silence_between(cuts: list[tuple[i
     assert packing.cover(pieces, 3) == Window(3, 0, len(sound))
 
 
-# Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at 6.0 of the whole.
-# Both windows begin 0.1 s into their recordings, so the second recording's 0.2 is the whole's 5.1.
+# Two recordings: 4 s with speech from 0.5 to 3.5, 5 s with speech from 0.2 to 4.8, which begins at
+# 6.0 of the whole. Both windows begin 0.1 s into their recordings, so the second recording's 0.2
+# is the whole's 5.1.
 FIRST = Piece(Window(0, SECOND // 10, 4 * SECOND), [Span(SECOND // 2, 7 * SECOND // 2)], 0)
 SECOND_START = 4 * SECOND - SECOND // 10 + SECOND
 OTHER = Piece(Window(0, SECOND // 10, 5 * SECOND), [Span(SECOND // 5, 24 * SECOND // 5)], SECOND_START)
@@ -153,7 +156,7 @@ def test_a_guard_of_the_engine_sends_all_through_alone(tripped: dict[str, Any]) 
         ("a word over the silence at the end", [*GOOD, Word(" Bye.", 10.2, 10.4, 0.9)], ["Please try again.", None]),
     ],
 )
-def test_what_is_doubtful_goes_alone(what: str, words: list[Word], expected: list[str | None]) -> None:
+def test_what_is_suspicious_goes_alone(what: str, words: list[Word], expected: list[str | None]) -> None:
     assert texts(words) == expected, what
 
 
@@ -272,37 +275,37 @@ def plain(messages: list[protocol.Event]) -> list[str]:
 
 def test_recordings_in_one_window_get_what_each_gets_alone(worker: Worker) -> None:
     jobs = [worker.spoken(name, silence) for name, silence in CUTS]
-    told = worker.together(jobs)
+    events = worker.together(jobs)
     assert list(worker.folder.glob("*.f32")) == []
     for job in jobs:
         alone = worker.alone(job)
-        assert steps(told[job]) == steps(alone) == ["decoded", "loaded", "planned", "window", "finished"]
+        assert steps(events[job]) == steps(alone) == ["decoded", "loaded", "planned", "window", "finished"]
         for event in ("decoded", "planned", "loaded"):
             timeless = {k: v for k, v in facts(alone, event).items() if not k.endswith("_s") or k == "audio_s"}
-            assert {k: v for k, v in facts(told[job], event).items() if k in timeless} == timeless
+            assert {k: v for k, v in facts(events[job], event).items() if k in timeless} == timeless
         # Neighbours may change a mark or a spelling, never whose the words are.
-        assert len(set(plain(told[job])) ^ set(plain(alone))) <= 2, (plain(told[job]), plain(alone))
+        assert len(set(plain(events[job])) ^ set(plain(alone))) <= 2, (plain(events[job]), plain(alone))
         audio_s = facts(alone, "decoded")["audio_s"]
-        for s in facts(told[job], "window")["segments"]:
+        for s in facts(events[job], "window")["segments"]:
             assert all(0 <= w["start"] <= w["end"] <= audio_s for w in s["words"])
 
 
-def test_what_cannot_be_packed_is_told_apart_and_silence_is_done(worker: Worker) -> None:
+def test_what_cannot_be_packed_is_excluded_and_silence_is_done(worker: Worker) -> None:
     rng = np.random.default_rng(1)
     spoken = worker.spoken("password.flac", 0)
     silent = worker.recording(rng.normal(0, 1e-4, 3 * SECOND).astype(np.float32))
     long = worker.recording(np.zeros(31 * SECOND, np.float32))
     broken = worker.recording(np.zeros(0, np.float32))
     other = worker.spoken("conference.flac", 0)
-    told = worker.together([spoken, silent, long, broken, other])
-    assert steps(told[silent]) == ["decoded", "loaded", "planned", "finished"]
-    assert facts(told[silent], "planned")["speech_s"] == 0.0
-    assert {job: facts(told[job], "apart") for job in (long, broken)} == {
+    events = worker.together([spoken, silent, long, broken, other])
+    assert steps(events[silent]) == ["decoded", "loaded", "planned", "finished"]
+    assert facts(events[silent], "planned")["speech_s"] == 0.0
+    assert {job: facts(events[job], "apart") for job in (long, broken)} == {
         long: {"code": "too-long"},
         broken: {"code": "no-samples"},
     }
-    assert "password" in plain(told[spoken])
-    assert "conference" in plain(told[other])
+    assert "password" in plain(events[spoken])
+    assert "conference" in plain(events[other])
 
 
 def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_path: Path, tiny_en: Path) -> None:
@@ -315,20 +318,22 @@ def test_a_full_pack_in_stereo_needs_no_more_open_files_than_a_mac_allows(tmp_pa
     try:
         rng = np.random.default_rng(2)
         sounds = rng.normal(0, 1e-4, (scheduler.PACK_LIMITS.recordings, SECOND // 4, 2)).astype(np.float32)
-        told = worker.together([worker.recording(sound) for sound in sounds])
+        events = worker.together([worker.recording(sound) for sound in sounds])
     finally:
         worker.worker.kill()
-    every = {tuple(steps(messages)) for job, messages in told.items() if 0 < job <= scheduler.PACK_LIMITS.recordings}
+    every = {
+        tuple(steps(messages)) for job, messages in events.items() if 0 < job <= scheduler.PACK_LIMITS.recordings
+    }
     assert every == {("decoded", "loaded", "planned", "finished")}
 
 
-def test_recordings_that_are_heard_one_by_one_are_spelled_as_if_alone(worker: Worker, tmp_path: Path) -> None:
+def test_recordings_that_are_transcribed_one_by_one_are_spelled_as_if_alone(worker: Worker, tmp_path: Path) -> None:
     """The second has `press one`; as a window behind the first it would have `press 1`."""
     sound = decoding.decode(DATA / "numbers.opus", tmp_path / "spool").samples
     border = int(2.9 * SECOND)
     jobs = [worker.recording(np.array(part)) for part in (sound[:border], sound[border:])]
-    told = worker.together(jobs, task="translate")
-    nine, one = (" ".join(plain(told[job])) for job in jobs)
+    events = worker.together(jobs, task="translate")
+    nine, one = (" ".join(plain(events[job])) for job in jobs)
     assert nine == "press 9 for more entries"
     assert "press one now" in one
 

@@ -265,7 +265,7 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
     assert Profiles(general).list_changes(PurePath("a/talk.m4a"), noted) == []
 
 
-def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings) -> None:
+def test_options_of_whisperx_count_where_it_is_the_engine(general: Settings) -> None:
     there = dataclasses.replace(general, backend="whisperx", whisperx_python=sys.executable)
     told = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
     noted = json.dumps(result_options.read_output_options(there))

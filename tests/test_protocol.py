@@ -1,4 +1,6 @@
-"""Jobs and events between supervisor and worker: what is written is read again, whatever it holds."""
+"""Jobs and events between supervisor and worker: what is written is read again, whatever it
+holds.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def test_a_checkpoint_is_flat_json_and_resumed_from() -> None:
 
 
 def test_the_checkpoints_of_an_older_version_are_read() -> None:
-    """As a daemon of version 0.1.0 has written them, before windows had warnings and plans had channels."""
+    """As a daemon of version 0.1.0 has written them, before windows had warnings and plans had
+    channels.
+    """
     plan = {
         "samples": 48000,
         "windows": [[0, 48000]],

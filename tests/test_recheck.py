@@ -1,4 +1,6 @@
-"""Where text and speech do not agree, and the second transcription, with a real engine made to leave words out."""
+"""Where text and speech do not agree, and the second transcription, with a real engine made to
+leave words out.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,7 @@ FIRST, SECOND_, LAST = (" Say it.", 1.0, 4.0), (" Say more.", 5.0, 8.0), (" The 
 
 
 class TestFindSuspicions:
-    def test_text_that_covers_the_speech_is_not_doubted(self) -> None:
+    def test_text_that_covers_the_speech_is_not_suspicious(self) -> None:
         assert recheck.find_suspicions(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
 
     def test_speech_without_words(self) -> None:
@@ -56,7 +58,7 @@ class TestFindSuspicions:
         partly = [segment((" Say", 1.0, 1.8), SECOND_, LAST)]
         assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [Suspicion("speech-without-words", 1.8, 4.0)]
 
-    def test_what_the_detection_takes_for_speech_counts_only_where_something_is_heard(self) -> None:
+    def test_what_the_detection_takes_for_speech_counts_only_where_there_is_sound(self) -> None:
         silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
         assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
         assert len(recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
@@ -83,7 +85,7 @@ class TestChoosePieces:
         (piece,) = recheck.choose_pieces(WINDOW, [Suspicion("speech-without-words", 5.0, 8.0)], SOUND)
         assert piece == Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
 
-    def test_a_doubtful_window_is_cut_in_two(self) -> None:
+    def test_a_suspicious_window_is_cut_in_two(self) -> None:
         found = recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
         assert recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0)) == []
@@ -138,7 +140,7 @@ class TestReplaceIfBetter:
 
 
 class TestResolveSuspicions:
-    def test_words_over_certain_silence_go_and_are_told(self) -> None:
+    def test_words_over_certain_silence_go_and_are_reported(self) -> None:
         given_ = [segment(FIRST, LAST, (" Thank", 17.0, 17.3), (" you.", 17.3, 17.6))]
         left, notices = recheck.resolve_suspicions(
             given_, recheck.find_suspicions(WINDOW, given_, SPANS[::3], SOUND), SOUND
@@ -156,7 +158,7 @@ class TestResolveSuspicions:
         assert left == given_
         assert [n.code for n in notices] == ["words-over-silence"]
 
-    def test_speech_that_stayed_without_words_is_told(self) -> None:
+    def test_speech_that_stayed_without_words_is_reported(self) -> None:
         _, notices = recheck.resolve_suspicions(
             [segment(FIRST)], recheck.find_suspicions(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND
         )
@@ -167,19 +169,21 @@ class TestResolveSuspicions:
 
 
 class Faulty:
-    """The real engine; what it gives for whole windows is spoiled, as engines do it by themselves now and then."""
+    """The real engine; what it gives for whole windows is spoiled, as engines do it by themselves
+    now and then.
+    """
 
     name = "faulty"
 
     def __init__(self, engine: Backend, spoil: Callable[[Segment], list[Segment]]) -> None:
         self._engine, self._spoil = engine, spoil
-        self.heard: list[float] = []
+        self.seconds: list[float] = []
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
     ) -> Iterator[tuple[Window, list[Segment]]]:
-        first = not self.heard
-        self.heard.append(sum(w.end - w.start for w in windows) / SAMPLE_RATE)
+        first = not self.seconds
+        self.seconds.append(sum(w.end - w.start for w in windows) / SAMPLE_RATE)
         for window, segments in self._engine.transcribe(audio, windows, options, done=done):
             yield window, [s for segment in segments for s in self._spoil(segment)] if first else segments
 
@@ -202,7 +206,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float32]:
     return np.concatenate([pause, parts[0], pause, parts[1], pause])
 
 
-def heard(backend: Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
+def transcribe(backend: Backend | Faulty, samples: NDArray[np.float32]) -> tuple[list[Segment], list[str]]:
     spans = vad.detect_speech(samples)
     windows = cut_windows(samples, spans)
     context = WindowContext(backend, samples, spans, Options(language="en"))  # type: ignore[arg-type]
@@ -216,19 +220,19 @@ def spoken(segments: Sequence[Segment]) -> list[str]:
 
 
 class TestTranscribe:
-    def test_nothing_is_heard_again_where_text_and_speech_agree(
+    def test_nothing_is_transcribed_again_where_text_and_speech_agree(
         self, engine: Backend, recording: NDArray[np.float32]
     ) -> None:
         whole = Faulty(engine, lambda segment: [segment])
-        segments, notices = heard(whole, recording)
+        segments, notices = transcribe(whole, recording)
         assert notices == []
-        assert len(whole.heard) == 1
+        assert len(whole.seconds) == 1
         assert len(segments) >= 2
 
-    def test_a_sentence_that_the_engine_left_out_is_heard_again(
+    def test_a_sentence_that_the_engine_left_out_is_transcribed_again(
         self, engine: Backend, recording: NDArray[np.float32]
     ) -> None:
-        known, _ = heard(engine, recording)
+        known, _ = transcribe(engine, recording)
         lost = next(s.start for s, after in itertools.pairwise(known) if after.start - s.end > 0.5)
         edge = next(after.start for s, after in itertools.pairwise(known) if s.start == lost) - 0.3
 
@@ -238,15 +242,15 @@ class TestTranscribe:
             return [dataclasses.replace(segment, end=words[-1].end, text=text, words=words)] if words else []
 
         faulty = Faulty(engine, cut_short)
-        segments, notices = heard(faulty, recording)
-        assert len(faulty.heard) == 2
-        assert faulty.heard[1] < faulty.heard[0]
+        segments, notices = transcribe(faulty, recording)
+        assert len(faulty.seconds) == 2
+        assert faulty.seconds[1] < faulty.seconds[0]
         assert spoken(segments) == spoken(known)
         assert notices == []
 
     def test_words_invented_over_a_silence_do_not_stay(self, engine: Backend, recording: NDArray[np.float32]) -> None:
         samples = np.concatenate([recording, np.zeros(3 * SECOND, np.float32), recording])
-        known, _ = heard(engine, samples)
+        known, _ = transcribe(engine, samples)
         gap = len(recording) / SAMPLE_RATE + 1.0
         invented = segment((" Thank", gap, gap + 0.4), (" you.", gap + 0.4, gap + 0.8))
 
@@ -263,6 +267,6 @@ class TestTranscribe:
             ]
 
         faulty = Faulty(engine, invent)
-        segments, _ = heard(faulty, samples)
-        assert len(faulty.heard) >= 2
+        segments, _ = transcribe(faulty, samples)
+        assert len(faulty.seconds) >= 2
         assert spoken(segments) == spoken(known)

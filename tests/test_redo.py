@@ -32,7 +32,7 @@ def test_redo_transcribes_again_and_keeps_the_older_outputs(house: House) -> Non
     assert house.run() == loop.Summary(done=0, failed=0, waiting=0, outage=None)
 
 
-def test_what_is_stale_is_made_again_with_no_more_work_than_it_needs(house: House) -> None:
+def test_what_is_stale_is_transcribed_again_with_no_more_work_than_it_needs(house: House) -> None:
     for name in ("a/one.wav", "b/one.wav", "c/one.wav"):
         house.drop(name, f"This is {name}.")
     house.run()

@@ -80,17 +80,17 @@ class TestSpans:
         assert done.stdout.strip() == "[]"
 
     def test_an_endless_span_is_cut_where_it_is_least_like_speech(self) -> None:
-        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
-        heard[600:603] = 0.6  # at 19.2 s: not silence, but the best place
+        probabilities = np.full(40 * SECOND // 512, 0.99, np.float32)
+        probabilities[600:603] = 0.6  # at 19.2 s: not silence, but the best place
         sound = noise(40, 0.1)
-        first, second = vad.find_spans(heard, sound)
+        first, second = vad.find_spans(probabilities, sound)
         assert first.start == 0
         assert first.end == second.start == 601 * 512
-        assert second.end == len(heard) * 512
+        assert second.end == len(probabilities) * 512
 
     def test_among_equals_it_is_cut_where_it_is_quietest(self) -> None:
-        heard = np.full(40 * SECOND // 512, 0.99, np.float32)
+        probabilities = np.full(40 * SECOND // 512, 0.99, np.float32)
         sound = noise(40, 0.1)
         sound[700 * 512 : 701 * 512] *= 0.1
-        first, _ = vad.find_spans(heard, sound)
+        first, _ = vad.find_spans(probabilities, sound)
         assert first.end == 700 * 512

@@ -81,7 +81,8 @@ class TestWindows:
     def test_the_longest_pauses_of_a_window_are_shortened(self) -> None:
         spans = [Span(int(a * SECOND), int(b * SECOND)) for a, b in [(1, 10), (16, 24), (25, 29), (33, 37)]]
         (only,) = cut_windows(quiet(41 * SECOND), spans)
-        # 25 s of speech, 0.3 s before and behind it, 0.5 s unfilled: 3.9 s are left for pauses of 6, 1 and 4 s.
+        # 25 s of speech, 0.3 s before and behind it, 0.5 s unfilled: 3.9 s are left for pauses of
+        # 6, 1 and 4 s.
         assert only.edges == [round(edge * SECOND) for edge in (0.7, 10.725, 15.275, 29.725, 32.275, 37.3)]
 
     @given(talk())
@@ -103,7 +104,8 @@ class TestWindows:
         windows = cut_windows(quiet(length), spans)
         for before, after in itertools.pairwise(windows):
             if after.end - before.start <= MAX_WINDOW and after.start - before.end < 0.2 * SECOND:
-                # Joined they would be one window less and one bad cut less, so somewhere a long pause was bridged.
+                # Joined they would be one window less and one bad cut less, so somewhere a long
+                # pause was bridged.
                 assert any(
                     b.start - a.end > Cutting().bridge * SECOND
                     for a, b in itertools.pairwise(spans)

@@ -1,11 +1,12 @@
-"""What supervisor and worker say to each other: jobs one way, events the other, one JSON object a line.
+"""Messages between supervisor and worker: jobs one way, events the other, a JSON object a line.
 
-Both ends use this module alone: `encode_job` and `decode_job`, `encode_event` and `decode_event`. So do the command
-line, `doctor` and `bench`, which start workers of their own.
+Both ends use this module alone: `encode_job` and `decode_job`, `encode_event` and `decode_event`.
+So do the command line, `doctor` and `bench`, which start workers of their own.
 
-Guarantees: standard library only, because the worker may run under another interpreter; every job and event
-is a frozen dataclass whose fields are the keys of its JSON; `decode(encode(x)) == x`; unknown keys are ignored, so a
-daemon goes on working with the worker of the next version while an update is installed.
+Guarantees: standard library only, because the worker may run under another interpreter; every job
+and event is a frozen dataclass whose fields are the keys of its JSON; `decode(encode(x)) == x`;
+unknown keys are ignored, so a daemon goes on working with the worker of the next version while an
+update is installed.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class BackendChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asked for: the part of a job that comes from the settings. See `config/default.toml`."""
+    """The part of a job that comes from the settings. See `config/default.toml`."""
 
     backends: tuple[BackendChoice, ...]
     """Those to try, best first."""
@@ -249,7 +250,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The work goes on: the recording is being decoded, or speech or languages are being detected."""
+    """The work goes on: decoding, detection of speech or of languages."""
 
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
@@ -395,7 +396,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exited:
-    """The process has ended. Always its last event; the parent makes it, the process never writes it."""
+    """The process has ended: always its last event. The parent makes it."""
 
     event: ClassVar[str] = "exit"
     code: int
@@ -462,7 +463,7 @@ def _types(kind: type) -> dict[str, Any]:
 
 
 def _read(kind: Any, value: Any) -> Any:
-    """Return JSON values as a value of the type `kind`: a dataclass, a tuple of one type, or as JSON has it."""
+    """Return JSON as a value of the type `kind`: a dataclass, a tuple, or as JSON has it."""
     if isinstance(kind, types.UnionType):  # of one type and None
         return None if value is None else _read(typing.get_args(kind)[0], value)
     if typing.get_origin(kind) is tuple:

@@ -1,6 +1,7 @@
 """Finding the same words again and again: the repetition loops that Whisper falls into.
 
-Guarantees: standard library only, for the worker uses it as well as the review of a finished transcript.
+Guarantees: standard library only, for the worker uses it as well as the review of a finished
+transcript.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class LoopRules:
     """What counts as a repetition loop.
 
-    Short loops in a long window compress little (2.1 was seen): Whisper's compression ratio does not show them.
+    Short loops in a long window compress little (2.1 was seen): Whisper's compression ratio does
+    not show them.
     """
 
     times: int = 3

@@ -94,7 +94,7 @@ def test_killed_after_a_record_of_failure_it_leaves_one_record(world: World) -> 
     assert world.row("bad.wav").attempts == 1
 
 
-def test_a_record_the_journal_never_heard_of_goes_when_the_recording_succeeds(world: World) -> None:
+def test_a_record_that_the_journal_does_not_know_is_removed_when_the_recording_succeeds(world: World) -> None:
     armed(world, "quarantined", 1)
     world.drop("bad.wav", "!fail recording no-audio")
     assert world.spawn().wait() == -signal.SIGKILL
@@ -127,7 +127,7 @@ def test_half_published_over_an_older_set_and_then_replaced_it_leaves_one_set(wo
     assert world.outputs() == ["one.json", "one.srt", "one.txt", "one.vtt"]
 
 
-def test_killed_while_the_journal_is_made_anew_nothing_is_transcribed_twice(world: World) -> None:
+def test_killed_while_the_journal_is_rebuilt_nothing_is_transcribed_twice(world: World) -> None:
     for number in range(6):
         world.drop(f"{number}.wav", f"Number {number}.")
     live(world)

@@ -64,7 +64,7 @@ def elsewhere() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_archived_it_lies_beside_the_inbox_in_the_same_subfolder(world: World) -> None:
+def test_archived_it_is_next_to_the_inbox_in_the_same_subfolder(world: World) -> None:
     path = world.drop("sub/one.wav", *LINES)
     before = path.stat()
     world.drop("bad.wav", "!fail recording no-audio")
@@ -113,7 +113,7 @@ def test_what_comes_under_the_same_name_is_a_new_recording(world: World, *, same
     assert world.claimed("one.wav") == 2
 
 
-def test_what_lies_in_the_archive_is_never_overwritten(world: World) -> None:
+def test_what_is_in_the_archive_is_never_overwritten(world: World) -> None:
     archive = world.folder / "Archive"
     archive.mkdir()
     (archive / "one.wav").write_bytes(b"")
@@ -239,7 +239,7 @@ def test_an_archive_that_cannot_be_written_is_waited_for(world: World) -> None:
     assert copies(world) == [blocked / "one.wav"]
 
 
-def test_an_archive_that_is_away_is_waited_for_and_not_made_anew(world: World) -> None:
+def test_an_archive_that_is_away_is_waited_for_and_not_made_again(world: World) -> None:
     """Its volume may not be there now."""
     archive = world.folder / "Archive"
     world.drop("one.wav", *LINES)

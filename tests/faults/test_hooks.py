@@ -154,7 +154,7 @@ def test_a_hook_that_ends_by_a_signal_without_a_name_fails_as_any_other(world: W
     assert {e["reason"] for e in world.events("hook.failed")} == {"It ended with signal 36."}
 
 
-def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_told(tmp_path: Path) -> None:
+def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_reported(tmp_path: Path) -> None:
     facts = {"relative": "one.wav", "source": "/one.wav", "files": [], "reason": "half of a pair: \ud83d"}
     told: queue.Queue[Ended] = queue.Queue()
     journal = Journal(tmp_path / "journal.sqlite3")

@@ -27,7 +27,7 @@ import jsonschema
 
 from dropscribe import formats
 from dropscribe.supervisor import outbox
-from dropscribe.supervisor.jobs import ATTEMPTS
+from dropscribe.supervisor.failures import ATTEMPTS
 from dropscribe.supervisor.journal import Journal, Recording, State
 from dropscribe.supervisor.names import OLD, failure_path
 from dropscribe.transcript import Transcript

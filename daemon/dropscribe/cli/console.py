@@ -1,7 +1,7 @@
 """Output for people and programs: messages, JSON, and a progress bar.
 
 Guarantees: data goes to stdout, messages and the bar to stderr; the bar is drawn on a terminal only; a file name
-cannot send control characters to the terminal (`log_bridge.plain`).
+cannot send control characters to the terminal (`log_bridge.sanitize`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """From the worker's events to a transcript, in the daemon and on the command line.
 
-Guarantees: pure functions. `assemble_transcript` says what the engine said and no more, so its result can be kept and
-used for an equal recording of another name; what depends on the name and on later settings is `finish_transcript`'s.
+Guarantees: pure functions. `assemble_transcript` says what the engine said and no more, so its
+result can be kept and used for an equal recording of another name; what depends on the name and on
+later settings is `finish_transcript`'s.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def assemble_transcript(
 def finish_transcript(
     transcript: Transcript, path: PurePath, mtime_ns: int, table: Mapping[str, str], now: datetime
 ) -> Transcript:
-    """Return a transcript as it is published: with its date, the replacements made, and the passages to review.
+    """Return a transcript as it is published: with its date, the replacements made, and the
+    passages to review.
 
     Args:
         transcript: What `assemble_transcript` gave.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def make_folders(settings: Settings, names: Sequence[str] = ("inbox", "outbox", "state")) -> None:
-    """Make the inbox, the outbox and the state folder, or those that are named, where they are missing.
+    """Make the inbox, the outbox and the state folder, or those that are named, where they are
+    missing.
 
     An inbox that was chosen is not made: it may be on a volume that is not mounted, and made on another disk it would
     stay empty. It is waited for.

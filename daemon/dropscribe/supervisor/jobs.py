@@ -1,9 +1,8 @@
 """The work in progress: recordings that are with the worker, and the process that does it.
 
-Guarantees: no model library is imported here; every finished window is in the journal before the next event is read;
-a worker that crashes, hangs or grows too large is replaced; a recording on which it failed is tried `ATTEMPTS` times,
-behind the others, the last time alone in a fresh process. A failure is treated by its fault: of the recording, of the
-engine, or of the environment, which is raised.
+Guarantees: no model library is imported here; every finished window is in the journal before the
+next event is read; a worker that crashes, hangs or grows too large is replaced; the last attempt
+of a recording is made in a fresh process.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ import structlog
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.supervisor import assembly, profiles, worker_process
+from dropscribe.supervisor import assembly, worker_process
+from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.outage import Outage
     from dropscribe.supervisor.publisher import Publisher
     from dropscribe.supervisor.scheduler import Scheduler
-
-ATTEMPTS = 3
-"""How often a recording is tried when the engine fails on it."""
-_READ_AGAIN = frozenset({"permission-denied", "unreadable", "read-failed", "in-icloud"})
-"""Faults of the environment that concern one file: the others go on."""
 
 
 @dataclass
@@ -69,9 +64,10 @@ class _Job:
 
 
 class Jobs:
-    """The worker of one daemon and its work in progress. Every method is called by the thread that owns the journal.
+    """The worker of one daemon and its work in progress.
 
-    Each may raise EnvironmentFaultError.
+    Every method is called by the thread that owns the journal, and may raise
+    EnvironmentFaultError.
     """
 
     def __init__(
@@ -87,13 +83,16 @@ class Jobs:
         command: Sequence[str] | None,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`post` takes the worker's events, from other threads; `command` and `progress` as for the supervisor."""
+        """`post` takes the worker's events, from other threads; `command` and `progress` as for
+        the supervisor.
+        """
         self._settings = settings
         self._journal = journal
         self._intake = intake
         self._scheduler = scheduler
         self._publisher = publisher
         self._outage = outage
+        self._failures = Failures(settings, journal, intake, scheduler, publisher)
         self._post = post
         self._command = command
         self._progress = progress
@@ -126,7 +125,7 @@ class Jobs:
         return bool(self._jobs) or self._pack
 
     def begin(self, claimed: Sequence[tuple[Recording, Settings]]) -> None:
-        """Give claimed recordings, with the settings in force for each, to the worker: one, or several together."""
+        """Give claimed recordings to the worker, each with the settings in force for it."""
         recordings, chosen = [recording for recording, _ in claimed], claimed[0][1]
         try:
             # A file that was dropped into the inbox makes nobody open a connection.
@@ -182,7 +181,10 @@ class Jobs:
                 job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
 
     def drop(self, reason: str = "") -> None:
-        """Put what is in progress back; finished windows are kept. With a reason the worker ends in any case."""
+        """Put back what is in progress; finished windows are kept.
+
+        With a reason the worker ends in any case.
+        """
         busy, jobs = self.busy, self._take_jobs()
         if busy:
             self._stop_worker("its job was dropped")
@@ -260,7 +262,7 @@ class Jobs:
     def _handle_event(
         self, job: _Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
     ) -> None:
-        """Act on an event of the work on one recording; `of_pack`: on one that is about all of its pack."""
+        """Act on an event about one recording; `of_pack`: about all of its pack."""
         match event:
             case protocol.Decoded():
                 self._handle_decoded(job, event)
@@ -297,7 +299,8 @@ class Jobs:
     def _handle_decoded(self, job: _Job, decoded: protocol.Decoded) -> None:
         found = self._intake.stat(job.recording)
         if found != Stat.of(job.recording):
-            # What was decoded may be another content: nothing made of it may be kept under this digest.
+            # What was decoded may be another content: nothing made of it may be kept under this
+            # digest.
             self._give_up(job, "its recording changed")
             self._scheduler.release_changed(job.recording, found)
             return
@@ -408,60 +411,14 @@ class Jobs:
         self._publisher.publish(self._journal.recordings.get(recording.id))
 
     def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
-        recording, code = job.recording, failed.code
-        reason = f"{failed.message} {failed.cure}".strip()
         if failed.fault == Fault.ENGINE:
-            # What failed once may have left the process in a bad state: the next try gets a new one.
+            # It may have left the process in a bad state: the next try gets a new one.
             self._stop_worker("engine failed")
-        found = self._intake.stat(recording)
-        if found != Stat.of(recording):  # it failed because it was being changed, or left
-            self._scheduler.release_changed(recording, found)
-            return
-        if code == "gone" and self._journal.sources.find_archived(recording.id) is not None:
-            self._scheduler.put_back([recording])  # it was archived before it was opened, and is read there
-            return
-        match Fault(failed.fault):
-            case Fault.RECORDING:
-                self._publisher.quarantine(recording, code, reason)
-            case Fault.ENVIRONMENT if code in _READ_AGAIN:
-                self._intake.mark_waiting(recording, code, reason)
-                self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
-            case Fault.ENVIRONMENT if code in profiles.FAULTS and job.settings.model != self._settings.model:
-                why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
-                self._publisher.quarantine(recording, code, f"{reason} {why}")
-            case Fault.ENVIRONMENT:
-                self._scheduler.put_back([recording], code, reason)
-                raise EnvironmentFaultError(code, failed.message, failed.cure)
-            case Fault.ENGINE:
-                self._retry_or_quarantine(recording, code, reason, failed.detail)
+        self._failures.handle(job.recording, job.settings, failed)
 
     def _handle_engine_fault(self, jobs: Sequence[_Job], code: str, reason: str, detail: str = "") -> None:
-        """The engine failed. Which recording of a pack caused it is unknown: each goes alone, no attempt counts."""
-        if not any(job.packed for job in jobs):
-            for job in jobs:
-                self._retry_or_quarantine(job.recording, code, reason, detail)
-            return
-        files = [decode_name(job.recording.name) for job in jobs]
-        self._log.warning("pack.failed", files=files, code=code, reason=reason, detail=detail[-2000:] or None)
-        why = f"{reason} Others were transcribed with it; now each is on its own."
-        self._scheduler.put_back([job.recording for job in jobs], ALONE, why)
-
-    def _retry_or_quarantine(self, recording: Recording, code: str, reason: str, detail: str = "") -> None:
-        """Try again, up to `ATTEMPTS` times, then quarantine. `detail` is the engine's traceback, for the log."""
-        self._log.warning(
-            "job.engine_failed",
-            **recording.log_facts,
-            attempt=recording.attempts,
-            code=code,
-            reason=reason,
-            detail=detail[-2000:] or None,
-        )
-        if recording.attempts < ATTEMPTS:
-            self._journal.recordings.release(recording.id, code, reason, at_end=time.time())
-            self._intake.set_state(recording, State.QUEUED)
-        else:
-            cure = "`dropscribe retry` tries it again; another model or backend may do better."
-            self._publisher.quarantine(recording, code, f"{reason} It was tried {recording.attempts} times. {cure}")
+        recordings, packed = [job.recording for job in jobs], any(job.packed for job in jobs)
+        self._failures.handle_engine_fault(recordings, code, reason, detail, packed=packed)
 
     def _take_jobs(self) -> list[_Job]:
         """Return the work in progress; nothing is in progress any more."""
@@ -471,7 +428,7 @@ class Jobs:
         return jobs
 
     def _give_up(self, job: _Job, reason: str) -> None:
-        """Stop work on a recording that is another now. What was packed with it is soon packed again."""
+        """Stop work on a recording that changed. What was packed with it is soon packed again."""
         others = [other for other in self._take_jobs() if other is not job]
         self._stop_worker(reason)
         self._scheduler.put_back([other.recording for other in others])
@@ -492,16 +449,22 @@ class Jobs:
                 left.unlink()
 
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
-        """Stop a worker that has grown too large: between recordings it costs one load of the model."""
+        """Stop a worker that has grown too large: that costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
-        if most and (worker.memory() or 0) > most:
+        if most and (worker.measure_memory() or 0) > most:
             self._stop_worker("memory")
 
 
 def _resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
-    """Return where work goes on; None to begin it. The checkpoints of another version may not be readable."""
+    """Return where work goes on; None to begin it.
+
+    The checkpoints of another version may not be readable.
+    """
     if not checkpoints:
         return None
+    plan, *windows = checkpoints
     with contextlib.suppress(protocol.ProtocolError):
-        return protocol.Resume.from_json(checkpoints[0] | {"done": len(checkpoints) - 1})
+        for window in windows:
+            protocol.WindowDone.from_json(window)
+        return protocol.Resume.from_json(plan | {"done": len(windows)})
     return None

@@ -1,4 +1,4 @@
-"""Names of files: as text, as keys that a disk cannot tell apart, and as the names of a recording's outputs."""
+"""Names of files: as text, folded as a disk folds them, and those that outputs may have."""
 
 from __future__ import annotations
 
@@ -23,22 +23,27 @@ def decode_name(name: str | PurePath) -> str:
 
 
 def fold_case(path: str | PurePath) -> str:
-    """Return the form under which two paths are the same file on a case-insensitive, normalising disk."""
+    """Return the form under which two paths are the same file on a case-insensitive, normalising
+    disk.
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
 def list_bases(recording: PurePath) -> list[str]:
-    """Return the output names a recording may take, best first, relative to the outbox and without suffix.
+    """Return the output names a recording may take, best first, relative to the outbox and without
+    suffix.
 
-    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a disk are cut and
-    end in a hash of the whole.
+    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a
+    disk are cut and end in a hash of the whole.
     """
     wanted = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
     return [str(recording.parent / cut_name(name)) for name in wanted]
 
 
 def cut_name(name: str) -> str:
-    """Return a name that leaves room for suffixes: a long one is cut and ends in a hash of the whole."""
+    """Return a name that leaves room for suffixes: a long one is cut and ends in a hash of the
+    whole.
+    """
     encoded = os.fsencode(name)
     if len(encoded) + _ROOM <= NAME_BYTES:
         return name
@@ -48,7 +53,9 @@ def cut_name(name: str) -> str:
 
 
 def old_version_base(base: str, mark: str) -> PurePath:
-    """Return the name, without suffix, of an older version of a set of outputs, relative to the outbox."""
+    """Return the name, without suffix, of an older version of a set of outputs, relative to the
+    outbox.
+    """
     return PurePath(OLD) / PurePath(base).parent / cut_name(f"{PurePath(base).name} {mark}")
 
 

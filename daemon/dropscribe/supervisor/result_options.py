@@ -1,9 +1,10 @@
 """The settings that a result depends on, and those that a recording's outputs depend on.
 
-They are part of a result's key, saved with each recording, compared with those in force, and put into force again.
+They are part of a result's key, saved with each recording, compared with those in force, and put
+into force again.
 
-A value that is empty counts as one that is not set. So a setting of a later version changes nothing, and no older
-key of a result, until somebody sets it.
+A value that is empty counts as one that is not set. So a setting of a later version changes
+nothing, and no older key of a result, until somebody sets it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.backends import choice, environments
 from dropscribe.formats import RENDERERS
 from dropscribe.settings import FIELDS, Table
 
@@ -46,14 +46,22 @@ OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
 def read_options(settings: Settings) -> dict[str, Option]:
     """Return the values of `RESULT_OPTIONS` as JSON has them.
 
-    Those of WhisperX are empty at their defaults, and where the setting `backend` comes to another engine.
+    Those of WhisperX are empty at their defaults, and where the setting `backend` comes to another
+    engine.
     """
     values = {name: getattr(settings, name) for name in RESULT_OPTIONS}
     changed = [name for name in WHISPERX_OPTIONS if values[name] != FIELDS[name].default]
-    if not changed or [each.name for each in choice.choose_for_this_machine(settings)][:1] != [environments.NAME]:
+    if changed and not _is_whisperx_first(settings):
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _is_whisperx_first(settings: Settings) -> bool:
+    """Return whether WhisperX is the first backend to try. `status` starts faster without it."""
+    from dropscribe.backends import choice, environments
+
+    return [each.name for each in choice.choose_for_this_machine(settings)][:1] == [environments.NAME]
 
 
 def read_output_options(chosen: Settings) -> dict[str, Any]:
@@ -65,7 +73,9 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
 
 
 def restore_options(saved: str, general: Settings) -> Settings:
-    """Return the settings of which `read_output_options` was saved, as JSON; the others are as in `general`."""
+    """Return the settings of which `read_output_options` was saved, as JSON; the others are as in
+    `general`.
+    """
     saved_values = json.loads(saved or "{}").items()
     values: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in saved_values if k in OUTPUT_OPTIONS
@@ -93,8 +103,8 @@ def list_changed_options(saved: str, chosen: Settings) -> list[str]:
 def fingerprint(options: Mapping[str, Option]) -> str:
     """Return what stands, in a result's key, for the settings that change a result.
 
-    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept as the engine gave
-    them, but what is read from the outbox is not.
+    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
+    as the engine gave them, but what is read from the outbox is not.
     """
     names = (*RESULT_OPTIONS, "replacements")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))

@@ -1,7 +1,8 @@
 """What is worked on next: recordings are claimed from the queue, alone or as a pack, and put back.
 
-Guarantees: first come, first served; nothing is transcribed that is no longer the file that was digested, that the
-settings forbid, or whose result is known already; the settings in force for a recording are those of this moment.
+Guarantees: first come, first served; nothing is transcribed that is no longer the file that was
+digested, that the settings forbid, or whose result is known already; the settings in force for a
+recording are those of this moment.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class PackLimits:
     """Which recordings the worker is given at once."""
 
     recordings: int = 128
-    """With clips of a few seconds these make some full batches of windows. The worker holds at most an hour of sound
-    (250 MB) for them; each is published as soon as its window is done."""
+    """With clips of a few seconds these make some full batches of windows. The worker holds at
+    most an hour of sound (250 MB) for them; each is published as soon as its window is done."""
     bytes: int = 8_000_000
-    """A larger file is not packed: it would hardly be short. 30 s of stereo in 24 bits have as many."""
+    """A larger file is not packed: it would hardly be short. 30 s of stereo in 24 bits have as
+    many."""
     gather_s: float = 2.0
     """Seconds that the first of many short recordings waits while others are digested."""
 
@@ -53,7 +55,9 @@ class Scheduler:
     """The queue of one daemon. Every method is called by the thread that owns the journal."""
 
     def __init__(self, settings: Settings, journal: Journal, intake: Intake, publisher: Publisher) -> None:
-        """A file that left goes back to `intake`; a known result, or a failure before any work, to `publisher`."""
+        """A file that left goes back to `intake`; a known result, or a failure before any work, to
+        `publisher`.
+        """
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -61,12 +65,15 @@ class Scheduler:
         self._log = structlog.get_logger()
 
     def claim(self, first: Recording) -> list[tuple[Recording, Settings]]:
-        """Claim the first of the queue; if it is short, also those right behind it that may share its windows.
+        """Claim the first of the queue; if it is short, also those right behind it that may share
+        its windows.
 
-        Only what waits already, and nobody is overtaken: one that is large or has other settings ends the pack.
+        Only what waits already, and nobody is overtaken: one that is large or has other settings
+        ends the pack.
 
         Returns:
-            Each recording with the settings in force for it; none when no work of the engine is needed or possible.
+            Each recording with the settings in force for it; none when no work of the engine is
+            needed or possible.
         """
         chosen = self._read_settings(first)
         if chosen is None:
@@ -94,7 +101,9 @@ class Scheduler:
         return pack
 
     def _may_pack(self, queued: Recording, chosen: Settings) -> bool:
-        """Return whether a recording may share windows: it seems short, and nothing was done for it yet."""
+        """Return whether a recording may share windows: it seems short, and nothing was done for
+        it yet.
+        """
         if not chosen.pack or chosen.channels or queued.attempts or queued.code == ALONE:
             return False
         if chosen.whisperx_diarizer and chosen.backend in {"auto", "whisperx"}:
@@ -155,7 +164,9 @@ class Scheduler:
             self._intake.set_state(recording, State.QUEUED)
 
     def release_changed(self, recording: Recording, found: Stat | None) -> None:
-        """Release a claimed recording whose file is not the digested one any more, but `found` (`Intake.stat`)."""
+        """Release a claimed recording whose file is not the digested one any more, but `found`
+        (`Intake.stat`).
+        """
         if (place := self._journal.sources.find_archived(recording.id)) is None:
             self._intake.give_back(recording, found)
             return

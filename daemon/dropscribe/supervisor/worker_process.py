@@ -1,8 +1,9 @@
 """The worker as its parent sees it: start it, give it jobs, receive its events, end it.
 
-Guarantees: imports no model library; the child is spawned, never forked; its stdin is a pipe that only this process
-holds, so it ends when this process does, however that ends; every event of a worker, its end included, reaches `post`
-exactly once, from another thread, with the worker that it came from.
+Guarantees: imports no model library; the child is spawned, never forked; its stdin is a pipe that
+only this process holds, so it ends when this process does, however that ends; every event of a
+worker, its end included, reaches `post` exactly once, from another thread, with the worker that it
+came from.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Worker:
     """One child process."""
 
     def __init__(self, post: Callable[[Message], None], command: Sequence[str] | None = None) -> None:
-        """Start it. `command` replaces the real worker in tests of faults that cannot be made for real."""
+        """Start it. `command` replaces the real worker in tests of faults that cannot be made for
+        real.
+        """
         environment = os.environ | {
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -80,7 +83,7 @@ class Worker:
             stdin.write(line)
             stdin.flush()
 
-    def memory(self) -> int | None:
+    def measure_memory(self) -> int | None:
         """Return the bytes of memory it holds now, or None when nobody can tell."""
         command = ["ps", "-o", "rss=", "-p", str(self.pid)]
         try:

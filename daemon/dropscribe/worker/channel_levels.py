@@ -1,6 +1,8 @@
-"""The levels of a recording's channels: whether each has a speaker of its own, and what is crosstalk.
+"""The levels of a recording's channels: whether each has a speaker of its own, and what is
+crosstalk.
 
-Guarantees: pure functions; memory does not grow with the recording beyond some bytes for each 32 ms and channel.
+Guarantees: pure functions; memory does not grow with the recording beyond some bytes for each 32
+ms and channel.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class SplitRules:
     alike: float = 0.4
     """Correlation of two channels' levels from which on both record the same room."""
     unlike: float = 0.15
-    """Correlation of two waves up to which they count as two voices: 0.02 to 0.07 was seen, in rooms 0.45."""
+    """Correlation of two waves up to which they count as two voices: 0.02 to 0.07 was seen, in
+    rooms 0.45."""
     least_s: float = 1.0
     """Seconds of speech that at least two channels must have for themselves."""
     above_db: float = 6.0
@@ -57,7 +60,8 @@ SPLIT_RULES = SplitRules()
 def measure_levels(
     separate: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None
 ) -> NDArray[np.float32]:
-    """Return the level of each frame of `FRAME` samples in each channel, in decibels of full scale.
+    """Return the level of each frame of `FRAME` samples in each channel, in decibels of full
+    scale.
 
     Shape (ceil(samples / FRAME), channels). `separate` has shape (samples, channels) and may be
     a memory map.
@@ -77,9 +81,11 @@ def measure_levels(
 
 
 def _make_relative(levels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return levels below each channel's speaking level, so that how loud a channel was recorded does not count.
+    """Return levels below each channel's speaking level, so that how loud a channel was recorded
+    does not count.
 
-    A channel in which nothing is ever near as loud as in the others counts as unused, and stays as it is.
+    A channel in which nothing is ever near as loud as in the others counts as unused, and stays as
+    it is.
     """
     top = np.percentile(levels, 99.5, axis=0)
     live = top > max(top.max() - SPLIT_RULES.unused_db, _SILENCE_DB + SPLIT_RULES.active_db)
@@ -95,7 +101,9 @@ def _smooth_levels(levels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _find_active(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Return the relative levels of the stretches in which a channel may be spoken in, and which ones these are."""
+    """Return the relative levels of the stretches in which a channel may be spoken in, and which
+    ones these are.
+    """
     relative = _smooth_levels(levels)
     relative = _make_relative(relative) if len(relative) else relative
     which = np.flatnonzero(relative.max(axis=1, initial=-np.inf) > -SPLIT_RULES.active_db)
@@ -105,9 +113,10 @@ def _find_active(levels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
 def has_speaker_per_channel(separate: NDArray[np.float32], levels: NDArray[np.float32]) -> bool:
     """Whether a recording looks like one speaker a channel.
 
-    It does if most of the time one channel is clearly ahead of all others, not always the same one, and the levels of
-    no two channels go up and down together. In a room both sides record everybody; in music both sides play on. Where
-    no channel is ahead, two speak at once if the sound of one has nothing to do with that of the other.
+    It does if most of the time one channel is clearly ahead of all others, not always the same
+    one, and the levels of no two channels go up and down together. In a room both sides record
+    everybody; in music both sides play on. Where no channel is ahead, two speak at once if the
+    sound of one has nothing to do with that of the other.
 
     Args:
         separate: Shape (samples, channels).
@@ -130,10 +139,12 @@ def has_speaker_per_channel(separate: NDArray[np.float32], levels: NDArray[np.fl
 
 
 def _correlate_waves(separate: NDArray[np.float32], which: NDArray[np.intp], pairs: NDArray[np.intp]) -> float:
-    """Return how alike the waves of two channels are in these stretches: 1 for the same, 0 for strangers.
+    """Return how alike the waves of two channels are in these stretches: 1 for the same, 0 for
+    strangers.
 
-    The median of the highest correlation at any delay up to 12 ms (4 m), of the differences between samples: these
-    hold less of the low tones, in which all sounds are alike. Not all of many stretches are compared.
+    The median of the highest correlation at any delay up to 12 ms (4 m), of the differences
+    between samples: these hold less of the low tones, in which all sounds are alike. Not all of
+    many stretches are compared.
     """
     size, some = _STRETCH * FRAME, np.linspace(0, len(which) - 1, min(len(which), _MOST_COMPARED)).astype(np.intp)
     found = []
@@ -154,7 +165,9 @@ def are_same(levels: NDArray[np.float32]) -> bool:
 
 
 def _correlate_levels(active: NDArray[np.float32]) -> float:
-    """Return the highest correlation between the levels of two channels in use; -1 when there are none."""
+    """Return the highest correlation between the levels of two channels in use; -1 when there are
+    none.
+    """
     floored = np.maximum(active, -40.0)
     used = floored[:, floored.std(axis=0) > 0.1]
     if used.shape[1] < 2:
@@ -164,11 +177,13 @@ def _correlate_levels(active: NDArray[np.float32]) -> float:
 
 
 def find_crosstalk(levels: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return in which frames a channel holds only what came across from another one; shape (frames, channels).
+    """Return in which frames a channel holds only what came across from another one; shape
+    (frames, channels).
 
-    How much comes across is learned from the stretches in which the other channel is spoken in: half of them are
-    below that. A frame that is not `above_db` louder than this is not the channel's own voice. What comes across may
-    be a little late, and dies away more slowly than the voice itself.
+    How much comes across is learned from the stretches in which the other channel is spoken in:
+    half of them are below that. A frame that is not `above_db` louder than this is not the
+    channel's own voice. What comes across may be a little late, and dies away more slowly than the
+    voice itself.
     """
     relative = _make_relative(levels)
     found = np.zeros(levels.shape, dtype=np.bool_)

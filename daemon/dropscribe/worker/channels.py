@@ -1,7 +1,9 @@
-"""The stage "detect speech": of all channels together, or of each where every channel has a speaker of its own.
+"""The stage "detect speech": of all channels together, or of each where every channel has a
+speaker of its own.
 
-Guarantees: the channels of a recording that is not sure to have one speaker a channel are mixed; what came across
-from another channel is silent; equal recordings give equal results, so interrupted work can go on.
+Guarantees: the channels of a recording that is not sure to have one speaker a channel are mixed;
+what came across from another channel is silent; equal recordings give equal results, so
+interrupted work can go on.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ def detect_speech(
 
     Args:
         decoded: With its channels, unless they are not wanted.
-        spool: The file that `decoded.samples` maps: the channels take the place of the mix if it is split.
+        spool: The file that `decoded.samples` maps: the channels take the place of the mix if it
+            is split.
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
         heartbeat: Called now and then with seconds of sound worked through.

@@ -1,4 +1,6 @@
-"""The jobs that transcribe no recording: whether the engine works here, and what memory it took."""
+"""The jobs that transcribe no recording: whether the engine works here, and what memory it
+took.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def check_engine(task: Task, engine: Engine, reporter: Reporter) -> None:
-    """Load the model and send one second of a soft tone through it: shows that the engine works on this machine."""
+    """Load the model and send one second of a soft tone through it: shows that the engine works on
+    this machine.
+    """
     import numpy as np
 
     backend = engine.load(task, reporter)

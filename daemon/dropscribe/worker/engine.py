@@ -1,8 +1,8 @@
 """The engine in memory: one backend with one model, chosen from those that a job allows.
 
-Guarantees: standard library only at its top; the model stays in memory while jobs ask for the same one; a backend
-that cannot be used is reported once a job and the next one tried; when none is left, the job fails for the reason of
-the first one, which should have run.
+Guarantees: standard library only at its top; the model stays in memory while jobs ask for the same
+one; a backend that cannot be used is reported once a job and the next one tried; when none is
+left, the job fails for the reason of the first one, which should have run.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Task:
         reporter.report(protocol.Fallback(backend=backend, code=error.code, reason=error.message))
 
     def next_choice(self) -> BackendChoice:
-        """Return the best backend that was not refused. Raises: JobError of the first one when none is left."""
+        """Return the best backend that was not refused. Raises: JobError of the first one when
+        none is left.
+        """
         refused = {refusal.backend for refusal in self.refusals}
         for choice in self.job.request.backends:
             if choice.name not in refused:
@@ -113,7 +115,9 @@ class Engine:
         return choice
 
     def load(self, task: Task, reporter: Reporter) -> backends.Backend:
-        """Return the backend with its model loaded; tries the job's backends in order. Raises: as `choose`."""
+        """Return the backend with its model loaded; tries the job's backends in order. Raises: as
+        `choose`.
+        """
         if self._fits(task.job):
             reporter.report(self.loaded)
             return self.backend

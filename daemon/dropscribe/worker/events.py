@@ -36,13 +36,17 @@ class EventWriter:
             os._exit(0)
 
     def write_heartbeat(self, job: int, seconds: float) -> None:
-        """Write how many seconds of a recording are worked through, if the last heartbeat is long enough ago."""
+        """Write how many seconds of a recording are worked through, if the last heartbeat is long
+        enough ago.
+        """
         if time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS:
             self._last_heartbeat = time.monotonic()
             self.write(job, protocol.Heartbeat(done_s=round(seconds, 1)))
 
     def become(self, command: Sequence[str]) -> None:
-        """Replace this process by `command`, with the stream as its stdout. Returns only by raising OSError."""
+        """Replace this process by `command`, with the stream as its stdout. Returns only by
+        raising OSError.
+        """
         os.dup2(self._stream.fileno(), 1)
         try:
             os.execv(command[0], list(command))  # noqa: S606 (no shell is wanted)

@@ -1,8 +1,8 @@
 """The stage "decide language": which language is spoken, and where, when there are several.
 
-Guarantees: decided on speech from all over the recording, never on its beginning alone; one odd stretch does not make
-a recording mixed; the same recording and model give the same answer. The backend gives probabilities; what follows
-from them are pure functions.
+Guarantees: decided on speech from all over the recording, never on its beginning alone; one odd
+stretch does not make a recording mixed; the same recording and model give the same answer. The
+backend gives probabilities; what follows from them are pure functions.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class LanguageRules:
     most: int = 8
     """at most so many,"""
     one_in: int = 4
-    """else one in so many. Each costs a run of the encoder; transcribing a window takes one as well."""
+    """else one in so many. Each costs a run of the encoder; transcribing a window takes one as
+    well."""
     clear: float = 0.75
     """Probability of a recording's language from which on its windows are not asked one by one."""
     other: float = 0.6
@@ -57,10 +58,12 @@ class LanguageRules:
 RULES = LanguageRules()
 
 _CLOSER = Cutting(limit=12.0, bridge=1.5, gap=1.5)
-"""How a recording that may be mixed is cut: not across a pause in which another language may begin."""
+"""How a recording that may be mixed is cut: not across a pause in which another language may
+begin."""
 _FINER = Cutting(limit=6.0, bridge=0.6, gap=0.6)
-"""How that is cut again where the language may change; less is too little for Whisper to tell it. With base, in 204 s
-of prompts in four languages, the language was right for 84 % of the speech without this, and for 96 % with it."""
+"""How that is cut again where the language may change; less is too little for Whisper to tell it.
+With base, in 204 s of prompts in four languages, the language was right for 84 % of the speech
+without this, and for 96 % with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class SpokenLanguages:
     language: str
     """The one that most is spoken in."""
     probability: float | None
-    """How sure that is, in a mixed recording where that one is spoken; None when it was not asked."""
+    """How sure that is, in a mixed recording where that one is spoken; None when it was not
+    asked."""
     windows: tuple[Window, ...]
     """What is transcribed window by window; in a mixed recording no window holds two languages."""
     languages: tuple[str, ...]
@@ -97,7 +101,9 @@ class SpokenLanguages:
         return len(set(self.languages)) > 1
 
     def group(self) -> Iterator[tuple[str, int, int]]:
-        """Yield each language with the windows that follow each other in it: the first, and one past the last."""
+        """Yield each language with the windows that follow each other in it: the first, and one
+        past the last.
+        """
         first = 0
         for language, group in itertools.groupby(self.languages):
             last = first + sum(1 for _ in group)
@@ -123,7 +129,8 @@ def decide_languages(
         windows: Its windows if it is in one language.
         language: The one that is set, or `auto`.
         candidates: Those that can occur; none: all.
-        mixed: `never` one language a recording, `always` one a stretch, `auto` if windows disagree clearly.
+        mixed: `never` one language a recording, `always` one a stretch, `auto` if windows disagree
+            clearly.
         heartbeat: Called now and then with the place that is worked on, seconds of the recording.
     """
     if language != "auto" or len(candidates) == 1:
@@ -181,7 +188,9 @@ def _detect(
 
 
 def restrict(probabilities: Mapping[str, float], candidates: Sequence[str]) -> dict[str, float]:
-    """Return the probabilities of the candidates; of all if there are none, or none that the model knows."""
+    """Return the probabilities of the candidates; of all if there are none, or none that the model
+    knows.
+    """
     known = {language: p for language, p in probabilities.items() if not candidates or language in candidates}
     if not sum(known.values()):
         known = dict(probabilities)
@@ -190,7 +199,9 @@ def restrict(probabilities: Mapping[str, float], candidates: Sequence[str]) -> d
 
 
 def find_main_language(detections: Sequence[Detection]) -> tuple[str, float]:
-    """Return the likeliest language of all stretches, each weighted by its speech, and its mean probability."""
+    """Return the likeliest language of all stretches, each weighted by its speech, and its mean
+    probability.
+    """
     weight = sum(each.seconds for each in detections)
     mean: dict[str, float] = {}
     for each in detections:
@@ -206,7 +217,9 @@ def has_other_language(detections: Sequence[Detection], language: str) -> bool:
 
 
 def find_unsure(speech: Speech, stretches: Sequence[tuple[Window, Detection]]) -> Iterator[Window]:
-    """Yield the stretches that may hold two languages: the model is not sure, or a neighbour is in another."""
+    """Yield the stretches that may hold two languages: the model is not sure, or a neighbour is in
+    another.
+    """
     for channel in range(len(speech.channel_spans)):
         own = [pair for pair in stretches if speech.find_channel(pair[0].start) == channel]
         for i, (window, detection) in enumerate(own):
@@ -216,10 +229,11 @@ def find_unsure(speech: Speech, stretches: Sequence[tuple[Window, Detection]]) -
 
 
 def smooth_languages(detections: Sequence[Detection], main: str) -> list[str]:
-    """Return the language of each stretch: the likeliest sequence, when changes cost, also to and from `main`.
+    """Return the language of each stretch: the likeliest sequence, when changes cost, also to and
+    from `main`.
 
-    One stretch alone must be all but certain to be in another language than its neighbours; two in a row need
-    less. (Viterbi's algorithm.)
+    One stretch alone must be all but certain to be in another language than its neighbours; two in
+    a row need less. (Viterbi's algorithm.)
     """
     possible = sorted({main} | {h.best for h in detections if h.probabilities[h.best] >= RULES.possible})
 
@@ -247,9 +261,11 @@ def smooth_languages(detections: Sequence[Detection], main: str) -> list[str]:
 def join_stretches(
     speech: Speech, spans: Sequence[Span], stretches: Sequence[tuple[Window, str]]
 ) -> Iterator[tuple[Window, str]]:
-    """Yield the windows of one channel, where `spans` is spoken, that hold one language each, and which.
+    """Yield the windows of one channel, where `spans` is spoken, that hold one language each, and
+    which.
 
-    `stretches` are those of this channel whose language is known; neighbours in one language become one again.
+    `stretches` are those of this channel whose language is known; neighbours in one language
+    become one again.
     """
     for language, group in itertools.groupby(stretches, key=lambda pair: pair[1]):
         run = [window for window, _ in group]
@@ -263,7 +279,9 @@ def _use_one(language: str, probability: float | None, windows: Sequence[Window]
 
 
 def _spread(windows: Sequence[Window]) -> list[Window]:
-    """Return some windows from all over: of equal parts of the recording the longest window each."""
+    """Return some windows from all over: of equal parts of the recording the longest window
+    each.
+    """
     count = min(len(windows), max(RULES.fewest, min(RULES.most, len(windows) // RULES.one_in)))
     edges = [len(windows) * part // count for part in range(count + 1)]
     return [max(windows[a:b], key=lambda w: w.end - w.start) for a, b in itertools.pairwise(edges)]

@@ -1,14 +1,16 @@
-"""The process that holds the model: reads one job a line on stdin, writes events as JSON lines on stdout.
+"""The process that holds the model: reads one job a line on stdin, writes events as JSON lines on
+stdout.
 
-Guarantees: it touches no state but the spool files named in the job; it can be killed at any time; it ends when its
-parent does (stdin closes), also in the middle of a job; nothing a library prints can reach the protocol (the real
-stdout is kept separate and descriptor 1 points to stderr). Model libraries are imported when the first job needs
-them.
+Guarantees: it touches no state but the spool files named in the job; it can be killed at any time;
+it ends when its parent does (stdin closes), also in the middle of a job; nothing a library prints
+can reach the protocol (the real stdout is kept separate and descriptor 1 points to stderr). Model
+libraries are imported when the first job needs them.
 
-It may run under another interpreter, which has none of our dependencies but what its own backend brings (see
-`dropscribe.backends.environments`): this module and what it imports at its top are standard library only. Such a
-backend is reached by becoming that interpreter (exec): same process, same pipes, so that the parent sees one worker
-whose backends were tried in order. Parents give one job at a time, so no line is lost by it.
+It may run under another interpreter, which has none of our dependencies but what its own backend
+brings (see `dropscribe.backends.environments`): this module and what it imports at its top are
+standard library only. Such a backend is reached by becoming that interpreter (exec): same process,
+same pipes, so that the parent sees one worker whose backends were tried in order. Parents give one
+job at a time, so no line is lost by it.
 
 What it does with a recording is in `dropscribe.worker.pipeline`.
 """
@@ -44,15 +46,17 @@ def main(handed: int | None = None) -> None:
     """Serve jobs until stdin closes.
 
     Args:
-        handed: The descriptor of a file that says which interpreter this is and for what task it was started.
+        handed: The descriptor of a file that says which interpreter this is and for what task it
+            was started.
     """
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     writer = EventWriter(stream)
     _forward_log(writer)
     _allow_files()
-    # numpy's threads wait busily for their next product of matrices, and there is always a small one for the next
-    # window's spectrogram: with many short recordings they took a tenth of all time. Read when numpy is imported.
+    # numpy's threads wait busily for their next product of matrices, and there is always a small
+    # one for the next window's spectrogram: with many short recordings they took a tenth of all
+    # time. Read when numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     engine, task = Engine("", sys.executable), None
     if handed is not None:
@@ -147,7 +151,9 @@ def _report_usage(reporter: Reporter) -> None:
 
 
 def _change_interpreter(choice: BackendChoice, task: Task, engine: Engine, reporter: Reporter) -> None:
-    """Become the interpreter of a backend and go on with the task there. Returns when that cannot be."""
+    """Become the interpreter of a backend and go on with the task there. Returns when that cannot
+    be.
+    """
     engine.close()
     python = choice.python
     try:
@@ -183,7 +189,9 @@ def _take_over(handed: int) -> tuple[Engine, Task]:
 
 
 def _allow_files() -> None:
-    """Have room for a whole pack: of each recording one or two files stay open. A Mac begins with 256 in all."""
+    """Have room for a whole pack: of each recording one or two files stay open. A Mac begins with
+    256 in all.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= _FILES:
         return
@@ -194,7 +202,9 @@ def _allow_files() -> None:
 
 
 def _forward_log(writer: EventWriter) -> None:
-    """Send what our own modules log here through the parent, which is the only writer of the log."""
+    """Send what our own modules log here through the parent, which is the only writer of the
+    log.
+    """
 
     def forward(level: str, name: str, facts: dict[str, Any]) -> None:
         plain = {key: _to_plain(value) for key, value in facts.items()}

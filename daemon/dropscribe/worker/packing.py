@@ -1,12 +1,13 @@
 """Short recordings in one window: which of them share it, and whose each word is.
 
-Whisper takes 30 seconds at a time and costs the same for less; a clip of 3 s costs ten times as much as its share.
-So the only windows of several recordings are put behind one another with silence between, transcribed as one, and the
-words given back by their times.
+Whisper takes 30 seconds at a time and costs the same for less; a clip of 3 s costs ten times as
+much as its share. So the only windows of several recordings are put behind one another with
+silence between, transcribed as one, and the words given back by their times.
 
-Guarantees: pure functions; a word is given to one recording at most; a recording gets its words only when nothing
-speaks against it: no guard of the engine tripped, every word is in its own speech, both its borders are clear, as
-many words as such speech has. Otherwise `divide_segments` gives None for it, and it must be transcribed alone.
+Guarantees: pure functions; a word is given to one recording at most; a recording gets its words
+only when nothing speaks against it: no guard of the engine tripped, every word is in its own
+speech, both its borders are clear, as many words as such speech has. Otherwise `divide_segments`
+gives None for it, and it must be transcribed alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.backends._batched import loops
+from dropscribe.backends.drafts import is_repetition_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from dropscribe.worker.vad import Span
 
 _GAP = SAMPLE_RATE // 2
-"""Samples of silence between two recordings, which have 0.3 s of their own. 0.6 to 1.0 s were no better: 120 clips
-with tiny.en and base, up to 7 windows more and the same errors within chance (3.9 to 4.7 and 3.7 to 4.6 %)."""
+"""Samples of silence between two recordings, which have 0.3 s of their own. 0.6 to 1.0 s were no
+better: 120 clips with tiny.en and base, up to 7 windows more and the same errors within chance
+(3.9 to 4.7 and 3.7 to 4.6 %)."""
 _LIMIT = 30 * SAMPLE_RATE
 """Samples of a shared window."""
 
@@ -53,7 +55,8 @@ class PackingRules:
     most_letters: float = 30.0
     """Letters a second of speech: more are not one recording's."""
     least_logprob: float = -1.0
-    """Mean log-probability, of the engine's segments and of a recording's words. As in `backends._batched`."""
+    """Mean log-probability, of the engine's segments and of a recording's words. As in
+    `backends.drafts`."""
 
 
 RULES = PackingRules()
@@ -99,8 +102,9 @@ class Piece:
 def group_clips(lengths: Sequence[int]) -> list[list[int]]:
     """Return which recordings share a window; `lengths` are those of their windows in samples.
 
-    They are dealt out like cards: recordings that follow each other are often alike, and alike texts in one window
-    look like a loop to the guards of the engine. Where a window is full, the next that has room is taken.
+    They are dealt out like cards: recordings that follow each other are often alike, and alike
+    texts in one window look like a loop to the guards of the engine. Where a window is full, the
+    next that has room is taken.
     """
     groups: list[list[int]] = [[] for _ in range(-(-sum(length + _GAP for length in lengths) // (_LIMIT + _GAP)))]
     room = [_LIMIT + _GAP] * len(groups)
@@ -121,10 +125,12 @@ def group_clips(lengths: Sequence[int]) -> list[list[int]]:
 def join_clips(
     recordings: Sequence[tuple[NDArray[np.float32], Window, Sequence[Span]]],
 ) -> tuple[NDArray[np.float32], list[Piece]]:
-    """Return the shared sound, with silence between any two recordings, and the place of each; in the order given.
+    """Return the shared sound, with silence between any two recordings, and the place of each; in
+    the order given.
 
     Args:
-        recordings: samples of shape (samples,), 16 kHz, with the recording's only window and its speech.
+        recordings: samples of shape (samples,), 16 kHz, with the recording's only window and its
+            speech.
     """
     starts = [0, *itertools.accumulate(window.end - window.start + _GAP for _, window, _ in recordings)]
     sound = np.zeros(max(0, starts[-1] - _GAP), dtype=np.float32)
@@ -160,7 +166,8 @@ def to_clip_time(piece: Piece, segments: Sequence[Segment]) -> list[Segment]:
 
 
 def divide_segments(pieces: Sequence[Piece], segments: Sequence[Segment]) -> list[list[Segment] | None]:
-    """Return each recording's segments of a shared window; None for one that must be transcribed alone.
+    """Return each recording's segments of a shared window; None for one that must be transcribed
+    alone.
 
     Times are those of the recording.
     """
@@ -191,7 +198,7 @@ def _trips_guard(segment: Segment) -> bool:
     return (
         bool(segment.temperature)
         or (segment.avg_logprob or 0.0) < RULES.least_logprob
-        or loops(segment.text)
+        or is_repetition_loop(segment.text)
         or not segment.words
     )
 
@@ -216,8 +223,9 @@ def _is_plausible(piece: Piece, words: Sequence[Word]) -> bool:
 def _is_clear_border(before: Sequence[Word], after: Sequence[Word], piece: Piece, follower: Piece) -> bool:
     """Whether the border between two neighbours surely lies between these two runs of words.
 
-    Word times of a model err most next to a pause: a word may slip over it whole. So the times must not reach from
-    one speech into the other, and either a pause between the words or the end of a sentence must mark the border.
+    Word times of a model err most next to a pause: a word may slip over it whole. So the times
+    must not reach from one speech into the other, and either a pause between the words or the end
+    of a sentence must mark the border.
     """
     if not before or not after:
         return False

@@ -1,7 +1,7 @@
 """Several short recordings ("clips") in shared windows.
 
-Every event but the pack's own carries the number of its recording. `Excluded` with a reason leaves a recording to be
-transcribed alone: whatever is wrong with it shows there.
+Every event but the pack's own carries the number of its recording. `Excluded` with a reason leaves
+a recording to be transcribed alone: whatever is wrong with it shows there.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Clip:
 
 
 def transcribe_pack(job: protocol.PackJob, task: Task, engine: Engine, reporter: Reporter) -> None:
-    """Run the stages on all recordings of a pack: those of `dropscribe.worker.pipeline`, but for shared windows."""
+    """Run the stages on all recordings of a pack: those of `dropscribe.worker.pipeline`, but for
+    shared windows.
+    """
     request = job.request
     with pipeline.remove_spool_files(*job.recordings):
         decoded = list(_decode(job, reporter))
@@ -93,7 +95,9 @@ def _decode(job: protocol.PackJob, reporter: Reporter) -> Iterator[tuple[Recordi
 def _plan(
     decoded: list[tuple[RecordingFile, Decoded]], request: Request, engine: Engine, reporter: Reporter
 ) -> Iterator[Clip]:
-    """Yield the recordings that have one window, or none. Takes what is `decoded` out of the list."""
+    """Yield the recordings that have one window, or none. Takes what is `decoded` out of the
+    list.
+    """
     for file, speech in _detect_speech(decoded, request, reporter):
         own = reporter.of(file.job)
         started = time.monotonic()
@@ -115,7 +119,9 @@ def _plan(
 def _detect_speech(
     decoded: list[tuple[RecordingFile, Decoded]], request: Request, reporter: Reporter
 ) -> Iterator[tuple[RecordingFile, Speech]]:
-    """Yield the speech of each recording; it is detected in several at once, for the engine has nothing to do yet."""
+    """Yield the speech of each recording; it is detected in several at once, for the engine has
+    nothing to do yet.
+    """
 
     def detect(each: tuple[RecordingFile, Decoded]) -> Speech:
         file, found = each
@@ -138,7 +144,8 @@ def _transcribe(
 ) -> Iterator[tuple[int, list[Segment], float]]:
     """Yield the number of each clip with its segments and the seconds they took.
 
-    Clips that a shared window gives no sure text share another one, with other neighbours; then they go alone.
+    Clips that a shared window gives no sure text share another one, with other neighbours; then
+    they go alone.
     """
     spent = dict.fromkeys(range(len(clips)), 0.0)  # of the clips that have no text yet
     options = dataclasses.replace(
@@ -154,7 +161,9 @@ def _transcribe(
 def _transcribe_shared(
     backend: Backend, clips: Sequence[Clip], spent: dict[int, float], options: Options, *, last: bool
 ) -> Iterator[tuple[int, list[Segment], float]]:
-    """Transcribe the clips of `spent` in shared windows; yield those that get their text, and take them out."""
+    """Transcribe the clips of `spent` in shared windows; yield those that get their text, and take
+    them out.
+    """
     waiting = list(spent)
     groups = packing.group_clips([clips[n].window.end - clips[n].window.start for n in waiting])
     groups = [[waiting[place] for place in group] for group in groups if len(group) > 1]
@@ -164,7 +173,8 @@ def _transcribe_shared(
     edges = [0, *itertools.accumulate(map(len, groups))]
     shared = [packing.cover(pieces[a:b], index) for index, (a, b) in enumerate(itertools.pairwise(edges))]
     started = time.monotonic()
-    # A shared window that trips a guard is not decoded again: its clips are transcribed in another way anyway.
+    # A shared window that trips a guard is not decoded again: its clips are transcribed in another
+    # way anyway.
     found = backend.transcribe(sound, shared, dataclasses.replace(options, retry=False))
     for group, (window, segments), (a, b) in zip(groups, found, itertools.pairwise(edges), strict=True):
         seconds, started = time.monotonic() - started, time.monotonic()

@@ -1,13 +1,16 @@
 """The pipeline: every stage from a sound file to reported windows, called one after the other.
 
     decode -> detect speech -> plan windows -> decide languages      of the whole recording
-           -> transcribe -> place words -> recheck -> divide         of each window, which is then reported
+           -> transcribe -> place words -> recheck -> divide         of each window, which is then
+           reported
 
-`transcribe_recording` and `complete_window` are the only places that know this order. A stage is one function that
-takes one value and returns the next. Words are placed before the recheck, which compares their times with the speech.
+`transcribe_recording` and `complete_window` are the only places that know this order. A stage is
+one function that takes one value and returns the next. Words are placed before the recheck, which
+compares their times with the speech.
 
-Guarantees: each window is reported before the next one is waited for; work that was interrupted goes through the same
-stages and leaves out the windows that are done; the spool files are gone afterwards.
+Guarantees: each window is reported before the next one is waited for; work that was interrupted
+goes through the same stages and leaves out the windows that are done; the spool files are gone
+afterwards.
 """
 
 from __future__ import annotations
@@ -78,7 +81,9 @@ def process_windows(context: WindowContext, windows: Sequence[Window], *, done: 
 
 
 def complete_window(text: WindowText, context: WindowContext) -> WindowText:
-    """Run the stages between the engine and the report on one window, also on a clip that shared its window."""
+    """Run the stages between the engine and the report on one window, also on a clip that shared
+    its window.
+    """
     text = window_text.place_words(text)
     text = recheck.recheck(text, context)
     return window_text.split_sentences(text)
@@ -88,7 +93,10 @@ def complete_window(text: WindowText, context: WindowContext) -> WindowText:
 
 
 def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_seconds: float | None = None) -> Decoded:
-    """Decode a recording into its spool file and report what it is. `max_seconds` is a limit beside the set one."""
+    """Decode a recording into its spool file and report what it is.
+
+    `max_seconds` is one more limit, next to that of the settings.
+    """
     started = time.monotonic()
     limits = [limit for limit in (request.max_seconds, max_seconds) if limit]
     decoded = decoding.decode(

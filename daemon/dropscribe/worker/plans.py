@@ -1,7 +1,7 @@
 """The plan of the work on one recording, and taking up work that was interrupted.
 
-Guarantees: finished windows are used only if the plan they were made by is exactly that of today: the same cuts,
-model and versions. Else the parts would not fit together.
+Guarantees: finished windows are used only if the plan they were made by is exactly that of today:
+the same cuts, model and versions. Else the parts would not fit together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WorkPlan:
-    """What is transcribed of a recording, in which windows and languages, and how much of it is done."""
+    """What is transcribed of a recording, in which windows and languages, and how much of it is
+    done.
+    """
 
     speech: Speech
     basis: protocol.Plan

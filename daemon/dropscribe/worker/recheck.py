@@ -1,11 +1,14 @@
-"""The stage "recheck": text where there is speech, and only there; what is suspicious is transcribed a second time.
+"""The stage "recheck": text where there is speech, and only there; what is suspicious is
+transcribed a second time.
 
-Guarantees: what a window gives depends on the recording and that window alone; a window is re-transcribed at most
-once, no sample of it twice, in at most `RecheckRules.most_pieces` pieces; a piece replaces what was there only where
-it is better; what stays suspicious is reported with its times.
+Guarantees: what a window gives depends on the recording and that window alone; a window is
+re-transcribed at most once, no sample of it twice, in at most `RecheckRules.most_pieces` pieces; a
+piece replaces what was there only where it is better; what stays suspicious is reported with its
+times.
 
-An engine may leave out a sentence, write "Thank you." over a silence, or run in a loop, and be sure of it. Its
-mistakes depend on where the audio was cut: another cut, at the pauses around, is the best second opinion there is.
+An engine may leave out a sentence, write "Thank you." over a silence, or run in a loop, and be
+sure of it. Its mistakes depend on where the audio was cut: another cut, at the pauses around, is
+the best second opinion there is.
 """
 
 from __future__ import annotations
@@ -34,20 +37,24 @@ class RecheckRules:
     """What is suspicious, what is transcribed again, and when that is better."""
 
     most_pieces: int = 4
-    """Pieces of a window that are transcribed again; together they are never longer than the window."""
+    """Pieces of a window that are transcribed again; together they are never longer than the
+    window."""
     alone_s: float = 0.4
-    """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh", which Whisper
-    drops."""
+    """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh",
+    which Whisper drops."""
     partly_s: float = 1.0
-    """Seconds without a word in a stretch of speech that has some: the times of its words are not that sure."""
+    """Seconds without a word in a stretch of speech that has some: the times of its words are not
+    that sure."""
     loud: float = 0.8
     """Share of these seconds in which there must be sound."""
     reported_s: float = 1.0
-    """Seconds of speech without words that are reported; less than that is not worth a person's time."""
+    """Seconds of speech without words that are reported; less than that is not worth a person's
+    time."""
     away_s: float = 0.3
     """Seconds between a word and all speech from which on the word is over silence."""
     fastest: float = 35.0
-    """Letters a second that nobody speaks, over `fast_letters` letters or more; fast talkers come to 20."""
+    """Letters a second that nobody speaks, over `fast_letters` letters or more; fast talkers come
+    to 20."""
     fast_letters: int = 12
     fast_pause_s: float = 0.1
     """Seconds between two words that end a fast run."""
@@ -56,7 +63,8 @@ class RecheckRules:
     gain_s: float = 0.3
     """Suspicious seconds by which the second transcription must be better."""
     trust: float = 0.75
-    """Share of the mean probability of the first words that those of the second transcription must have."""
+    """Share of the mean probability of the first words that those of the second transcription must
+    have."""
     together_s: float = 1.0
     """Seconds between two words over silence that are reported separately."""
 
@@ -76,7 +84,9 @@ class Suspicion:
 
 
 def recheck(text: WindowText, context: WindowContext) -> WindowText:
-    """Return a window, whose words are placed, with suspicious pieces re-transcribed and notices of what remains."""
+    """Return a window, whose words are placed, with suspicious pieces re-transcribed and notices
+    of what remains.
+    """
     window, segments, sound, spans = text.window, list(text.segments), text.sound, context.spans
     suspicions = find_suspicions(window, segments, spans, sound)
     if not suspicions:
@@ -92,7 +102,9 @@ def recheck(text: WindowText, context: WindowContext) -> WindowText:
 def find_suspicions(
     window: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound
 ) -> list[Suspicion]:
-    """Return where text and speech do not agree in a window, whose words are placed, by kind and time."""
+    """Return where text and speech do not agree in a window, whose words are placed, by kind and
+    time.
+    """
     units = _units(segments)
     speech = word_times.clip_speech(window, spans)
     return [
@@ -127,7 +139,9 @@ def _find_missed_speech(
 
 
 def _measure_sound(low: float, high: float, sound: Sound) -> float:
-    """Return the seconds of sound between `low` and `high`; all of them where the noise hides the sound."""
+    """Return the seconds of sound between `low` and `high`; all of them where the noise hides the
+    sound.
+    """
     if not sound.segments:
         return high - low
     return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.segments)
@@ -159,9 +173,11 @@ def _find_loops(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspicion
 
 
 def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound) -> list[Window]:
-    """Return what of a window to transcribe again: stretches around the suspicions that begin and end in pauses.
+    """Return what of a window to transcribe again: stretches around the suspicions that begin and
+    end in pauses.
 
-    At most `most_pieces`, in order, without overlap, and never the whole window: that would be the same again.
+    At most `most_pieces`, in order, without overlap, and never the whole window: that would be the
+    same again.
     """
     low, high = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
     pauses = [(a.end + b.start) / 2 for a, b in itertools.pairwise(sound.segments) if b.start - a.end >= RULES.cut_s]
@@ -190,10 +206,12 @@ def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound)
 def replace_if_better(
     piece: Window, segments: Sequence[Segment], second: Sequence[Segment], spans: Sequence[Span], sound: Sound
 ) -> list[Segment]:
-    """Return `segments` with what is in `piece` replaced by `second`, if that agrees better with the speech.
+    """Return `segments` with what is in `piece` replaced by `second`, if that agrees better with
+    the speech.
 
-    It does if its suspicious seconds are at least `gain_s` fewer (words over silence, speech without words, and the
-    length of loops and of what is too fast) and its words are not much less probable.
+    It does if its suspicious seconds are at least `gain_s` fewer (words over silence, speech
+    without words, and the length of loops and of what is too fast) and its words are not much less
+    probable.
     """
     low, high = piece.start / SAMPLE_RATE, piece.end / SAMPLE_RATE
     kept: list[Segment] = []
@@ -228,7 +246,9 @@ def _mean_probability(segments: Sequence[Segment]) -> float | None:
 def resolve_suspicions(
     segments: Sequence[Segment], suspicions: Sequence[Suspicion], sound: Sound
 ) -> tuple[list[Segment], list[Notice]]:
-    """Return the segments without words over certain silence, and notices of all that stays suspicious."""
+    """Return the segments without words over certain silence, and notices of all that stays
+    suspicious.
+    """
     notices = []
     silent = [each for each in suspicions if each.kind == "words-over-silence"]
     certain = bool(sound.segments)

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """The mix of all channels, or the channels one after the other with silence between, and the speech in it.
+    """The mix of all channels, or the channels one after the other with silence between, and the
+    speech in it.
 
-    In the second form a recording with one speaker a channel is one long sound: the later stages need to know nothing
-    of channels. The methods lead back to the recording.
+    In the second form a recording with one speaker a channel is one long sound: the later stages
+    need to know nothing of channels. The methods lead back to the recording.
     """
 
     samples: NDArray[np.float32]
@@ -35,7 +36,8 @@ class Speech:
     channel_spans: tuple[tuple[Span, ...], ...]
     """Where somebody speaks in `samples`, in order, for each channel (or the mix)."""
     stride: int = 0
-    """Samples, a whole number of seconds, from the start of one channel to that of the next; 0 for the mix."""
+    """Samples, a whole number of seconds, from the start of one channel to that of the next; 0 for
+    the mix."""
     speakers: tuple[str, ...] = ()
     """Who speaks on each channel; none for the mix."""
     notices: tuple[Notice, ...] = ()
@@ -64,7 +66,9 @@ class Speech:
         return [dataclasses.replace(window, index=index) for index, window in enumerate(found)]
 
     def sort_key(self, window: Window) -> tuple[int, int]:
-        """Return what windows are ordered by: the first sample in the recording, then the channel."""
+        """Return what windows are ordered by: the first sample in the recording, then the
+        channel.
+        """
         return self.find_bounds(window)[0], self.find_channel(window.start)
 
     def find_edges(self, window: Window) -> tuple[int, ...]:
@@ -73,14 +77,18 @@ class Speech:
         return tuple(edge - shift for edge in window.edges)
 
     def find_bounds(self, window: Window) -> tuple[int, int]:
-        """Return the first sample of a window and the one past its last, in samples of the recording."""
+        """Return the first sample of a window and the one past its last, in samples of the
+        recording.
+        """
         edges = self.find_edges(window)
         return edges[0], edges[-1]
 
     def to_recording(
         self, window: Window, segments: Sequence[Segment], notices: Sequence[Notice] = ()
     ) -> tuple[list[Segment], list[Notice]]:
-        """Return the segments and notices of a window with times of the recording, and with who speaks."""
+        """Return the segments and notices of a window with times of the recording, and with who
+        speaks.
+        """
         if not self.speakers:
             return list(segments), list(notices)
         channel = self.find_channel(window.start)

@@ -1,10 +1,11 @@
 """Voice activity detection: where somebody speaks.
 
-Guarantees: memory does not grow with the recording beyond four bytes for each 32 ms; equal samples give equal spans;
-the model is read from a file of this machine.
+Guarantees: memory does not grow with the recording beyond four bytes for each 32 ms; equal samples
+give equal spans; the model is read from a file of this machine.
 
-The detector is Silero VAD v6 (MIT, https://github.com/snakers4/silero-vad), the ONNX file that the distribution
-faster-whisper carries. Only that file is used: importing `faster_whisper` would bring CTranslate2 along.
+The detector is Silero VAD v6 (MIT, https://github.com/snakers4/silero-vad), the ONNX file that the
+distribution faster-whisper carries. Only that file is used: importing `faster_whisper` would bring
+CTranslate2 along.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ _BLOCK = 2048  # frames for each run of the model: 65 s, about 5 MB
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """When speech begins and ends. The first three are the defaults of Silero VAD's own `get_speech_timestamps`.
+    """When speech begins and ends. The first three are the defaults of Silero VAD's own
+    `get_speech_timestamps`.
 
-    That one also drops less than 250 ms of speech, which may be a "yes", and pads by 30 ms; here spans are the edges
-    of the sound, and windows take what they need around them.
+    That one also drops less than 250 ms of speech, which may be a "yes", and pads by 30 ms; here
+    spans are the edges of the sound, and windows take what they need around them.
     """
 
     begin: float = 0.5
@@ -67,7 +69,8 @@ class Span:
 
 @functools.cache
 def _load_model() -> Any:
-    # Read at import: without it onnxruntime 1.32 writes a device number and asks for an upload host's address.
+    # Read at import: without it onnxruntime 1.32 writes a device number and asks for an upload
+    # host's address.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
@@ -91,7 +94,8 @@ def _load_model() -> Any:
 def estimate_probabilities(
     audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None
 ) -> NDArray[np.float32]:
-    """Return the probability of speech in every frame of `FRAME` samples; shape (ceil(samples / FRAME),).
+    """Return the probability of speech in every frame of `FRAME` samples; shape (ceil(samples /
+    FRAME),).
 
     Args:
         audio: Shape (samples,), 16 kHz; may be a memory map, of which one block at a time is read.
@@ -165,14 +169,17 @@ def find_spans(probabilities: NDArray[np.float32], audio: NDArray[np.float32], s
 def _divide(
     probabilities: NDArray[np.float32], audio: NDArray[np.float32], first: int, last: int, longest: int
 ) -> list[tuple[int, int]]:
-    """Divide the frames first..last into pieces of at most `longest`, each cut where it is least like speech."""
+    """Divide the frames first..last into pieces of at most `longest`, each cut where it is least
+    like speech.
+    """
     pieces = []
     while last - first > longest:
         low, high = first + longest // 2, first + longest
         near = np.convolve(probabilities[low - 1 : high + 1], np.full(3, 1 / 3), mode="valid")
         block = np.asarray(audio[low * FRAME : high * FRAME], dtype=np.float64)
         energy = np.square(block).reshape(high - low, FRAME).sum(axis=1)
-        # Inside steady speech or song every probability is near 1: there the quietest frame decides.
+        # Inside steady speech or song every probability is near 1: there the quietest frame
+        # decides.
         energy[near > near.min() + 0.1] = np.inf
         cut = low + int(energy.argmin())
         pieces.append((first, cut))

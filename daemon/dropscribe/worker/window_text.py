@@ -1,7 +1,7 @@
 """The stages of one window around its recheck: transcribe, place words, divide into sentences.
 
-Guarantees: what a window gives depends on the recording and that window alone, so work that goes on after a kill
-gives the same.
+Guarantees: what a window gives depends on the recording and that window alone, so work that goes
+on after a kill gives the same.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def transcribe(
 ) -> Generator[WindowText, None, None]:
     """Yield each window but the first `done`, in order, as the engine transcribes it.
 
-    While the engine, perhaps a GPU, is at work, the sound of the next windows is analysed. Errors are those of
-    `Backend.transcribe`.
+    While the engine, perhaps a GPU, is at work, the sound of the next windows is analysed. Errors
+    are those of `Backend.transcribe`.
     """
     with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
         ahead = (
@@ -83,7 +83,9 @@ def add_sound(context: WindowContext, window: Window, segments: Sequence[Segment
 
 
 def place_words(text: WindowText) -> WindowText:
-    """Align the words with the sound. Without word times (a translation may have none) nothing changes."""
+    """Align the words with the sound. Without word times (a translation may have none) nothing
+    changes.
+    """
     return dataclasses.replace(text, segments=word_times.align_words(text.segments, text.sound))
 
 

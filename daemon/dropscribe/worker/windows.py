@@ -1,7 +1,8 @@
 """Windows: the stretches of a recording that are transcribed one by one.
 
-Guarantees: windows are in order, do not overlap and cover every span; Whisper is given at most `MAX_WINDOW` samples
-of one; only parts of pauses are left out; equal samples and spans give equal windows.
+Guarantees: windows are in order, do not overlap and cover every span; Whisper is given at most
+`MAX_WINDOW` samples of one; only parts of pauses are left out; equal samples and spans give equal
+windows.
 """
 
 from __future__ import annotations
@@ -32,31 +33,35 @@ class Cutting:
     limit: float = 30.0
     """Seconds that a window may last; 30 is what Whisper takes at once."""
     pad: float = 0.3
-    """Seconds of the pauses around it that a window takes along; of a shorter pause, each neighbour half."""
+    """Seconds of the pauses around it that a window takes along; of a shorter pause, each
+    neighbour half."""
     bridge: float = 8.0
-    """Seconds; a longer pause is never inside a window: over silence Whisper invents text. Below that, windows cost
-    more than pauses: with 4 s between sentences, 3 made three times as many windows as 8 for the same errors."""
+    """Seconds; a longer pause is never inside a window: over silence Whisper invents text. Below
+    that, windows cost more than pauses: with 4 s between sentences, 3 made three times as many
+    windows as 8 for the same errors."""
     calm: float = 1.5
     """Seconds; a pause of this length or more is as good a place to cut as any."""
     gap: float = 0.8
-    """Seconds to which the pauses inside a window may be shortened, the longest first, and only where it would not
-    fit otherwise."""
+    """Seconds to which the pauses inside a window may be shortened, the longest first, and only
+    where it would not fit otherwise."""
     unfilled: float = 0.5
-    """Seconds for which room is made at the end of a window whose pauses are shortened, if they have so much: in one
-    that is filled up to its end, Whisper leaves the last words out (digits, tiny.en: suspicions in three of six
-    windows)."""
+    """Seconds for which room is made at the end of a window whose pauses are shortened, if they
+    have so much: in one that is filled up to its end, Whisper leaves the last words out (digits,
+    tiny.en: suspicions in three of six windows)."""
     weight: float = 2.0
-    """What a cut at no pause at all costs, in windows; at pauses up to `calm` in proportion less. A window costs its
-    encoding, however full it is: 0.5 makes a tenth fewer of them than 2, for 0.8 points more word errors (base, mean
-    of en fr es it ru, MLX on a GPU); 3 and 6 make a few more, for -0.1 and 0.1 points."""
+    """What a cut at no pause at all costs, in windows; at pauses up to `calm` in proportion less.
+    A window costs its encoding, however full it is: 0.5 makes a tenth fewer of them than 2, for
+    0.8 points more word errors (base, mean of en fr es it ru, MLX on a GPU); 3 and 6 make a few
+    more, for -0.1 and 0.1 points."""
 
 
 def cut_windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutting | None = None) -> list[Window]:
-    """Return the windows, in order, that together cover `spans` of `audio`; none when there are no spans.
+    """Return the windows, in order, that together cover `spans` of `audio`; none when there are no
+    spans.
 
-    Each begins shortly before a span and ends shortly after one. Of all such cuts it takes the one with the least
-    cost: one for each window, and more the shorter the pause that the window ends with. A span longer than a window
-    is cut where it is quietest.
+    Each begins shortly before a span and ends shortly after one. Of all such cuts it takes the one
+    with the least cost: one for each window, and more the shorter the pause that the window ends
+    with. A span longer than a window is cut where it is quietest.
     """
     cutting = cutting or Cutting()
     limit, pad, calm = int(cutting.limit * SAMPLE_RATE), int(cutting.pad * SAMPLE_RATE), cutting.calm * SAMPLE_RATE
@@ -71,7 +76,8 @@ def cut_windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutt
     ends = [part.end + room for part, room in zip(parts, after, strict=True)]
     # What the pauses before each part can be shortened by, in all.
     spare = [0, *itertools.accumulate(max(0, pause - gap) for pause in pauses)]
-    # Dynamic programming: least[k] is the lowest cost for the first k parts; their last window begins at first[k].
+    # Dynamic programming: least[k] is the lowest cost for the first k parts; their last window
+    # begins at first[k].
     least = [0.0] + [math.inf] * len(parts)
     first = [0] * (len(parts) + 1)
     for last in range(len(parts)):
@@ -99,9 +105,11 @@ def cut_windows(audio: NDArray[np.float32], spans: Sequence[Span], cutting: Cutt
 
 
 def _shorten_pauses(parts: Sequence[Span], excess: int, gap: int) -> tuple[tuple[int, int], ...]:
-    """Return what to leave out of the pauses between `parts` for `excess` samples too many: of the longest the most.
+    """Return what to leave out of the pauses between `parts` for `excess` samples too many: of the
+    longest the most.
 
-    What stays of a pause is as long as what stays of any longer one, at least `gap`, half of it on either side.
+    What stays of a pause is as long as what stays of any longer one, at least `gap`, half of it on
+    either side.
     """
     pauses = sorted((after.start - before.end for before, after in itertools.pairwise(parts)), reverse=True)
     saved = longest = 0
@@ -119,7 +127,9 @@ def _shorten_pauses(parts: Sequence[Span], excess: int, gap: int) -> tuple[tuple
 
 
 def _divide(audio: NDArray[np.float32], span: Span, limit: int) -> list[Span]:
-    """Cut a span that is longer than a window where it is quietest, in the later half of each window."""
+    """Cut a span that is longer than a window where it is quietest, in the later half of each
+    window.
+    """
     parts = []
     start = span.start
     while span.end - start > limit:
