@@ -78,6 +78,7 @@ class World:
             "DROPSCRIBE_FORMATS": ",".join(SUFFIXES),
             "DROPSCRIBE_SETTLE_SECONDS": "0.1",
             "DROPSCRIBE_SCAN_SECONDS": "1",
+            "DROPSCRIBE_AFTER_MINUTES": "0",
             "DROPSCRIBE_LOG_MEGABYTES": "1000",
             "FAKE_COUNTS": str(folder / "counts"),
             "FAKE_GATES": str(self.gates),
@@ -255,7 +256,7 @@ class World:
     def quiet(self) -> bool:
         """Return whether the journal knows every recording as it is now, and nothing is on its way."""
         rows = self.rows()
-        if any(row.state not in {State.DONE, State.FAILED, State.GONE} for row in rows):
+        if any(row.state not in {State.DONE, State.FAILED, State.SKIPPED, State.GONE} for row in rows):
             return False
         known = {row.path: (row.size, row.mtime_ns) for row in rows if row.state != State.GONE}
         return all(known.get(os.fsencode(n)) == (s.st_size, s.st_mtime_ns) for n, s in self.present().items())

@@ -62,6 +62,12 @@ class Retry(NamedTuple):
     all: bool
 
 
+class Skip(NamedTuple):
+    """`skip`: recordings that are not to be transcribed."""
+
+    files: list[Path]
+
+
 class Redo(NamedTuple):
     """`redo`: finished recordings."""
 
@@ -205,6 +211,7 @@ Command = (
     | Status
     | Why
     | Retry
+    | Skip
     | Redo
     | Pause
     | Resume

@@ -142,7 +142,7 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
 
 
 def _check_events(chosen: Settings) -> Check:
-    watcher = Watcher(Inbox(chosen.inbox, chosen.recursive, chosen.outbox), chosen.observer, lambda: None)
+    watcher = Watcher(Inbox.of(chosen), chosen.observer, lambda: None)
     if watcher.native:
         return Check("events", Verdict.OK, f"native, with a full look every {chosen.scan_seconds:g} s")
     return Check("events", Verdict.OK, f"polling{': ' + watcher.why if watcher.why else ', as set'}")

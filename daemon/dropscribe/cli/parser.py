@@ -115,6 +115,11 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="everything that failed")
 
 
+def _add_skip(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Skip)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+
 def _add_redo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Redo)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
@@ -250,6 +255,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "status": (_add_status, "Show what the daemon does."),
     "why": (_add_why, "Say in one sentence what happened to a file."),
     "retry": (_add_retry, "Try again what failed: recordings and their hooks."),
+    "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
