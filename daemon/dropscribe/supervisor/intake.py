@@ -251,8 +251,10 @@ class Intake:
     # What is known of a file
 
     def key(self, relative: str) -> bytes:
-        """Return a file's key: its own spelling where it got that, also when the twin it differs
-        from is gone.
+        """Return a file's key.
+
+        Where one name is there composed and decomposed, as two files, the decomposed one has its
+        own spelling as its key (`Inbox.key`). It keeps that key when the other file is gone.
         """
         spelled = os.fsencode(relative)
         return spelled if spelled in self._known else self._inbox.key(relative)

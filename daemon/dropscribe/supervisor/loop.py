@@ -195,7 +195,7 @@ class Supervisor:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.tidy()
+        self._jobs.prepare_spool()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()

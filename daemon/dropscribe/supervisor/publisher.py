@@ -68,8 +68,8 @@ class Publisher:
         outage: Outage,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` go on with what is published; `progress` is called with
-        it.
+        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
+        `progress` is called with what came of it.
         """
         self._settings = settings
         self._journal = journal

@@ -18,6 +18,7 @@ import pytest
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
 from dropscribe.worker import decoding
+from dropscribe.worker.decoding import recording_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -304,7 +305,7 @@ def limited(tmp_path: Path, kind: str, amount: int, path: Path) -> subprocess.Co
     code = f"""
         import resource, signal
         from pathlib import Path
-        from dropscribe import audio
+        from dropscribe.worker import decoding as audio
         from dropscribe.errors import JobError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -361,8 +362,9 @@ def test_a_disk_that_fails_is_not_the_recordings_fault(tmp_path: Path, monkeypat
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
-    opened = decoding._open
-    monkeypatch.setattr(decoding, "_open", lambda path: Failing(opened(path)))
+    monkeypatch.setattr(
+        "dropscribe.worker.decoding.open_recording", lambda path: Failing(recording_file.open_recording(path))
+    )
     with pytest.raises(JobError) as caught:
         decode(path)
     assert (caught.value.fault, caught.value.code) == (Fault.ENVIRONMENT, "read-failed")
