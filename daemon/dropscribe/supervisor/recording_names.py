@@ -102,17 +102,19 @@ def find_refusal(relative: PurePath, suffixes: frozenset[str] = SUFFIXES) -> Ref
     name = relative.name
     if name.startswith((".", "~")):
         return Refusal("is hidden or temporary by its name")
+    suffix = find_suffix(name)
+    if suffix in suffixes:
+        if _INTERMEDIATE.search(name[: -len(suffix)]):
+            why = "it would be merged with others; give it another name if it is to be transcribed"
+            return Refusal(f"is a part of a download by its name: {why}", PassedOver.UNFINISHED)
+        return None
     if is_unfinished(name):
         return Refusal("is an unfinished download by its name", PassedOver.UNFINISHED)
-    suffix = find_suffix(name)
     if is_profile(name, suffixes):
         return Refusal("is a profile: it tells how recordings are transcribed")
-    if suffix and suffix not in suffixes:
+    if suffix:
         why = f"{relative.suffix} is not among the known suffixes; the setting `suffixes` adds one"
         return Refusal(f"is no recording by its name: {why}", PassedOver.NAME)
-    if suffix and _INTERMEDIATE.search(relative.stem):
-        why = "it would be merged with others; give it another name if it is to be transcribed"
-        return Refusal(f"is a part of a download by its name: {why}", PassedOver.UNFINISHED)
     return None
 
 
@@ -127,8 +129,8 @@ def find_suffix(name: str) -> str:
 
     It is none when it is a number or has a space: `Meeting 2026.08.19`, `Talk by Dr. Who`.
     """
-    suffix = PurePath(name).suffix.lower()
-    return "" if suffix[1:].isdecimal() or " " in suffix else suffix
+    _, point, last = name.lower().rpartition(".")
+    return "" if not point or not last or last.isdecimal() or " " in last else f".{last}"
 
 
 def is_unfinished(name: str) -> bool:
