@@ -131,7 +131,16 @@ def _extensions(name: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["talk", "a/talk", "Meeting 2026.08.19", "Talk with Dr. Meyer", "lens.f1.8.mp4", "talk.final2.mp4", "f2.mp4"],
+    [
+        "talk",
+        "a/talk",
+        "Meeting 2026.08.19",
+        "Meeting 2026.08.19-10h",
+        "Talk with Dr. Meyer",
+        "lens.f1.8.mp4",
+        "talk.final2.mp4",
+        "f2.mp4",
+    ],
 )
 def test_a_name_without_a_suffix_may_be_a_recording(name: str) -> None:
     assert explain_refusal(PurePath(name)) is None

@@ -297,7 +297,7 @@ class World:
         for name in self.present():
             found += [f"{name!r}: {what}" for what in self._broken(name, claims.get(readable(name), []))]
         # A worker that opens a file just when another takes its place has worked on that one too early.
-        often = 1 + self.disturbances + len(self.events("job.superseded"))
+        often = 1 + self.disturbances + len(self.events("job.superseded", "job.called_off"))
         often += any(e["attempt"] == ATTEMPTS for e in self.events("job.claimed"))  # the last one begins again
         done = collections.Counter(self.work())
         found += [f"{window} was done {times} times" for window, times in done.items() if times > often]

@@ -127,10 +127,13 @@ def explain_refusal(relative: PurePath, suffixes: frozenset[str] = SUFFIXES) -> 
 def find_suffix(name: str) -> str:
     """Return the suffix of a name in lower case; empty where what is behind the last point is no suffix.
 
-    It is none when it is a number or has a space: `Meeting 2026.08.19`, `Talk by Dr. Who`.
+    It is none when it begins with a digit, as no known one but `.3gp` and its kin, or has a space:
+    `Meeting 2026.08.19`, `Talk by Dr. Who`.
     """
     _, point, last = name.lower().rpartition(".")
-    return "" if not point or not last or last.isdecimal() or " " in last else f".{last}"
+    if not point or not last or " " in last or (last[0].isdecimal() and f".{last}" not in SUFFIXES):
+        return ""
+    return f".{last}"
 
 
 def is_unfinished(name: str) -> bool:
