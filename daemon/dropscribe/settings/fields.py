@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+from dropscribe.settings.paths import DEFAULT_INBOX
+
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
 installed."""
@@ -88,7 +90,11 @@ def _describe_setting(
 class Settings:
     """All settings, checked. Folders are absolute."""
 
-    inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
+    inbox: Path = _describe_setting(
+        DEFAULT_INBOX,
+        "Recordings are dropped here. The default is made where it is missing; one that is set is waited for: its\n"
+        "volume may not be mounted.",
+    )
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
         "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
@@ -172,8 +178,19 @@ class Settings:
         text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
         "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
     )
+    suffixes: tuple[str, ...] = _describe_setting(
+        (),
+        'More suffixes of recordings, and known ones that are to be passed over: ["+.dat", "-.mp4"].\n'
+        "What has no suffix is taken when its first bytes are those of a recording.",
+    )
     settle_seconds: float = _describe_setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
+    )
+    incomplete_minutes: float = _describe_setting(
+        1.5,
+        "A file that is shorter than its own header says is waited for so long after its last change, then taken as\n"
+        "it is. 0: not at all.",
+        least=0,
     )
     scan_seconds: float = _describe_setting(
         60.0, "The whole inbox is looked through this often; events only make it quicker.", least=1
@@ -240,6 +257,9 @@ class Settings:
         "`archive`: it is moved into the folder `archive`. `trash`: into the system's trash. `delete`: it is gone\n"
         "for good. A recording that failed always stays.",
         choices=("keep", "archive", "trash", "delete"),
+    )
+    after_minutes: float = _describe_setting(
+        1.5, "No recording leaves the inbox before so long after its last change, or while it is open.", least=0
     )
     archive: Path = _describe_setting(
         Path(),

@@ -182,6 +182,15 @@ class Jobs:
                 size, mtime_ns = taken.found.size, taken.found.mtime_ns
                 job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
 
+    def call_off(self, key: bytes, reason: str) -> None:
+        """Give up work on a recording that is not wanted any more: it is queued again, with its
+        finished windows.
+        """
+        for job in [job for job in self._jobs.values() if job.recording.key == key]:
+            self._log.info("job.called_off", **job.recording.log_facts, reason=reason)
+            self._give_up(job, reason)
+            self._scheduler.put_back([job.recording])
+
     def drop(self, reason: str = "") -> None:
         """Put back what is in progress; finished windows are kept.
 
@@ -382,7 +391,9 @@ class Jobs:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.stat(recording)
-        if found not in {None, Stat.of(recording)}:
+        # Of one that was archived, and of an inbox that is away, the transcript is what there is.
+        absent = found is None and self._intake.is_there and not self._journal.sources.has_moved(recording.id)
+        if absent or found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101

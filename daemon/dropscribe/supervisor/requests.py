@@ -44,13 +44,23 @@ class Redo:
     """Only those whose settings have changed; a stored result will do where it fits."""
 
 
-Request = Retry | Redo
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Do not transcribe a recording that waits or is being transcribed."""
+
+    file: str
+    """Path relative to the inbox."""
+
+
+Request = Retry | Redo | Skip
 
 
 def write_request(state: Path, request: Request) -> None:
     """Leave a request for the daemon. Raises: OSError."""
     if isinstance(request, Retry):
         data: dict[str, object] = {"retry": request.file}
+    elif isinstance(request, Skip):
+        data = {"skip": request.file}
     else:
         data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
     (state / FOLDER).mkdir(exist_ok=True)
@@ -82,6 +92,8 @@ def _parse(text: bytes) -> Request:
         if not isinstance(named, list | None):
             raise TypeError(named)
         return Redo(None if named is None else tuple(map(_require_text, named)), bool(data["stale"]))
+    if "skip" in data:
+        return Skip(_require_text(data["skip"]))
     named = data["retry"]
     return Retry(None if named is None else _require_text(named))
 

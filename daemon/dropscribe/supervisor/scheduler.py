@@ -8,7 +8,6 @@ recording are those of this moment.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -149,7 +148,7 @@ class Scheduler:
         """
         if self._intake.stat(recording) is None:  # it left, and maybe the whole inbox did
             return self._settings
-        if not os.path.isdir(self._settings.inbox):  # noqa: PTH112 -- it is archived, but its profiles are away
+        if not self._intake.is_there:  # it is archived, but its profiles are away
             self._intake.scan_soon()
             return None
         try:
