@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -39,6 +38,7 @@ from dropscribe.supervisor.intake import Intake, Wake
 from dropscribe.supervisor.jobs import Jobs
 from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
+from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
@@ -55,8 +55,10 @@ BACKOFF = (5.0, 300.0)
 """Seconds before the first and, doubling, between the last tries while something of the environment is wrong."""
 TICK = 1.0
 """Seconds between two looks at requests and deadlines."""
-MESSAGES = 100
-"""At most so many are taken before the next look: ten thousand files that settle at once must not stop the work."""
+MESSAGES_SECONDS = 0.2
+"""Messages are taken for so long before the next look at requests, deadlines and the queue. Each of
+ten thousand files that settle at once costs a write to the disk, and must not stop the work.
+"""
 
 Message = Wake | Digested | Ended | Left | worker_process.Message
 """What other threads post to the loop."""
@@ -98,7 +100,7 @@ class Supervisor:
         self._settings = settings
         self._once = once
         self._log = structlog.get_logger()
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages = Mailbox[Message](lambda message: isinstance(message, Digested))
         self._stopping = ""
         self._paused = False
         self._begun = False
@@ -114,7 +116,7 @@ class Supervisor:
             stack.enter_context(self._journal)
             self._make_new_folders()
             self._open = stack.pop_all()
-        post = self._messages.put
+        post = self._messages.post
         self._outage = Outage(settings, self._journal, BACKOFF)
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
@@ -151,7 +153,7 @@ class Supervisor:
     def stop(self, reason: str) -> None:
         """Ask the loop to end; safe from a signal handler and from any thread."""
         self._stopping = reason
-        self._messages.put(Wake())
+        self._messages.post(Wake())
 
     def run(self) -> Summary:
         """Work until stopped (or, with `once`, until nothing is left). Returns what was done."""
@@ -161,12 +163,7 @@ class Supervisor:
                 self._tick()
                 if self._once and self._is_finished():
                     break
-                with contextlib.suppress(queue.Empty):
-                    self._handle(self._messages.get(timeout=self._time_to_sleep()))
-                    for _ in range(MESSAGES):
-                        if self._stopping:
-                            break
-                        self._handle(self._messages.get_nowait())
+                self._handle_messages()
         except Exception:
             # A fault of ours, or a journal damaged while open: the service starts us again, and the start repairs it.
             self._stopping = "crash"
@@ -230,7 +227,7 @@ class Supervisor:
 
     def _is_finished(self) -> bool:
         """Return whether nothing is left that could be done now."""
-        if not self._intake.is_idle or self._jobs.busy or not self._messages.empty():
+        if not self._intake.is_idle or self._jobs.busy or not self._messages.is_empty():
             return False
         if self._hooks.is_running or self._disposal.is_running:
             return False
@@ -256,6 +253,20 @@ class Supervisor:
         except sqlite3.OperationalError as error:
             self._jobs.drop()  # it may not have reached the worker
             self._outage.begin(self._journal_fault(error))
+
+    def _handle_messages(self) -> None:
+        """Wait for the next message and act on it, and on those that come right behind it.
+
+        Where the worker has become free, the next look is due at once: it gets its next job.
+        """
+        message = self._messages.take(self._time_to_sleep())
+        until = time.monotonic() + MESSAGES_SECONDS
+        while message is not None and not self._stopping:
+            was_busy = self._jobs.busy
+            self._handle(message)
+            if time.monotonic() >= until or (was_busy and not self._jobs.busy):
+                return
+            message = self._messages.take(0.0)
 
     def _handle(self, message: Message) -> None:
         try:
