@@ -43,6 +43,10 @@ LANGUAGES = frozenset(_CODES.split())
 """The languages of Whisper's tokenizer."""
 
 
+PRIORITIES = {"low": -10, "normal": 0, "high": 10}
+"""The names that the setting `priority` may have."""
+
+
 class Table(dict[str, str]):
     """A table of text. It is not changed once it is read, so it can be a default and part of
     frozen settings.
@@ -147,6 +151,12 @@ class Settings:
         default=True,
         text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
         "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
+    )
+    priority: int = _describe_setting(
+        0,
+        "The turn in the queue: a recording of a higher number is taken first, those of the same number in the\n"
+        "order in which they came. Also `low` (-10), `normal` (0), `high` (10). Meant for profiles.",
+        least=-1000,
     )
     settle_seconds: float = _describe_setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0

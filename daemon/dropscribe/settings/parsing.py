@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
-from dropscribe.settings.fields import FIELDS, LANGUAGES, Table
+from dropscribe.settings.fields import FIELDS, LANGUAGES, PRIORITIES, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,8 @@ def _convert(key: str, value: Any) -> Any:
     default, meta = FIELDS[key].default, FIELDS[key].metadata
     if meta["command"]:
         return _convert_command(value)
+    if key == "priority":
+        return _convert_priority(value, meta["least"])
     if isinstance(default, bool):
         return _convert_bool(value)
     if isinstance(default, (int, float)):
@@ -101,6 +103,16 @@ def _convert_number(value: Any, kind: type[int | float], least: float) -> int | 
     except (TypeError, ValueError, OverflowError):
         raise _WrongValueError from None
     if isinstance(value, bool) or not math.isfinite(exact) or number < least or exact != number:
+        raise _WrongValueError
+    return number
+
+
+def _convert_priority(value: Any, least: float) -> int:
+    """Return a priority, which may be given by its name; it is as far from 0 as `least` at most."""
+    if isinstance(value, str) and (name := value.strip().lower()) in PRIORITIES:
+        return PRIORITIES[name]
+    number = int(_convert_number(value, int, least))
+    if number > -least:
         raise _WrongValueError
     return number
 
@@ -154,6 +166,8 @@ def _show(value: Any) -> str:
 
 def _describe_expected(key: str) -> str:
     default, meta = FIELDS[key].default, FIELDS[key].metadata
+    if key == "priority":
+        return f"{', '.join(PRIORITIES)}, or a whole number from {meta['least']:g} to {-meta['least']:g}"
     if meta["command"]:
         return 'a command as a list: ["/path/of/program", "argument"]'
     if isinstance(default, bool):

@@ -195,7 +195,6 @@ class Supervisor:
             settings=json.dumps(result_options.read_output_options(self._settings)),
             engine="",
             trouble="",
-            phase="",
         )
         self._log.info(
             "daemon.started",
@@ -217,7 +216,7 @@ class Supervisor:
         self._hooks.close()
         self._jobs.close(self._stopping)
         with contextlib.suppress(sqlite3.Error):
-            self._journal.set_meta(pid="", phase="", engine="")
+            self._journal.set_meta(pid="", engine="")
         self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._publisher.results)
 
     def _time_to_sleep(self) -> float:
@@ -274,6 +273,8 @@ class Supervisor:
                 self._jobs.handle_message(message)
             elif isinstance(message, Digested):
                 if (taken := self._intake.accept(message)) is not None:
+                    if taken.new:
+                        self._scheduler.rank_new(taken.key)
                     self._jobs.handle_taken_in(taken)
             elif isinstance(message, Ended):
                 self._hooks.save_end(self._journal, message)
@@ -311,7 +312,10 @@ class Supervisor:
 
     def _dispatch(self) -> None:
         """Give the next recording to the worker, or publish what only needs publishing."""
-        if self._jobs.busy or self._paused:
+        if self._paused:
+            return
+        if self._jobs.busy:
+            self._dispatch_between()
             return
         missing = self._outage.code == "outbox-missing"
         if self._outage.error is not None:
@@ -327,8 +331,15 @@ class Supervisor:
             return
         if self._intake.outage:
             return
-        first = self._journal.recordings.peek_queue()
+        first = self._scheduler.peek()
         if first is None:
             self._outage.end()
         elif claimed := self._scheduler.claim(first):
             self._jobs.begin(claimed)
+
+    def _dispatch_between(self) -> None:
+        """Let short work go between the windows of a long recording."""
+        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+            return
+        if claimed := self._scheduler.claim_between(room):
+            self._jobs.begin(claimed, room)

@@ -43,6 +43,7 @@ KEYS = (
     "channels",
     "split_channels",
     "formats",
+    "priority",
 )
 """The settings that a profile may hold."""
 MOST_BYTES = 1 << 16

@@ -90,6 +90,7 @@ def decode(
     spool: Path,
     *,
     heartbeat: Callable[[float], None] | None = None,
+    on_share: Callable[[float], None] | None = None,
     max_seconds: float | None = None,
     apart: bool = False,
 ) -> Decoded:
@@ -99,6 +100,7 @@ def decode(
         path: The recording.
         spool: Made, or emptied; mode 0600; 64 kB for each second. Removed when this raises.
         heartbeat: Called with the seconds decoded so far, several times a second of work.
+        on_share: Called before each heartbeat with how much of the file is read, 0 to 1.
         max_seconds: The longest recording to accept.
         apart: Keep the channels of a recording that has several, too, in the file `beside(spool)`: 64 kB for each
             second and channel, for the caller to remove as well. What lies in `spool` is the same.
@@ -121,7 +123,14 @@ def decode(
             )
         with _Spool(spool) as out, _Spool(beside(spool)) if apart else nullcontext() as channels:
             try:
-                found = _decode(source, _Mixer(out, channels), heartbeat or (lambda _seconds: None), max_seconds)
+
+                def beat(seconds: float) -> None:
+                    if on_share is not None:
+                        on_share(source.tell() / source.size)
+                    if heartbeat is not None:
+                        heartbeat(seconds)
+
+                found = _decode(source, _Mixer(out, channels), beat, max_seconds)
             except (av.FFmpegError, OSError) as error:
                 _refuse(source, error)
         if found.apart is None:
