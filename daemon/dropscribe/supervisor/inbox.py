@@ -7,6 +7,7 @@ links are never followed; the content that is digested is the content that had s
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
@@ -16,10 +17,10 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor.recording_names import explain_refusal, is_ignored_folder
+from dropscribe.supervisor.recording_names import explain_refusal, is_ignored_folder, is_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from dropscribe.supervisor.journal import Recording
 
@@ -63,15 +64,20 @@ class Inbox:
         One disk may report the same name composed or decomposed. Where both are there as two files, the decomposed
         one keeps its own spelling.
         """
-        spelled, composed = str(relative), unicodedata.normalize("NFC", str(relative))
+        spelled = str(relative)
+        if spelled.isascii():
+            return spelled.encode()
+        composed = unicodedata.normalize("NFC", spelled)
         if spelled != composed:
             with contextlib.suppress(OSError):
                 if not os.path.samestat(os.lstat(self.root / composed), os.lstat(self.root / spelled)):
                     return os.fsencode(spelled)
         return os.fsencode(composed)
 
-    def scan(self) -> Iterator[tuple[str, Stat]]:
+    def scan(self, see_profile: Callable[[str, Stat], None] = lambda *_: None) -> Iterator[tuple[str, Stat]]:
         """Yield every recording by its name: path relative to the root, and size and time.
+
+        `see_profile` is called with the same of every profile.
 
         Raises: EnvironmentFaultError `inbox-missing` or `inbox-refused` for the root; a subfolder that vanishes or
         refuses is passed over and found by a later scan.
@@ -88,14 +94,22 @@ class Inbox:
                     raise inbox_fault(self.root, error) from None
                 continue
             for entry in entries:
-                relative = os.path.join(folder, entry.name)  # noqa: PTH118
+                relative = f"{folder}/{entry.name}" if folder else entry.name
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         if self.recursive and not is_ignored_folder(entry.name) and entry.path != exclude:
                             pending.append(relative)
-                    elif entry.is_file(follow_symlinks=False) and explain_refusal(PurePath(entry.name)) is None:
-                        found = entry.stat(follow_symlinks=False)
-                        yield relative, Stat(found.st_size, found.st_mtime_ns)
+                        continue
+                    if not entry.is_file(follow_symlinks=False):
+                        continue
+                    recording = _is_recording(entry.name)
+                    if recording or is_profile(entry.name):
+                        status = entry.stat(follow_symlinks=False)
+                        found = Stat(status.st_size, status.st_mtime_ns)
+                        if recording:
+                            yield relative, found
+                        else:
+                            see_profile(relative, found)
                 except OSError:  # vanished while we looked
                     continue
 
@@ -112,6 +126,12 @@ class Inbox:
         except OSError:
             return None
         return Stat(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _is_recording(name: str) -> bool:
+    """Return whether a name may be a recording's. Polling asks this of the same names every few seconds."""
+    return explain_refusal(PurePath(name)) is None
 
 
 def inbox_fault(root: Path, error: OSError) -> EnvironmentFaultError:

@@ -23,6 +23,7 @@ from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import InboxFile, State
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.pacing import POLLING_LIMITS, PollingPace
 from dropscribe.supervisor.recording_names import is_profile
 from dropscribe.supervisor.settling import Settler
 from dropscribe.supervisor.source_moves import Outcome
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.source_moves import Left
 
-POLL_SECONDS = 5.0
-"""Between two scans where there are no events."""
+_OVER = frozenset({State.QUEUED, State.RUNNING, State.PUBLISHING, State.DONE, State.FAILED})
+"""The states of files that a scan need not look at again, as long as they have not changed."""
 _MOMENT = 0.5
 """Seconds: files that are copied one after another settle so close behind each other."""
 
@@ -78,6 +79,9 @@ class Intake:
         """What the journal says of each file: ten thousand are compared at every scan."""
         self._missing = journal.recordings.list_missing()
         self._next_scan = 0.0
+        self._pace = PollingPace(settings.scan_seconds)
+        self._profiles: dict[str, Stat] = {}
+        self._are_profiles_changed = False
         self.outage = ""
         """Code of what is wrong with the inbox; empty when it can be read."""
 
@@ -126,6 +130,7 @@ class Intake:
             self._next_scan = 0.0
         self._mark_missing(map(self.key, hints.removed))
         if any(is_profile(PurePath(relative).name) for relative in hints.changed):
+            self._are_profiles_changed = True
             self._retry_corrected_profiles()
         now = time.monotonic()
         for relative in hints.changed:
@@ -137,22 +142,26 @@ class Intake:
         """Look through the whole inbox."""
         every = self._settings.scan_seconds
         started = time.monotonic()
-        self._next_scan = started + (every if self._watcher.native else min(every, POLL_SECONDS))
+        self._next_scan = started + (every if self._watcher.native else self._pace.pause_s)
+        seen_profiles: dict[str, Stat] = {}
+        self._pace.begin()
         try:
             if self._watcher.ensure_running():
                 self._log.info("inbox.watched", native=self._watcher.native, why=self._watcher.why or None)
-            if not self._watcher.native:
-                self._next_scan = started + min(every, POLL_SECONDS)
             seen = set()
-            for relative, found in self._inbox.scan():
-                seen.add(self.key(relative))
-                self._observe(relative, found, started)
+            for relative, found in self._inbox.scan(seen_profiles.__setitem__):
+                key = self.key(relative)
+                seen.add(key)
+                known = self._known.get(key)
+                # Nearly all of them are as they were.
+                if known is None or known[0] != found or known[1] not in _OVER:
+                    self._observe(relative, found, started)
         except EnvironmentFaultError as error:
             if self.outage != error.code:
                 self.outage = error.code
                 self._log.warning("inbox.missing", code=error.code, reason=error.message, cure=error.cure)
                 self._journal.set_meta(inbox_trouble=str(error))
-            self._next_scan = started + min(every, POLL_SECONDS)
+            self._next_scan = started + min(every, POLLING_LIMITS.least_s)
             return
         if self.outage:
             self.outage = ""
@@ -166,7 +175,17 @@ class Intake:
         if gone:
             self._mark_gone(gone)
         self._mark_missing(self._known.keys() - seen)
+        if seen_profiles != self._profiles:
+            self._profiles, self._are_profiles_changed = seen_profiles, True
         self._retry_corrected_profiles()
+        self._pace.end()
+        if not self._watcher.native:
+            self._next_scan = started + self._pace.pause_s
+
+    def take_profile_change(self) -> bool:
+        """Return whether profiles were changed since the last call."""
+        changed, self._are_profiles_changed = self._are_profiles_changed, False
+        return changed
 
     def _retry_corrected_profiles(self) -> None:
         """Queue again what failed because of its profile, if that says something else now."""

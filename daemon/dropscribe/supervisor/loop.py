@@ -242,6 +242,8 @@ class Supervisor:
                 self._begin()
             self._read_requests()
             self._intake.tick()
+            if self._intake.take_profile_change():
+                self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
             if self._disposal.is_due and not self._intake.outage and self._publisher.is_outbox_available():
