@@ -5,10 +5,11 @@ usage: python3 packaging/bootstrap.py demo [--venv DIR] [--python PROGRAM]
 
 demo  installs Dropscribe into an environment of its own (.venv-demo), drops a spoken sample into an inbox and shows
       what comes out. Nothing is written outside that folder.
-test  installs it with all that its tests need (.venv-test) and runs the linter, the type checker and the tests.
+test  installs it with all that its tests need (.venv-test) and runs the linter, the type checker, the check of the
+      layers (import-linter) and the tests.
 
-Guarantees: standard library only; PyTorch is not installed; an environment that is there is used again; what
-fails is told with what to do. Needs Python 3.11 or newer: an older one looks for a newer one on PATH.
+Guarantees: standard library only; PyTorch is not installed; an existing environment is reused; a message about a
+failure says what to do. Needs Python 3.11 or newer: an older one looks for a newer one on PATH.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def demo(python: str, venv: Path) -> int:
     for name in ("Inbox", "Outbox", "home"):
         (place / name).mkdir()
     shutil.copy(ROOT / "daemon/dropscribe/sample.ogg", place / "Inbox/sample.ogg")
-    say(f"A recording of 19 seconds now lies in {place / 'Inbox'}\nTranscribing it\n")
+    say(f"A recording of 19 seconds is now in {place / 'Inbox'}\nTranscribing it\n")
     answer = subprocess.run([str(venv / "bin/dropscribe"), "run", "--once"], env=surroundings(place), check=False)
     written = place / "Outbox/sample.json"
     if answer.returncode or not written.exists():
@@ -211,14 +212,23 @@ def test(python: str, venv: Path) -> int:
     inside = make_venv(python, venv)
     install(inside, ["test", *(["mlx-linux"] if mlx_on_linux() else [])], editable=True)
     first = 0
-    # Two at a time: much of the tests is waiting for a daemon to see, to settle, to give up.
+    # Two processes: much of a test's time is waiting for a daemon to notice, to settle, to give up.
     tests = ["pytest", "--numprocesses", "2", "--dist", "loadfile"]
-    for check in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], tests):
-        say(f"\n== {' '.join(check)}")
-        environ = with_openblas() if check is tests else None
-        code = subprocess.run([inside, "-m", *check], cwd=ROOT, env=environ, check=False).returncode
+    # import-linter cannot be run with `-m`.
+    layers = [str(venv / "bin/lint-imports")]
+    module = [inside, "-m"]
+    for check, command in (
+        ("ruff check", [*module, "ruff", "check"]),
+        ("ruff format --check", [*module, "ruff", "format", "--check"]),
+        ("mypy", [*module, "mypy"]),
+        ("lint-imports", layers),
+        (" ".join(tests), [*module, *tests]),
+    ):
+        say(f"\n== {check}")
+        environ = with_openblas() if "pytest" in command else None
+        code = subprocess.run(command, cwd=ROOT, env=environ, check=False).returncode
         if code:
-            say(f"== {' '.join(check)} failed with exit code {code}")
+            say(f"== {check} failed with exit code {code}")
         first = first or code
     return first
 

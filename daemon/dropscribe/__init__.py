@@ -1,3 +1,3 @@
 """Dropscribe: drop a recording into a folder; its transcript appears in another."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -93,7 +93,7 @@ class QueuedRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class OutageNote:
     """What keeps the daemon from working on any recording."""
 
     code: str
@@ -124,7 +124,7 @@ class StatusReport:
     """The long recording between whose windows `current` goes."""
     queue: tuple[QueuedRecording, ...] = ()
     """What comes next, in its order; of a long queue the beginning."""
-    trouble: Outage | None = None
+    trouble: OutageNote | None = None
     inbox_trouble: str = ""
     """Why the inbox cannot be read; empty when it can."""
     waiting: tuple[RecordingNote, ...] = ()
@@ -271,12 +271,12 @@ def _describe_recording(recording: Recording, phase: str, now: float) -> Current
     )
 
 
-def _read_outage(journal: Journal) -> Outage | None:
+def _read_outage(journal: Journal) -> OutageNote | None:
     noted = journal.get_meta("trouble")
     if not noted:
         return None
     found = json.loads(noted)
-    return Outage(found["code"], found["reason"], found["since"])
+    return OutageNote(found["code"], found["reason"], found["since"])
 
 
 def _note(recording: Recording) -> RecordingNote:

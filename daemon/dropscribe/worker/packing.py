@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Window
-from dropscribe.backends._batched import loops
+from dropscribe.backends.drafts import is_repetition_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class PackingRules:
     """Letters a second of speech: more are not one recording's."""
     least_logprob: float = -1.0
     """Mean log-probability, of the engine's segments and of a recording's words. As in
-    `backends._batched`."""
+    `backends.drafts`."""
 
 
 RULES = PackingRules()
@@ -198,7 +198,7 @@ def _trips_guard(segment: Segment) -> bool:
     return (
         bool(segment.temperature)
         or (segment.avg_logprob or 0.0) < RULES.least_logprob
-        or loops(segment.text)
+        or is_repetition_loop(segment.text)
         or not segment.words
     )
 

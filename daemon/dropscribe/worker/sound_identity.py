@@ -28,7 +28,7 @@ def digest_sound(decoded: Decoded) -> str:
     It takes about a second for ten hours on each channel.
     """
     digest = hashlib.blake2b(f"{decoded.channels} {len(decoded.samples)}".encode(), digest_size=16)
-    for samples in (decoded.samples, decoded.apart):
+    for samples in (decoded.samples, decoded.channel_samples):
         if samples is not None:
             for first in range(0, len(samples), _BLOCK):
                 digest.update(np.ascontiguousarray(samples[first : first + _BLOCK], dtype="<f4").data)
