@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,13 +21,13 @@ from dropscribe.errors import EnvironmentFaultError, Fault
 from dropscribe.supervisor import assembly, worker_process
 from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.job import Job, read_resume
 from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.meter import Meter
 from dropscribe.supervisor.names import decode_name
-from dropscribe.supervisor.progress import write_readings
 from dropscribe.supervisor.publisher import Progress
 from dropscribe.supervisor.scheduler import ALONE, BETWEEN_LIMITS, LONG, Room
-from dropscribe.transcript import Source, Transcript
+from dropscribe.supervisor.workload import Workload
+from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,54 +40,9 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.scheduler import Scheduler
 
 
-_REPORT_SECONDS = 1.0
-"""Between two reports of progress to a person who looks."""
-_LOG_SECONDS = 9.0
-"""Between two lines of the log about work that takes long: with the loop's tick ten seconds at most."""
 _CALL_OFF_SECONDS = 60.0
 """A worker that has not given up a job for so long after it was asked to is replaced: the step that it
 is at takes too long."""
-
-
-@dataclass
-class _Job:
-    """The work in progress on one recording, and what the worker has reported of it."""
-
-    recording: Recording
-    settings: Settings
-    """Those in force for it when it was claimed."""
-    packed: bool
-    """Whether it was given to the worker together with others."""
-    begun: float
-    """time.monotonic() when it was given to the worker."""
-    decoded: protocol.Decoded | None = None
-    loaded: protocol.Loaded | None = None
-    planned: protocol.Planned | None = None
-    windows: int = 0
-    """Windows that are done."""
-
-    @property
-    def audio_s(self) -> float:
-        """Seconds of sound; 0 before it is decoded."""
-        return self.decoded.audio_s if self.decoded else 0.0
-
-
-@dataclass
-class _Unit:
-    """What the worker was given in one job: one recording, or several together."""
-
-    number: int
-    """Of the job: the recording's, or `protocol.PACK`."""
-    meter: Meter
-    begun: float
-    """time.monotonic() when it was given to the worker."""
-    safe: bool
-    logged: float
-    """time.monotonic() of the last line of the log that says how far it is."""
-    tenths: int = -1
-    """Tenths of a model's download that were logged."""
-    called_off: float | None = None
-    """time.monotonic() when the worker was asked to give it up."""
 
 
 class Jobs:
@@ -130,11 +83,8 @@ class Jobs:
         self._worker: worker_process.Worker | None = None
         self._worker_ready = False
         self._loaded = ""  # the setting `model` of what is in the worker's memory
-        self._jobs: dict[int, _Job] = {}
-        self._units: list[_Unit] = []  # what the worker has in hand; the second goes between the first's windows
-        self._turn = 0.0  # time.monotonic() from which something may go between again
-        self._is_moved_on = True  # whether the long one has gone on since
-        self._reported = 0.0  # time.monotonic() of the last report of progress
+        self._jobs: dict[int, Job] = {}
+        self._workload = Workload(settings.state, progress)
         self._last_event = 0.0  # time.monotonic() of the last event of the worker
         self._idle_since = time.monotonic()
 
@@ -155,16 +105,14 @@ class Jobs:
     @property
     def busy(self) -> bool:
         """Whether the worker has anything in hand."""
-        return bool(self._units)
+        return bool(self._workload.units)
 
     @property
     def room(self) -> Room | None:
         """What may go between the windows of the recording in progress; None for nothing."""
-        if len(self._units) != 1 or not self._is_moved_on or time.monotonic() < self._turn:
-            return None
-        (unit,) = self._units
-        job = self._jobs.get(unit.number)
-        if job is None or unit.safe or unit.called_off or self._loaded != job.settings.model:
+        unit = self._workload.find_interruptible()
+        job = None if unit is None else self._jobs.get(unit.number)
+        if unit is None or job is None or self._loaded != job.settings.model:
             return None
         left = unit.meter.work_left_s
         left = (job.audio_s or unit.meter.decoded_s) if left is None else left
@@ -187,13 +135,10 @@ class Jobs:
             self._stop_worker("a last attempt begins")
         worker = self._worker or self._start_worker(recordings)
         now, packed = time.monotonic(), len(recordings) > 1
-        for unit in self._units:
-            unit.meter.pause()
-        number = protocol.PACK if packed else recordings[0].id
-        meter = Meter([r.id for r in recordings], "decoding" if self._worker_ready else "starting the engine")
-        self._units.append(_Unit(number, meter, begun=now, safe=last, logged=now))
-        self._jobs |= {r.id: _Job(r, own, packed, begun=now) for r, own in claimed}
-        self._last_event, self._is_moved_on = now, room is None
+        names = {recording.id: recording.name for recording in recordings}
+        self._workload.add(names, now, is_ready=self._worker_ready, safe=last)
+        self._jobs |= {r.id: Job(r, own, packed, begun=now) for r, own in claimed}
+        self._last_event = now
         for recording in recordings:
             self._log.info(
                 "job.claimed",
@@ -203,7 +148,6 @@ class Jobs:
                 packed=len(recordings) if packed else None,
                 between=None if room is None else decode_name(room.recording.name),
             )
-        self._write_progress(now)
         files = tuple(
             # Its name has the process as well: the last one may not have ended yet.
             protocol.RecordingFile(r.id, str(self._intake.locate(r)), str(self._spool / f"{r.id}-{worker.pid}.f32"))
@@ -213,7 +157,7 @@ class Jobs:
             worker.send(protocol.PackJob(recordings=files, request=request))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
-        resume = _resume(self._journal.results.list_checkpoints(recordings[0].result))
+        resume = read_resume(self._journal.results.list_checkpoints(recordings[0].result))
         most = None if room is None else room.limit_seconds(recordings[0])
         worker.send(
             protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last, most_seconds=most)
@@ -260,7 +204,7 @@ class Jobs:
         """Replace a worker that shows no life; end one that has had no work for long."""
         now = time.monotonic()
         stall, idle = self._settings.stall_minutes * 60, self._settings.idle_minutes * 60
-        self._report_progress(now)
+        self._workload.report(now)
         if self.busy and stall and now - self._last_event > stall:
             jobs = self._take_jobs()
             self._stop_worker("stalled")
@@ -268,7 +212,7 @@ class Jobs:
             self._handle_engine_fault(jobs, "stalled", message)
         elif not self.busy and self._worker is not None and idle and now - self._idle_since > idle:
             self._stop_worker("idle")
-        elif any(now - unit.called_off > _CALL_OFF_SECONDS for unit in self._units if unit.called_off):
+        elif any(now - unit.called_off > _CALL_OFF_SECONDS for unit in self._workload.units if unit.called_off):
             jobs = self._take_jobs()  # without the one that was called off
             self._stop_worker("it does not give up its job")
             self._scheduler.put_back([job.recording for job in jobs])
@@ -282,39 +226,22 @@ class Jobs:
                 getattr(self._log, level, self._log.info)(name, **facts)
             case protocol.Ready():
                 self._worker_ready = True
-                for unit in self._units:
-                    unit.meter.enter("decoding")
+                for begun in self._workload.units:
+                    begun.meter.observe(message.event)
             case protocol.Exited() as exited:
                 self._handle_exit(message.worker, exited)
             case event:
                 self._last_event = time.monotonic()
-                self._measure(message.job, event)
+                unit = self._workload.observe(message.job, event)
+                if unit is None:
+                    self._idle_since = self._last_event
+                elif unit.called_off and isinstance(event, protocol.Decoded):
+                    # It has become another process, which has not read what was asked for.
+                    message.worker.send(protocol.CallOffJob(job=unit.number))
                 if message.job == protocol.PACK:
                     self._handle_pack_event(event, message.worker)
                 elif message.job in self._jobs:
                     self._handle_event(self._jobs[message.job], event, message.worker)
-
-    def _measure(self, number: int, event: protocol.Event) -> None:
-        """Take in how far the work is by an event about the job, or recording, of this number."""
-        place = next((place for place, unit in enumerate(self._units) if unit.number == number), None)
-        if place is None:  # it is about a recording of a pack
-            for unit in self._units:
-                if unit.number == protocol.PACK:
-                    unit.meter.observe_part(event)
-            return
-        unit = self._units[place]
-        unit.meter.observe(event)
-        self._is_moved_on = self._is_moved_on or not place
-        if isinstance(event, protocol.Finished | protocol.Failed | protocol.Excluded | protocol.CalledOff):
-            del self._units[place]
-            self._idle_since = time.monotonic()
-            if place:
-                self._turn = self._idle_since + (self._idle_since - unit.begun)
-            for other in self._units:
-                other.meter.resume()
-        elif unit.called_off and isinstance(event, protocol.Decoded) and self._worker is not None:
-            # It has become another process, which has not read what was asked for.
-            self._worker.send(protocol.CallOffJob(job=number))
 
     def _handle_exit(self, worker: worker_process.Worker, exited: protocol.Exited) -> None:
         self._worker = None
@@ -353,7 +280,7 @@ class Jobs:
                 raise EnvironmentFaultError(failed.code, failed.message, failed.cure)
 
     def _handle_event(
-        self, job: _Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
+        self, job: Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
     ) -> None:
         """Act on an event about one recording; `of_pack`: about all of its pack."""
         match event:
@@ -391,7 +318,7 @@ class Jobs:
                 self._log.info("job.apart", **job.recording.log_facts, why=code)
                 self._scheduler.put_back([job.recording], ALONE)
 
-    def _handle_decoded(self, job: _Job, decoded: protocol.Decoded) -> None:
+    def _handle_decoded(self, job: Job, decoded: protocol.Decoded) -> None:
         found = self._intake.stat(job.recording)
         if found != Stat.of(job.recording):
             # What was decoded may be another content: nothing made of it may be kept under this
@@ -412,7 +339,7 @@ class Jobs:
         if (known := self._journal.find_by_sound(job.recording, decoded.sound)) is not None:
             self._reuse_result(job, decoded, known)
 
-    def _handle_loaded(self, job: _Job, loaded: protocol.Loaded, worker: worker_process.Worker) -> None:
+    def _handle_loaded(self, job: Job, loaded: protocol.Loaded, worker: worker_process.Worker) -> None:
         if loaded.load_s:
             self._log.info(
                 "model.loaded",
@@ -424,7 +351,7 @@ class Jobs:
                 seconds=loaded.load_s,
             )
         self._outage.end()
-        self._loaded = "" if any(unit.safe for unit in self._units) else job.settings.model
+        self._loaded = "" if any(unit.safe for unit in self._workload.units) else job.settings.model
         self._journal.set_meta(
             backend=loaded.backend,
             backend_reason=loaded.reason,
@@ -433,7 +360,7 @@ class Jobs:
 
     def _log_download(self, download: protocol.Downloading) -> None:
         """Log a download of a model at its start and every tenth of the way."""
-        unit, tenths = self._units[-1], 10 * download.done // max(1, download.total)
+        unit, tenths = self._workload.units[-1], 10 * download.done // max(1, download.total)
         if tenths != unit.tenths:
             unit.tenths, unit.logged = tenths, time.monotonic()
             self._log.info(
@@ -444,7 +371,7 @@ class Jobs:
                 bytes=download.total,
             )
 
-    def _handle_planned(self, job: _Job, planned: protocol.Planned) -> None:
+    def _handle_planned(self, job: Job, planned: protocol.Planned) -> None:
         job.planned = planned
         job.windows = planned.done
         recording, windows = job.recording, planned.plan.windows
@@ -465,52 +392,16 @@ class Jobs:
         )
         self._show_progress(job, done_s)
 
-    def _show_progress(self, job: _Job, done_s: float) -> None:
+    def _show_progress(self, job: Job, done_s: float) -> None:
         """Show that a step is done."""
         self._progress(Progress(str(job.recording.name), done_s, job.audio_s))
 
-    def _report_progress(self, now: float) -> None:
-        """Show and save how far the work is, about once a second; log it now and then."""
-        if now - self._reported < _REPORT_SECONDS or not self._units:
-            return
-        self._write_progress(now)
-        unit = self._units[-1]
-        reading = unit.meter.read()
-        name = self._jobs[reading.recording].recording.name if reading.recording in self._jobs else None
-        if name is not None:
-            self._progress(
-                Progress(
-                    str(name),
-                    math.nan,
-                    reading.audio_s or 0.0,
-                    phase=reading.phase,
-                    percent=reading.percent,
-                    left_s=reading.eta_s,
-                    together=reading.together,
-                )
-            )
-        if now - unit.logged >= _LOG_SECONDS:
-            unit.logged = now
-            self._log.info(
-                "job.progress",
-                job_id=reading.recording,
-                file=None if name is None else decode_name(name),
-                phase=reading.phase,
-                percent=reading.percent,
-                left_s=reading.eta_s,
-                together=reading.together if reading.together > 1 else None,
-            )
-
-    def _write_progress(self, now: float) -> None:
-        self._reported = now
-        write_readings(self._settings.state, [unit.meter.read() for unit in reversed(self._units)])
-
-    def _reuse_result(self, job: _Job, decoded: protocol.Decoded, known: str) -> None:
+    def _reuse_result(self, job: Job, decoded: protocol.Decoded, known: str) -> None:
         """Publish a recording whose sound was transcribed before, in another file."""
         recording = job.recording
         del self._jobs[recording.id]
         self._call_off(recording.id)
-        transcript = assembly.adapt_transcript(Transcript.from_json(known), _make_source(recording), decoded)
+        transcript = assembly.adapt_transcript(Transcript.from_json(known), job.make_source(), decoded)
         self._log.info("job.known", **recording.log_facts, by="sound")
         self._journal.store_result(
             recording, transcript.to_json(), transcript.timing.speed, time.time(), sound=decoded.sound
@@ -521,12 +412,12 @@ class Jobs:
 
     def _call_off(self, number: int) -> None:
         """Ask the worker to give up a job; of a pack it goes on, and what it reports is not wanted."""
-        for unit in self._units:
+        for unit in self._workload.units:
             if unit.number == number and self._worker is not None:
                 unit.called_off = time.monotonic()
                 self._worker.send(protocol.CallOffJob(job=number))
 
-    def _conclude(self, job: _Job) -> None:
+    def _conclude(self, job: Job) -> None:
         """Every window is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.stat(recording)
@@ -534,7 +425,7 @@ class Jobs:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101
-        source = _make_source(recording)
+        source = job.make_source()
         assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
         assert job.loaded is not None  # noqa: S101
         assert job.planned is not None  # noqa: S101
@@ -556,7 +447,7 @@ class Jobs:
         )
         self._publisher.publish(self._journal.recordings.get(recording.id))
 
-    def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
+    def _handle_failure(self, job: Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:
             # It may have left the process in a bad state: the next try gets a new one.
             others = self._take_jobs()
@@ -564,7 +455,7 @@ class Jobs:
             self._scheduler.put_back([other.recording for other in others])
         self._failures.handle(job.recording, job.settings, failed)
 
-    def _handle_engine_fault(self, jobs: Sequence[_Job], code: str, reason: str, detail: str = "") -> None:
+    def _handle_engine_fault(self, jobs: Sequence[Job], code: str, reason: str, detail: str = "") -> None:
         """The engine failed. Where something went between the windows of a long recording, it was that."""
         guests = [job for job in jobs if job.begun > jobs[0].begun]
         if guests:
@@ -573,21 +464,21 @@ class Jobs:
         recordings, packed = [job.recording for job in jobs], any(job.packed for job in jobs)
         self._failures.handle_engine_fault(recordings, code, reason, detail, packed=packed)
 
-    def _take_jobs(self) -> list[_Job]:
+    def _take_jobs(self) -> list[Job]:
         """Return the work in progress, what was begun first first; nothing is in progress any more."""
         jobs = list(self._jobs.values())
         self._jobs.clear()
-        self._units.clear()
+        self._workload.clear()
         return jobs
 
-    def _take_packed(self) -> list[_Job]:
+    def _take_packed(self) -> list[Job]:
         """Return what is left of the recordings that were given to the worker together."""
         jobs = [job for job in self._jobs.values() if job.packed]
         for job in jobs:
             del self._jobs[job.recording.id]
         return jobs
 
-    def _give_up(self, job: _Job, reason: str) -> None:
+    def _give_up(self, job: Job, reason: str) -> None:
         """Stop work on a recording that changed. What was packed with it is soon packed again."""
         others = [other for other in self._take_jobs() if other is not job]
         self._stop_worker(reason)
@@ -611,30 +502,5 @@ class Jobs:
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
         """Stop a worker that has grown too large: that costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
-        if most and not self._units and (worker.measure_memory() or 0) > most:
+        if most and not self.busy and (worker.measure_memory() or 0) > most:
             self._stop_worker("memory")
-
-
-def _make_source(recording: Recording) -> Source:
-    assert recording.sha256 is not None  # noqa: S101 (it was digested before it was queued)
-    return Source(
-        name=decode_name(recording.name.name),
-        path=decode_name(recording.name),
-        sha256=recording.sha256,
-        bytes=recording.size,
-    )
-
-
-def _resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
-    """Return where work goes on; None to begin it.
-
-    The checkpoints of another version may not be readable.
-    """
-    if not checkpoints:
-        return None
-    plan, *windows = checkpoints
-    with contextlib.suppress(protocol.ProtocolError):
-        for window in windows:
-            protocol.WindowDone.from_json(window)
-        return protocol.Resume.from_json(plan | {"done": len(windows)})
-    return None
