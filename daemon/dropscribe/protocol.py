@@ -157,6 +157,8 @@ class TranscribeJob:
     resume: Resume | None = None
     safe: bool = False
     """A last attempt: on the CPU, with the options that can go least wrong."""
+    most_seconds: float | None = None
+    """A longer recording is not transcribed now, but `Excluded`: others wait for this one's end."""
 
     @property
     def job(self) -> int:
@@ -193,9 +195,21 @@ class UsageJob:
     job: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOffJob:
+    """Give up the job of this number, if it is in progress."""
+
+    op: ClassVar[str] = "call-off"
+    job: int
+
+
 ModelJob = TranscribeJob | PackJob | CheckJob
-"""A job that needs a model."""
-Job = ModelJob | UsageJob
+"""A job that needs a model.
+
+One may be sent while a `TranscribeJob` is in progress that has its model loaded, and needs the same
+one: it is done between two windows of that, which then goes on. See `worker.interruptions`.
+"""
+Job = ModelJob | UsageJob | CallOffJob
 
 
 def encode_job(job: Job) -> str:
@@ -204,9 +218,10 @@ def encode_job(job: Job) -> str:
     match job:
         case TranscribeJob():
             data |= {**_write(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
+            data["most_seconds"] = job.most_seconds
         case PackJob():
             data["recordings"] = _write(job.recordings)
-    if not isinstance(job, UsageJob):
+    if not isinstance(job, UsageJob | CallOffJob):
         data |= {"safe": job.safe, **_write(job.request)}
     return json.dumps(data) + "\n"
 
@@ -218,11 +233,19 @@ def decode_job(line: str) -> Job:
         number, op = data["job"], data["op"]
         if op == UsageJob.op:
             return UsageJob(job=number)
+        if op == CallOffJob.op:
+            return CallOffJob(job=number)
         request, safe = _read(Request, data), data.get("safe", False)
         match op:
             case TranscribeJob.op:
                 resume = None if data.get("resume") is None else Resume.from_json(data["resume"])
-                return TranscribeJob(recording=_read(RecordingFile, data), request=request, resume=resume, safe=safe)
+                return TranscribeJob(
+                    recording=_read(RecordingFile, data),
+                    request=request,
+                    resume=resume,
+                    safe=safe,
+                    most_seconds=data.get("most_seconds"),
+                )
             case PackJob.op:
                 recordings = _read(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
@@ -259,6 +282,10 @@ class Heartbeat:
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
     """Seconds of the recording."""
+    phase: str = ""
+    """`decoding`, `detecting speech`, `deciding languages`."""
+    share: float | None = None
+    """How much of the phase is done, 0 to 1; None where nobody can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +300,10 @@ class Decoded:
     codec: str
     recorded_at: str | None = None
     warnings: tuple[Notice, ...] = ()
+    sound: str = ""
+    """Digest of the decoded samples: equal for the same sound under another name, with another tag
+    or in another lossless format. Empty where none was made.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,10 +396,17 @@ class WindowDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """A recording cannot be transcribed in its pack, only alone."""
+    """A recording cannot be transcribed in its pack, only alone; or is too long to go between."""
 
     event: ClassVar[str] = "apart"
     code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """The job was given up, as `CallOffJob` asked."""
+
+    event: ClassVar[str] = "called-off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -421,6 +459,7 @@ WrittenEvent = (
     | Planned
     | WindowDone
     | Excluded
+    | CalledOff
     | Finished
     | Failed
 )

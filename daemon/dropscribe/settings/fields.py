@@ -183,6 +183,14 @@ class Settings:
         'More suffixes of recordings, and known ones that are to be passed over: ["+.dat", "-.mp4"].\n'
         "What has no suffix is taken when its first bytes are those of a recording.",
     )
+    priority: int = _describe_setting(
+        0,
+        "The turn in the queue: a recording of a higher number is taken first, those of the same number in the\n"
+        "order in which they came. Also `low` (-10), `normal` (0), `high` (10). Meant for profiles.",
+        least=-1000,
+        most=1000,
+        words={"low": -10, "normal": 0, "high": 10},
+    )
     settle_seconds: float = _describe_setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
     )

@@ -65,12 +65,7 @@ def assemble_transcript(
         language_probability=planned.language_probability,
         duration=decoded.audio_s,
         segments=numbered,
-        source=dataclasses.replace(
-            source,
-            recorded_at=decoded.recorded_at,
-            recorded_from="container" if decoded.recorded_at else None,
-            channels=decoded.channels,
-        ),
+        source=_complete_source(source, decoded),
         engine=Engine(
             backend=loaded.backend,
             device=loaded.device,
@@ -86,6 +81,26 @@ def assemble_transcript(
             speed=round(decoded.audio_s / work, 2) if work else 0.0,
         ),
         warnings=tuple(notices),
+    )
+
+
+def adapt_transcript(transcript: Transcript, source: Source, decoded: Decoded) -> Transcript:
+    """Return what `assemble_transcript` gave for a recording as that of another file with the same sound.
+
+    Args:
+        transcript: The stored one.
+        source: The other file.
+        decoded: What the worker reported of it.
+    """
+    return dataclasses.replace(transcript, source=_complete_source(source, decoded))
+
+
+def _complete_source(source: Source, decoded: Decoded) -> Source:
+    return dataclasses.replace(
+        source,
+        recorded_at=decoded.recorded_at,
+        recorded_from="container" if decoded.recorded_at else None,
+        channels=decoded.channels,
     )
 
 

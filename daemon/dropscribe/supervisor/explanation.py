@@ -158,9 +158,10 @@ def _explain_done(settings: Settings, journal: Journal, recording: Recording, wh
 
 
 def _explain_queued(journal: Journal, recording: Recording) -> str:
-    ahead = sum(1 for r in journal.recordings.list_in(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
+    ahead = journal.recordings.count_ahead(recording)
     last = f" Last try: {recording.reason}" if recording.reason else ""
-    return f"It waits in the queue; {ahead} come before it.{last}"
+    comes = "1 comes" if ahead == 1 else f"{ahead} come"
+    return f"It waits in the queue; {comes} before it.{last}"
 
 
 def _explain_delay(settings: Settings, journal: Journal, *, running: bool) -> str:

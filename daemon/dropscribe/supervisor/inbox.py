@@ -24,6 +24,7 @@ from dropscribe.supervisor.recording_names import (
     explain_refusal,
     find_refusal,
     is_ignored_folder,
+    is_profile,
 )
 
 if TYPE_CHECKING:
@@ -85,19 +86,27 @@ class Inbox:
         One disk may report the same name composed or decomposed. Where both are there as two
         files, the decomposed one keeps its own spelling.
         """
-        spelled, composed = str(relative), unicodedata.normalize("NFC", str(relative))
+        spelled = str(relative)
+        if spelled.isascii():
+            return spelled.encode()
+        composed = unicodedata.normalize("NFC", spelled)
         if spelled != composed:
             with contextlib.suppress(OSError):
                 if not os.path.samestat(os.lstat(self.root / composed), os.lstat(self.root / spelled)):
                     return os.fsencode(spelled)
         return os.fsencode(composed)
 
-    def scan(self, pass_over: Callable[[str, PassedOver], None] = lambda *_: None) -> Iterator[tuple[str, Stat]]:
+    def scan(
+        self,
+        pass_over: Callable[[str, PassedOver], None] = lambda *_: None,
+        see_profile: Callable[[str, Stat], None] = lambda *_: None,
+    ) -> Iterator[tuple[str, Stat]]:
         """Yield every recording by its name: path relative to the root, and size and time.
 
         Args:
             pass_over: called with the path of each file that somebody may have meant to drop, but
                 that is none.
+            see_profile: called with the path, size and time of each profile.
 
         Raises: EnvironmentFaultError `inbox-missing` or `inbox-refused` for the root; a subfolder
         that vanishes or refuses is passed over and found by a later scan.
@@ -114,7 +123,7 @@ class Inbox:
                     raise inbox_fault(self.root, error) from None
                 continue
             for entry in entries:
-                relative = os.path.join(folder, entry.name)  # noqa: PTH118
+                relative = f"{folder}/{entry.name}" if folder else entry.name
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         if self.recursive and not is_ignored_folder(entry.name) and entry.path != exclude:
@@ -125,10 +134,11 @@ class Inbox:
                     if entry.is_symlink():
                         kind = None if entry.name.startswith((".", "~")) else PassedOver.LINK
                     elif refusal is None and entry.is_file(follow_symlinks=False):
-                        found = entry.stat(follow_symlinks=False)
-                        yield relative, Stat(found.st_size, found.st_mtime_ns)
+                        yield relative, _stat_entry(entry)
                     elif refusal is None:
                         kind = PassedOver.SPECIAL
+                    elif is_profile(entry.name, self.suffixes) and entry.is_file(follow_symlinks=False):
+                        see_profile(relative, _stat_entry(entry))
                     if kind is not None:
                         pass_over(relative, kind)
                 except OSError:  # vanished while we looked
@@ -149,6 +159,11 @@ class Inbox:
         except OSError:
             return None
         return Stat(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+def _stat_entry(entry: os.DirEntry[str]) -> Stat:
+    found = entry.stat(follow_symlinks=False)
+    return Stat(found.st_size, found.st_mtime_ns)
 
 
 def inbox_fault(root: Path, error: OSError) -> EnvironmentFaultError:

@@ -25,6 +25,7 @@ from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.inbox_volume import InboxVolume
 from dropscribe.supervisor.journal import InboxFile, State
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.pacing import POLLING_LIMITS, PollingPace
 from dropscribe.supervisor.passed_over import PassedOverFiles
 from dropscribe.supervisor.recording_names import SIDECARS, is_profile
 from dropscribe.supervisor.settling import Settler
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.readiness import Hold
     from dropscribe.supervisor.source_moves import Left
 
-POLL_SECONDS = 5.0
-"""Between two scans where there are no events."""
 _REPLACED_SECONDS = 1.0
 """For which a file may be away while another one takes its name: programs that save remove first."""
+_OVER = frozenset(set(State) - {State.WAITING, State.GONE})
+"""The states of files that a scan need not look at again, as long as they have not changed."""
 _MOMENT = 0.5
 """Seconds: files that are copied one after another settle so close behind each other."""
 
@@ -90,6 +91,9 @@ class Intake:
         """Recordings that left and may have a record of their failure in the outbox."""
         self._next_scan = 0.0
         self._volume = InboxVolume(inbox, journal)
+        self._pace = PollingPace(settings.scan_seconds)
+        self._profiles: dict[str, Stat] = {}
+        self._are_profiles_changed = False
         self.outage: EnvironmentFaultError | None = None
         """What is wrong with the inbox; None when it can be read."""
 
@@ -153,6 +157,7 @@ class Intake:
             for suffix in SIDECARS:
                 self._settler.hasten(relative.removesuffix(suffix), now)
         if any(is_profile(PurePath(relative).name, self._inbox.suffixes) for relative in hints.changed):
+            self._are_profiles_changed = True
             self._retry_corrected_profiles()
         for relative in hints.changed:
             found = self._inbox.stat(relative)
@@ -164,26 +169,30 @@ class Intake:
         """Look through the whole inbox."""
         every = self._settings.scan_seconds
         started = time.monotonic()
-        self._next_scan = started + (every if self._watcher.native else min(every, POLL_SECONDS))
+        self._next_scan = started + (every if self._watcher.native else self._pace.pause_s)
+        seen_profiles: dict[str, Stat] = {}
+        self._pace.begin()
         try:
             if self._watcher.ensure_running():
                 self._log.info("inbox.watched", native=self._watcher.native, why=self._watcher.why or None)
             self._volume.check()
-            if not self._watcher.native:
-                self._next_scan = started + min(every, POLL_SECONDS)
             seen, names = set(), set()
             self._passed_over.begin_scan()
-            for relative, found in self._inbox.scan(self._passed_over.add):
-                seen.add(self.key(relative))
+            for relative, found in self._inbox.scan(self._passed_over.add, seen_profiles.__setitem__):
+                key = self.key(relative)
+                seen.add(key)
                 names.add(relative)
-                self._observe(relative, found, started)
+                known = self._known.get(key)
+                # Nearly all of them are as they were.
+                if known is None or known[0] != found or known[1] not in _OVER or key in self._missing:
+                    self._observe(relative, found, started)
             self._volume.check()  # what was not seen because the volume went away in between has not left
         except EnvironmentFaultError as error:
             if self.outage is None or self.outage.code != error.code:
                 self.outage = error
                 self._log.warning("inbox.missing", code=error.code, reason=error.message, cure=error.cure)
                 self._journal.set_meta(inbox_trouble=str(error))
-            self._next_scan = started + min(every, POLL_SECONDS)
+            self._next_scan = started + min(every, POLLING_LIMITS.least_s)
             return
         if self.outage:
             self.outage = None
@@ -199,7 +208,17 @@ class Intake:
         self._mark_missing(self._known.keys() - seen)
         self._watch_absent(self._known.keys() - seen, started)
         self._passed_over.end_scan(names)
+        if seen_profiles != self._profiles:
+            self._profiles, self._are_profiles_changed = seen_profiles, True
         self._retry_corrected_profiles()
+        self._pace.end()
+        if not self._watcher.native:
+            self._next_scan = started + self._pace.pause_s
+
+    def take_profile_change(self) -> bool:
+        """Return whether profiles were changed since the last call."""
+        changed, self._are_profiles_changed = self._are_profiles_changed, False
+        return changed
 
     def _retry_corrected_profiles(self) -> None:
         """Queue again what failed because of its profile, if that says something else now."""

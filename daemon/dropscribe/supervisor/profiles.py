@@ -48,6 +48,7 @@ KEYS = (
     "audio_track",
     "speech_threshold",
     "formats",
+    "priority",
 )
 """The settings that a profile may hold."""
 MOST_BYTES = 1 << 16

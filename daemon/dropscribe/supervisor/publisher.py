@@ -47,9 +47,18 @@ class Progress:
 
     file: str
     done_s: float
+    """Seconds of its sound; NaN where the report is about a phase."""
     audio_s: float
     outcome: str = ""
     """`done`, `failed: why`, or empty while it runs."""
+    phase: str = ""
+    """What is done at present; empty in a report about a step."""
+    percent: float | None = None
+    """Of the phase; None while nothing can be said."""
+    left_s: float | None = None
+    """Seconds that are left; None while nothing can be said."""
+    together: int = 1
+    """How many recordings are transcribed together, of which `file` is one."""
 
 
 class Publisher:

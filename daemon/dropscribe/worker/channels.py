@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _GAP_S = 2  # seconds of silence between two channels that follow each other
 _NEAR_FRAMES = 6  # frames (0.2 s) around speech that are left as they are
 _FADE = 160  # samples (10 ms) over which sound is faded
+_LEVELS, _SPEECH = 0.1, 0.8  # shares of the time that the steps take, the rest is writing the channels
 _SHORTEST_S = 0.1  # seconds; what is left of a span without crosstalk must last longer
 
 
@@ -83,7 +84,7 @@ def _split_channels(
     # The channels of 5.1 and the like have a meaning of their own.
     if not asked and decoded.channels > 2 and not decoded.layout.endswith("channels"):
         return None
-    levels = channel_levels.measure_levels(separate, heartbeat=heartbeat)
+    levels = channel_levels.measure_levels(separate, heartbeat=_part(heartbeat, decoded.seconds, 0.0, _LEVELS))
     if asked:
         if channel_levels.are_same(levels):
             detail = "All channels hold the same sound, so it was transcribed as one."
@@ -94,7 +95,8 @@ def _split_channels(
     channel_spans = []
     for channel in range(decoded.channels):
         sound = separate[:, channel]
-        probabilities = vad.estimate_probabilities(sound, heartbeat=heartbeat)
+        part = (_LEVELS + _SPEECH * (channel + at) / decoded.channels for at in (0, 1))
+        probabilities = vad.estimate_probabilities(sound, heartbeat=_part(heartbeat, decoded.seconds, *part))
         probabilities[crosstalk[:, channel]] = -1.0  # below every threshold
         channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S, threshold))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in channel_spans]
@@ -114,6 +116,18 @@ def _split_channels(
     )
 
 
+def _part(
+    heartbeat: Callable[[float], None] | None, seconds: float, first: float, last: float
+) -> Callable[[float], None] | None:
+    """Return the heartbeat of a step that takes the whole from `first` to `last`, both 0 to 1.
+
+    It is called with seconds of the recording, which has `seconds` in all.
+    """
+    if heartbeat is None:
+        return None
+    return lambda done: heartbeat(seconds * first + done * (last - first))
+
+
 def _render(
     separate: NDArray[np.float32],
     channel_spans: Sequence[Sequence[Span]],
@@ -124,6 +138,8 @@ def _render(
     spoken = np.stack([_find_spoken_frames(spans, math.ceil(len(separate) / FRAME)) for spans in channel_spans])
     smooth = np.full(2 * _FADE + 1, 1 / (2 * _FADE + 1), dtype=np.float32)
     for channel in range(len(channel_spans)):
+        part = (_LEVELS + _SPEECH + (1 - _LEVELS - _SPEECH) * (channel + at) / len(channel_spans) for at in (0, 1))
+        beat = _part(heartbeat, len(separate) / SAMPLE_RATE, *part)
         audible = spoken[channel] | ~np.delete(spoken, channel, axis=0).any(axis=0)
         audible = np.pad(audible, 1, mode="edge").astype(np.float32)
         for first in range(0, len(audible) - 2, channel_levels.BLOCK):
@@ -135,8 +151,8 @@ def _render(
                 gain = np.convolve(np.repeat(frames, FRAME), smooth, mode="same")
                 block *= gain[FRAME : FRAME + len(block)]
             yield block
-            if heartbeat is not None:
-                heartbeat((first * FRAME + len(block)) / SAMPLE_RATE)
+            if beat is not None:
+                beat((first * FRAME + len(block)) / SAMPLE_RATE)
         yield np.zeros(stride - len(separate), dtype=np.float32)
 
 

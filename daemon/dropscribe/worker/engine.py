@@ -107,7 +107,7 @@ class Engine:
             InterpreterChange: It is to be tried under another interpreter.
             JobError: None is left.
         """
-        if self._fits(task.job):
+        if self.fits(task.job):
             return None
         choice = task.next_choice()
         if choice.python != self.python:
@@ -118,7 +118,7 @@ class Engine:
         """Return the backend with its model loaded; tries the job's backends in order. Raises: as
         `choose`.
         """
-        if self._fits(task.job):
+        if self.fits(task.job):
             reporter.report(self.loaded)
             return self.backend
         self.close()
@@ -132,7 +132,7 @@ class Engine:
                 task.refuse(choice.name, error, reporter)
         return self.backend
 
-    def _fits(self, job: protocol.ModelJob) -> bool:
+    def fits(self, job: protocol.ModelJob) -> bool:
         """Return whether what the job asks for is loaded."""
         return self._backend is not None and self._loaded_for == _requirements(job)
 

@@ -131,9 +131,11 @@ def _detect_speech(
         files = [file for file, _ in decoded]
         speeches = pool.map(detect, decoded)
         decoded.clear()  # the files that they map may be removed
-        for file, speech in zip(files, speeches, strict=True):
+        phase = reporter.watch_phase("detecting speech")
+        for found, (file, speech) in enumerate(zip(files, speeches, strict=True), 1):
             yield file, speech
-            reporter.heartbeat(0.0)
+            phase.set_share(found / len(files))
+            phase(0.0)
 
 
 # Sharing windows

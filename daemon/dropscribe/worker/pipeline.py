@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropscribe import backends, crash, protocol
-from dropscribe.worker import channels, decoding, languages, plans, recheck, window_text
+from dropscribe.errors import RecordingFaultError
+from dropscribe.worker import channels, decoding, languages, plans, recheck, sound_identity, window_text
 from dropscribe.worker.plans import WorkPlan
 from dropscribe.worker.window_text import WindowContext
 
@@ -47,10 +48,20 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
     """Run every stage on one recording and report what each gives."""
     file, request = job.recording, job.request
     with remove_spool_files(file):
-        decoded = decode(file, request, reporter)
+        try:
+            decoded = decode(file, request, reporter, max_seconds=job.most_seconds)
+        except RecordingFaultError as error:
+            if (
+                error.code != "too-long"
+                or not job.most_seconds
+                or job.most_seconds > (request.max_seconds or math.inf)
+            ):
+                raise
+            reporter.report(protocol.Excluded(code=error.code))
+            return
         backend = engine.load(task, reporter)
-        started = time.monotonic()
-        speech = detect_speech(decoded, file, request, reporter.heartbeat)
+        started = reporter.read_clock()
+        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
         del decoded  # the file that it maps may be removed
         windows = plan_windows(speech)
         basis = plans.make_basis(speech, windows, engine.loaded)
@@ -58,11 +69,12 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
         if plan is None:
             spoken = decide_languages(backend, speech, windows, request, reporter)
             plan = WorkPlan(speech, basis, spoken)
-        report_plan(plan, time.monotonic() - started, reporter)
-        started = time.monotonic()
+        report_plan(plan, reporter.read_clock() - started, reporter)
+        started = reporter.read_clock()
         for text in transcribe_windows(plan, backend, request):
-            report_window(plan, text, time.monotonic() - started, reporter)
-            started = time.monotonic()
+            report_window(plan, text, reporter.read_clock() - started, reporter)
+            reporter.attend()
+            started = reporter.read_clock()
     reporter.report(protocol.Finished())
 
 
@@ -98,18 +110,20 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
 
     `max_seconds` is one more limit, next to that of the settings.
     """
-    started = time.monotonic()
+    started = reporter.read_clock()
     limits = [limit for limit in (request.max_seconds, max_seconds) if limit]
+    phase = reporter.watch_phase("decoding")
     decoded = decoding.decode(
         Path(file.path),
         Path(file.spool),
-        heartbeat=reporter.heartbeat,
+        heartbeat=phase,
+        on_share=phase.set_share,
         max_seconds=min(limits, default=None),
         keep_channels=request.split_channels != "never",
         track=request.audio_track,
         languages=decoding.list_set_languages(request.language, request.languages),
     )
-    decode_s = time.monotonic() - started
+    decode_s = reporter.read_clock() - started
     crash.reach("decoded")
     reporter.report(
         protocol.Decoded(
@@ -119,6 +133,7 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
             codec=decoded.codec,
             recorded_at=decoded.recorded_at,
             warnings=decoded.warnings,
+            sound=sound_identity.digest_sound(decoded),
         )
     )
     return decoded
@@ -154,7 +169,7 @@ def decide_languages(
         language=request.language,
         candidates=request.languages,
         mixed=request.mixed_languages,
-        heartbeat=reporter.heartbeat,
+        heartbeat=reporter.watch_phase("deciding languages", speech.length / backends.SAMPLE_RATE),
     )
 
 

@@ -121,6 +121,7 @@ class Recording:
     content_changed: bool = False
     """Column `other`."""
     missing: bool = False
+    priority: int = 0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:

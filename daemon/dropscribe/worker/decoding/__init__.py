@@ -95,6 +95,7 @@ def decode(
     spool: Path,
     *,
     heartbeat: Callable[[float], None] | None = None,
+    on_share: Callable[[float], None] | None = None,
     max_seconds: float | None = None,
     keep_channels: bool = False,
     track: int = 0,
@@ -107,6 +108,7 @@ def decode(
         path: The recording.
         spool: Made, or emptied; mode 0600; 64 kB for each second. Removed when this raises.
         heartbeat: Called with the seconds decoded so far, several times a second of work.
+        on_share: Called before each heartbeat with how much of the file is read, 0 to 1.
         max_seconds: The longest recording to accept.
         keep_channels: Keep the channels of a recording that has several, too, in the file `channels_path(spool)`:
             64 kB for each second and channel, for the caller to remove as well. What lies in
@@ -127,7 +129,14 @@ def decode(
         containers.refuse_playlist(file)
         with Spool(spool) as out, Spool(channels_path(spool)) if keep_channels else nullcontext() as channels:
             wish = tracks.Wish(track, tuple(languages))
-            run = _Run(file, out, channels, wish, heartbeat or (lambda _seconds: None), max_seconds)
+
+            def beat(seconds: float) -> None:
+                if on_share is not None:
+                    on_share(opened.tell() / max(1, file.size))
+                if heartbeat is not None:
+                    heartbeat(seconds)
+
+            run = _Run(file, out, channels, wish, beat, max_seconds)
             try:
                 found = run.decode()
             except (av.FFmpegError, OSError) as error:
