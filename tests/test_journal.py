@@ -312,7 +312,7 @@ def test_what_cannot_be_read_and_leaves_before_it_is_done_again_is_not_done(jour
 def test_other_content_after_the_file_was_taken_away_is_another_recording(
     journal: Journal, missed: bool, redo: str
 ) -> None:
-    """One that was changed where it lies is the same one still."""
+    """One that was changed in place is the same one still."""
     number = queued(journal).id
     journal.finish(claimed(journal).id, [Published("a/talk.txt", "d")], 86400.0 / 2)
     if missed:

@@ -113,6 +113,14 @@ def test_version_5_takes_every_file_for_one_that_nobody_took_away(tmp_path: Path
     assert [row["path"] for row in after["recordings"] if row["other"]] == [b"changed.wav"]
 
 
+def test_version_6_brings_equal_priorities_and_no_known_sound(tmp_path: Path) -> None:
+    before, after = migrate(5, tmp_path)
+    assert {row["priority"] for row in added(before["recordings"], after["recordings"])} == {0}
+    assert {row["sound"] for row in added(before["results"], after["results"])} == {""}
+    with Journal(tmp_path / "journal.sqlite3") as journal:
+        assert journal.find_by_sound(find(journal, "done.wav"), "") is None
+
+
 @pytest.mark.parametrize("version", EARLIER)
 def test_every_row_of_an_older_journal_is_kept(tmp_path: Path, version: int) -> None:
     before, after = migrate(version, tmp_path)
@@ -159,6 +167,10 @@ def test_an_older_journal_says_what_it_said(tmp_path: Path, version: int) -> Non
             assert find(journal, "changed.wav").content_changed
         if version >= 5:
             assert journal.recordings.list_missing() == {b"gone.wav", b"missing.wav"}
+        if version >= 6:
+            queue = [recording.path for recording in journal.recordings.list_queue()]
+            assert (queue[0], find(journal, "urgent.wav").priority) == (b"urgent.wav", 10)
+            assert journal.find_by_sound(find(journal, "known.wav"), "5042d") == '{"text": "Words of k1."}'
 
 
 @pytest.mark.parametrize("version", EARLIER)
@@ -187,6 +199,9 @@ def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path, version: int) -> 
         daemon.execute("PRAGMA user_version")  # the file is open
         assert {name: find(reader, name).state for name in STATES} == STATES
         assert find(reader, "done.wav").settings == (SETTINGS if version >= 2 else "")
+        queue = [recording.path for recording in reader.recordings.list_queue()]
+        assert queue == ([b"queued.wav", b"again.wav"] if version >= 2 else [b"queued.wav"])
+        assert reader.recordings.count_ahead(find(reader, "queued.wav")) == 2  # one running, one being published
         if version < 3:
             assert reader.sources.find(find(reader, "done.wav").id) is None
             assert reader.hooks.list_given_up() == []

@@ -24,8 +24,8 @@ def test_options_of_whisperx_make_another_result_where_it_is_the_engine(house: H
     house.drop("three.wav", "Same.")
     house.run(**there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
     assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "three.wav"]
-    told = [made(house, name)["engine"]["options"] for name in ("one", "two", "three")]
-    assert [(o["whisperx_aligner"], o["whisperx_diarizer"]) for o in told] == [
+    options = [made(house, name)["engine"]["options"] for name in ("one", "two", "three")]
+    assert [(o["whisperx_aligner"], o["whisperx_diarizer"]) for o in options] == [
         ("", ""),
         ("/an/aligner", ""),
         ("/an/aligner", "/a/diarizer"),

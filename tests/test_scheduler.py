@@ -90,7 +90,7 @@ def test_one_that_breaks_the_engine_takes_none_of_its_neighbours_with_it(house: 
 
 
 @pytest.mark.parametrize("order", ["!apart", "!fail engine out-of-memory", "!fail environment permission-denied"])
-def test_a_doubtful_one_goes_alone_and_it_costs_no_attempt(house: House, order: str) -> None:
+def test_one_that_is_excluded_from_its_pack_goes_alone_and_it_costs_no_attempt(house: House, order: str) -> None:
     house.drop("a.wav", f"!until 1 {order}", "A.")
     house.drop("b.wav", "B.")
     house.queue()

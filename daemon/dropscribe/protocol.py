@@ -70,6 +70,10 @@ class Request:
     split_channels: str = "auto"
     speakers: tuple[str, ...] = ()
     """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
+    audio_track: int = 0
+    """The number of the sound track, from 1; 0 to choose."""
+    speech_threshold: float = 0.5
+    """The probability from which on sound is speech; 0 for all of it."""
     threads: int = 0
     batch: int = 0
     max_seconds: float | None = None
@@ -155,6 +159,8 @@ class TranscribeJob:
     resume: Resume | None = None
     safe: bool = False
     """A last attempt: on the CPU, with the options that can go least wrong."""
+    most_seconds: float | None = None
+    """A longer recording is not transcribed now, but `Excluded`: others wait for this one's end."""
 
     @property
     def job(self) -> int:
@@ -205,9 +211,21 @@ class UsageJob:
     job: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOffJob:
+    """Give up the job of this number, if it is in progress."""
+
+    op: ClassVar[str] = "call-off"
+    job: int
+
+
 ModelJob = TranscribeJob | PackJob | CheckJob
-"""A job that needs a model."""
-EasyJob = UsageJob | SpeakersJob
+"""A job that needs a model.
+
+One may be sent while a `TranscribeJob` is in progress that has its model loaded, and needs the same
+one: it is done between two windows of that, which then goes on. See `worker.interruptions`.
+"""
+EasyJob = UsageJob | SpeakersJob | CallOffJob
 """A job that needs no model of Whisper's."""
 Job = ModelJob | EasyJob
 
@@ -218,6 +236,7 @@ def encode_job(job: Job) -> str:
     match job:
         case TranscribeJob():
             data |= {**_write(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
+            data["most_seconds"] = job.most_seconds
         case PackJob():
             data["recordings"] = _write(job.recordings)
         case SpeakersJob():
@@ -234,11 +253,19 @@ def decode_job(line: str) -> Job:
         number, op = data["job"], data["op"]
         if op == UsageJob.op:
             return UsageJob(job=number)
+        if op == CallOffJob.op:
+            return CallOffJob(job=number)
         request, safe = _read(Request, data), data.get("safe", False)
         match op:
             case TranscribeJob.op:
                 resume = None if data.get("resume") is None else Resume.from_json(data["resume"])
-                return TranscribeJob(recording=_read(RecordingFile, data), request=request, resume=resume, safe=safe)
+                return TranscribeJob(
+                    recording=_read(RecordingFile, data),
+                    request=request,
+                    resume=resume,
+                    safe=safe,
+                    most_seconds=data.get("most_seconds"),
+                )
             case PackJob.op:
                 recordings = _read(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
@@ -277,6 +304,10 @@ class Heartbeat:
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
     """Seconds of the recording."""
+    phase: str = ""
+    """`decoding`, `detecting speech`, `deciding languages`."""
+    share: float | None = None
+    """How much of the phase is done, 0 to 1; None where nobody can say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +322,10 @@ class Decoded:
     codec: str
     recorded_at: str | None = None
     warnings: tuple[Notice, ...] = ()
+    sound: str = ""
+    """Digest of the decoded samples: equal for the same sound under another name, with another tag
+    or in another lossless format. Empty where none was made.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,10 +434,17 @@ class SpeakersFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
-    """A recording cannot be transcribed in its pack, only alone."""
+    """A recording cannot be transcribed in its pack, only alone; or is too long to go between."""
 
     event: ClassVar[str] = "apart"
     code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalledOff:
+    """The job was given up, as `CallOffJob` asked."""
+
+    event: ClassVar[str] = "called-off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -456,6 +498,7 @@ WrittenEvent = (
     | WindowDone
     | SpeakersFound
     | Excluded
+    | CalledOff
     | Finished
     | Failed
 )
@@ -475,11 +518,6 @@ def decode_event(line: str) -> tuple[int, WrittenEvent]:
     with _reading("event"):
         data = json.loads(line)
         return int(data["job"]), _read(_KINDS[data["event"]], data)
-
-
-def event_to_json(event: Event) -> JSON:
-    """Return the fields of an event as JSON values."""
-    return _write(event)  # type: ignore[no-any-return]
 
 
 # Reading and writing dataclasses

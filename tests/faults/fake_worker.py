@@ -4,8 +4,10 @@ It speaks the worker's protocol as a real process. What it does is written in th
 one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit 3`, `!fail FAULT CODE`, `!babble`,
 `!apart` (of several: to be done alone), `!gate NAME` (goes on when FAKE_GATES/NAME is there), `!until COUNT ORDER`
 (obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS). A recording
-that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it. Where
-speakers are asked for, Anna says the first line and Ben the others.
+that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it. Its sound is
+its lines, without those that begin with `#`, which are its tags. As the real worker it does what is asked for between
+two windows, and gives up a job that is called off. Where speakers are asked for, Anna says the first line and Ben
+the others.
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
@@ -91,12 +93,31 @@ def note_work(path: str, index: int, lines: list[str]) -> None:
             file.write(json.dumps([path, index, digest]) + "\n")
 
 
+JOBS: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+CALLED_OFF: set[int] = set()
+
+
+def attend(job: int) -> bool:
+    """Do what was asked for in the middle of a job; returns whether that is called off."""
+    while not JOBS.empty():
+        asked = JOBS.get()
+        if asked["op"] == "call-off":
+            CALLED_OFF.add(asked["job"])
+        else:
+            serve(asked)
+    if job in CALLED_OFF:
+        CALLED_OFF.discard(job)
+        send(job, "called-off")
+        return True
+    return False
+
+
 def transcribe(job: int, request: dict[str, Any]) -> None:
     path = request["path"]
     if gate := os.environ.get("FAKE_READ"):
         obey(job, path, f"!gate {gate}")
     try:
-        lines = Path(path).read_text(errors="replace").splitlines()
+        lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line[:1] != "#"]
     except FileNotFoundError:
         send(job, "failed", fault="recording", code="gone", message="It is not there any more.", cure="")
         return
@@ -104,10 +125,14 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
     if stereo and "resume" not in request:
         send(job, "apart", code="speakers-on-channels")
         return
+    if request.get("most_seconds") and len(lines) > request["most_seconds"]:
+        send(job, "apart", code="too-long")
+        return
     crash.reach("decoded")
     send(
         job,
         "decoded",
+        sound=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         audio_s=float(len(lines)),
         decode_s=0.001,
         channels=1 + stereo,
@@ -140,6 +165,8 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
         if stereo:
             text["speaker"] = (request["channels"] or ["Speaker 1", "Speaker 2"])[index % 2]
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
+        if request["op"] == "transcribe" and attend(job):
+            return
     find_speakers(job, request)
     send(job, "finished")
 
@@ -170,31 +197,36 @@ def tell_speakers(job: int, request: dict[str, Any]) -> None:
     send(job, "finished")
 
 
+def serve(request: dict[str, Any]) -> None:
+    """Do one job."""
+    if request["op"] == "transcribe":
+        transcribe(request["job"], request)
+        return
+    if request["op"] == "speakers":
+        tell_speakers(request["job"], request)
+        return
+    if (order := os.environ.get("FAKE_PACK")) and obey(request["job"], "pack", order):
+        return
+    for recording in request["recordings"]:
+        transcribe(recording["job"], request | recording)
+    send(request["job"], "finished")
+
+
 def main() -> None:
     if order := os.environ.get("FAKE_START"):
         obey(0, "start", order)
-    jobs: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
-            jobs.put(json.loads(line))
+            JOBS.put(json.loads(line))
         os._exit(0)  # as the real one: without a parent, work in progress is worth nothing
 
     threading.Thread(target=read, daemon=True).start()
     send(0, "ready", pid=os.getpid())
     while True:
-        request = jobs.get()
-        if request["op"] == "transcribe":
-            transcribe(request["job"], request)
-            continue
-        if request["op"] == "speakers":
-            tell_speakers(request["job"], request)
-            continue
-        if (order := os.environ.get("FAKE_PACK")) and obey(request["job"], "pack", order):
-            continue
-        for recording in request["recordings"]:
-            transcribe(recording["job"], request | recording)
-        send(request["job"], "finished")
+        request = JOBS.get()
+        if request["op"] != "call-off":
+            serve(request)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,23 @@ def test_a_flood_is_taken_in_whole_and_memory_stays(world: World) -> None:
     assert most - before < 30 * MEGABYTES + FLOOD * 10_000, f"{before} grew to {most}"
 
 
+def test_the_first_output_of_a_flood_is_there_long_before_its_last_file_is_taken_in(world: World) -> None:
+    """The order in the log counts, not seconds: the worker's events come before the digests."""
+    world.start(DROPSCRIBE_PACK="false")
+    world.drop("first.wav", "First.")
+    world.until_done(1)  # the worker is hot
+    for number in range(FLOOD - 1):
+        (world.inbox / f"{number:05}.wav").write_text(f"Number {number}.")
+    world.until_done(FLOOD)
+    steps = [(event["event"], event["file"]) for event in world.events("inbox.settled", "job.done")]
+    done = [place for place, (step, _) in enumerate(steps) if step == "job.done"]
+    taken_in = [place for place, (step, _) in enumerate(steps) if step == "inbox.settled"]
+    between = sum(place < done[1] for place in taken_in)  # done[0] is the one before the flood
+    print(json.dumps({"flood": FLOOD, "taken_in_before_the_first_output": between}))
+    assert between < FLOOD // 2
+    check_all(world, FLOOD)
+
+
 def test_events_that_the_system_drops_cost_nothing(world: World) -> None:
     """The daemon stands still while more happens than the kernel's queue of events holds: a scan finds all."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())

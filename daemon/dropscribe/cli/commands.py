@@ -16,6 +16,8 @@ class Run(NamedTuple):
 
     once: bool
     """End when the inbox is empty."""
+    wait: bool
+    """Where a daemon runs already, wait until that has emptied the inbox."""
     flags: dict[str, str]
     """Settings given as flags, by setting name."""
 
@@ -58,6 +60,12 @@ class Retry(NamedTuple):
 
     files: list[Path]
     all: bool
+
+
+class Skip(NamedTuple):
+    """`skip`: recordings that are not to be transcribed."""
+
+    files: list[Path]
 
 
 class Redo(NamedTuple):
@@ -212,6 +220,7 @@ Command = (
     | Status
     | Why
     | Retry
+    | Skip
     | Redo
     | Speakers
     | Pause

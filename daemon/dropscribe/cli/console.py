@@ -7,8 +7,8 @@ cannot send control characters to the terminal (`log_bridge.sanitize`).
 from __future__ import annotations
 
 import json
+import shutil
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.log_bridge import sanitize
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     from dropscribe.supervisor.publisher import Progress
 
-_NAME_WIDTH = 40
-"""Columns for the name left of the bar; of a longer one the end is shown."""
+_NARROWEST = 12
+"""Columns for the name left of the bar, at least; else a third of the terminal. Of a longer name the
+end is shown.
+"""
+_WITH_PERCENT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}"
+_WITHOUT_PERCENT = "{desc} {elapsed}{postfix}"
 
 
 def say(text: str) -> None:
@@ -39,9 +43,9 @@ def count_recordings(count: int) -> str:
     return f"{count} recording{'' if count == 1 else 's'}"
 
 
-def format_minute(stamp: float) -> str:
-    """Return a time in seconds since the epoch as local date, hour and minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
+def count_others(count: int) -> str:
+    """Return `1 other`, `2 others`."""
+    return f"{count} other{'' if count == 1 else 's'}"
 
 
 def format_duration(seconds: float) -> str:
@@ -53,7 +57,10 @@ def format_duration(seconds: float) -> str:
 
 
 class ProgressBar:
-    """A progress bar on stderr, for one recording or download after another. Leaving the context removes it."""
+    """A progress bar on stderr, for one recording or download after another.
+
+    It is as wide as the terminal, also when that changes. Leaving the context removes it.
+    """
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -71,8 +78,27 @@ class ProgressBar:
         if progress.outcome:
             self.close()
             say(f"{sanitize(progress.file)}: {progress.outcome}")
-        else:
-            self.show_seconds(progress.file, progress.done_s, progress.audio_s)
+        elif progress.phase:
+            others = f" and {count_others(progress.together - 1)}" if progress.together > 1 else ""
+            self.show_phase(progress.file + others, progress.phase, progress.percent, progress.left_s)
+
+    def show_phase(self, name: str, phase: str, percent: float | None, left_s: float | None) -> None:
+        """Show how far a phase of the work on a recording is, and what is left of the whole."""
+        if not self._terminal:
+            return
+        key = f"{name}: {phase}"
+        if self._bar is None or self._name != key:
+            self.close()
+            self._name = key
+            shown = sanitize(name)[-max(_NARROWEST, shutil.get_terminal_size().columns // 3) :]
+            self._bar = self._make_bar(f"{shown}: {phase}", known=percent is not None)
+        if percent is not None:
+            if self._bar.total is None:
+                self._bar.total, self._bar.bar_format = 100.0, _WITH_PERCENT
+            self._bar.n = min(100.0, percent)
+        left = "" if left_s is None else f", about {format_duration(left_s)} left"
+        self._bar.set_postfix_str(left, refresh=False)
+        self._bar.refresh()
 
     def show_seconds(self, name: str, done: float, total: float) -> None:
         """Show how many seconds of a recording are done."""
@@ -82,11 +108,27 @@ class ProgressBar:
         """Show how many bytes of a model are downloaded."""
         self._show(f"model {model}", done, total, "B")
 
+    def refresh(self) -> None:
+        """Draw the bar again: time has passed, or the terminal has another width."""
+        if self._bar is not None:
+            self._bar.refresh()
+
     def close(self) -> None:
         """Remove the bar from the screen."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def _make_bar(self, description: str, *, known: bool) -> tqdm[NoReturn]:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=100.0 if known else None,
+            desc=description,
+            bar_format=_WITH_PERCENT if known else _WITHOUT_PERCENT,
+            dynamic_ncols=True,
+            leave=False,
+        )
 
     def _show(self, name: str, done: float, total: float, unit: str) -> None:
         if not self._terminal:
@@ -99,10 +141,11 @@ class ProgressBar:
             times_only = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
             self._bar = tqdm(
                 total=total,
-                desc=sanitize(name)[-_NAME_WIDTH:],
+                desc=sanitize(name)[-max(_NARROWEST, shutil.get_terminal_size().columns // 3) :],
                 unit=unit,
                 unit_scale=unit == "B",
                 bar_format=times_only if unit == "s" else None,
+                dynamic_ncols=True,
                 leave=False,
             )
         self._bar.update(max(0, min(done, total) - self._bar.n))

@@ -26,6 +26,7 @@ from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import locks, worker_process
 from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.journal import FILE_NAME
 from dropscribe.supervisor.mounts import find_file_system
 from dropscribe.supervisor.watcher import Watcher
 
@@ -106,7 +107,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
         yield _check_folder("archive", chosen.archive, "write")
     if inbox.verdict is not Verdict.FAIL:  # to ask for its file system may take as long as to read it
         yield _check_events(chosen)
-    yield _check_journal(chosen.state / "journal.sqlite3")
+    yield _check_journal(chosen.state / FILE_NAME)
     yield from _check_hooks(chosen)
     yield _check_daemon(chosen)
     yield from _check_service(chosen)
@@ -126,7 +127,10 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
         cure = "On a Mac: System Settings, Privacy & Security, Files and Folders. Else: is its volume reachable?"
         return Check(name, Verdict.FAIL, f"{folder} did not answer for {PROBE_SECONDS} s", cure)
     if probe.returncode == _ABSENT:
-        return Check(name, Verdict.NOTE, f"{folder} is not there yet", "`dropscribe run` makes it.")
+        cure = "`dropscribe run` makes it."
+        if name == "inbox" and not settings.is_default_inbox(folder):
+            cure = "Make it, or mount its volume: `dropscribe run` waits for it."
+        return Check(name, Verdict.NOTE, f"{folder} is not there yet", cure)
     if probe.returncode:
         return Check(
             name, Verdict.FAIL, f"{folder}: {stderr.strip().splitlines()[-1]}", "Grant access or choose another."
@@ -139,7 +143,7 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
 
 
 def _check_events(chosen: Settings) -> Check:
-    watcher = Watcher(Inbox(chosen.inbox, chosen.recursive, chosen.outbox), chosen.observer, lambda: None)
+    watcher = Watcher(Inbox.of(chosen), chosen.observer, lambda: None)
     if watcher.native:
         return Check("events", Verdict.OK, f"native, with a full look every {chosen.scan_seconds:g} s")
     return Check("events", Verdict.OK, f"polling{': ' + watcher.why if watcher.why else ', as set'}")
@@ -189,9 +193,7 @@ def _check_service(chosen: Settings) -> Iterator[Check]:
 def _check_torch() -> Check:
     if find_spec("torch") is None:
         return Check("pytorch", Verdict.OK, "not installed, as it should be")
-    return Check(
-        "pytorch", Verdict.NOTE, "installed next to Dropscribe, which does not use it", "README, `Install on a Mac`."
-    )
+    return Check("pytorch", Verdict.NOTE, "installed next to Dropscribe, which does not use it", "README, `Install`.")
 
 
 def _check_engine(chosen: Settings) -> Iterator[Check]:

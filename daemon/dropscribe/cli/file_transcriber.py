@@ -18,6 +18,7 @@ from dropscribe.cli.console import say
 from dropscribe.errors import DropscribeError, Fault, JobError, RecordingFaultError
 from dropscribe.supervisor import assembly, worker_process
 from dropscribe.supervisor.inbox import Stat, digest_file
+from dropscribe.supervisor.meter import Meter
 from dropscribe.transcript import Source
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ class _Reports:
     planned: protocol.Planned | None = None
     windows: list[protocol.WindowDone] = field(default_factory=list)
     speakers: protocol.SpeakersFound | None = None
+
+
+_REFRESH_SECONDS = 0.5
+"""Between two looks at the clock while the worker reports nothing."""
 
 
 class FileTranscriber:
@@ -87,12 +92,20 @@ class FileTranscriber:
         spool = Path(self._folder.name) / f"{self._count}.f32"
         recording = protocol.RecordingFile(self._count, str(path.resolve()), str(spool))
         self._worker.send(protocol.TranscribeJob(recording=recording, request=self._request))
-        reports = _Reports()
-        while not self._take(self._messages.get().event, path.name, reports):
-            pass
-        return reports
+        reports, meter = _Reports(), Meter([self._count], "starting the engine")
+        while True:
+            try:
+                event = self._messages.get(timeout=_REFRESH_SECONDS).event
+            except queue.Empty:
+                event = None
+            if event is not None:
+                meter.observe(event)
+                if self._take(event, reports):
+                    return reports
+            reading = meter.read()
+            self._bar.show_phase(path.name, reading.phase, reading.percent, reading.eta_s)
 
-    def _take(self, event: protocol.Event, name: str, reports: _Reports) -> bool:
+    def _take(self, event: protocol.Event, reports: _Reports) -> bool:
         """Note one event; return whether it is the last of this file."""
         match event:
             case protocol.Decoded():
@@ -103,12 +116,8 @@ class FileTranscriber:
                 reports.planned = event
             case protocol.WindowDone():
                 reports.windows.append(event)
-                if reports.decoded is not None:
-                    self._bar.show_seconds(name, event.end_s, reports.decoded.audio_s)
             case protocol.SpeakersFound():
                 reports.speakers = event
-            case protocol.Downloading():
-                self._bar.show_download(event.model, event.done, event.total)
             case protocol.Fallback():
                 say(f"dropscribe: {event.backend} is passed over: {event.reason}")
             case protocol.Failed():

@@ -85,6 +85,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.retry(command)
+        case commands.Skip():
+            from dropscribe.cli import requests
+
+            return requests.skip(command)
         case commands.Redo():
             from dropscribe.cli import requests
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from dropscribe import settings
-from dropscribe.cli.console import format_duration, print_json
+from dropscribe.cli.console import count_others, format_duration, print_json
 from dropscribe.errors import Exit
 from dropscribe.log_bridge import sanitize
 from dropscribe.supervisor.status import read_status
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from dropscribe.cli import commands
     from dropscribe.supervisor.status import CurrentRecording, StaleRecording, StatusReport
 
+_KINDS = {
+    "name": "by name",
+    "content": "without a suffix and no recording",
+    "unfinished": "unfinished by name",
+    "link": "by being a link",
+    "special": "by being a pipe or a device",
+}
+"""Why files are passed over, behind their number."""
+_QUEUE_SHOWN = 5
+"""How many recordings of the queue the text names; the JSON names more."""
 _STALE_SHOWN = 5
 """How many stale recordings the text names; the JSON names all."""
 
@@ -56,8 +66,14 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     yield f"Model     {report.model}{': ' + report.engine if report.engine else ' (not in memory)'}"
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
     yield f"Counts    {counts or 'nothing seen yet'}"
+    if report.passed_over:
+        kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in report.passed_over.items())
+        yield f"Ignored   {kinds}; `dropscribe why` tells of each"
     if report.current is not None:
         yield f"Now       {_format_current(report.current)}"
+    if report.interrupted is not None:
+        yield f"Between   the windows of {_format_current(report.interrupted)}"
+    yield from _format_queue(report)
     if report.trouble is not None:
         yield f"Waiting   {report.trouble.reason}"
     if report.inbox_trouble:
@@ -77,7 +93,19 @@ def _format_current(current: CurrentRecording) -> str:
     percent = "" if current.percent is None else f" {current.percent:.0f} %"
     eta = "" if current.eta_s is None else f", about {format_duration(current.eta_s)} left"
     attempt = f", attempt {current.attempt}" if current.attempt > 1 else ""
-    return f"{sanitize(current.file)}: {current.phase}{percent}{eta}{attempt}"
+    others = f" and {count_others(current.together - 1)} together with it" if current.together > 1 else ""
+    return f"{sanitize(current.file)}{others}: {current.phase}{percent}{eta}{attempt}"
+
+
+def _format_queue(report: StatusReport) -> Iterator[str]:
+    title = "Next"
+    for queued in report.queue[:_QUEUE_SHOWN]:
+        priority = f" (priority {queued.priority})" if queued.priority else ""
+        yield f"{title:<9} {sanitize(queued.file)}{priority}"
+        title = ""
+    more = report.counts.get("queued", 0) - _QUEUE_SHOWN
+    if more > 0:
+        yield f"          and {more} more"
 
 
 def _format_stale(stale: tuple[StaleRecording, ...]) -> Iterator[str]:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AUTO = {"mlx": "large-v3-turbo", "faster-whisper": "small"}
 """The model of the setting `auto`, by backend: what runs faster than real time there."""
 
+READS_MODELS_OF = {"whisperx": "faster-whisper"}
+"""Backends that read the models of another one."""
+
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 """Names that mean another name."""
 
@@ -203,12 +206,12 @@ def parse_request(model: str, backend: str) -> ModelRequest:
     Args:
         model: `auto`, a name (`small`, `small-4bit`, `small@revision`), a hub repository
             (`owner/name`, `owner/name@revision`) or a folder.
-        backend: a key of `LAYOUTS`, or `whisperx`, which reads what faster-whisper reads.
+        backend: a key of `LAYOUTS` or of `READS_MODELS_OF`.
 
     Raises:
         UsageError: there is no such backend or no such name.
     """
-    backend = "faster-whisper" if backend == "whisperx" else backend
+    backend = READS_MODELS_OF.get(backend, backend)
     try:
         layout = LAYOUTS[backend]
     except KeyError:
@@ -260,6 +263,17 @@ def check_name(model: str) -> None:
     """
     if parse_request(model, next(iter(LAYOUTS))).folder is not None:
         raise UsageError(f"The model {model} is a folder.", "Only a name (small) or a hub repository can stand here.")
+
+
+def check_setting(model: str, backend: str) -> None:
+    """Check that the setting `model` means something for the setting `backend`, and that a folder is there.
+
+    Raises:
+        UsageError: it does not, or there is no such folder.
+    """
+    request = parse_request(model, next(iter(LAYOUTS)) if backend == "auto" else backend)
+    if request.folder is not None and not request.folder.path.is_dir():
+        raise UsageError(f"The model {model} is a folder that is not there.", "Bring it back or choose another.")
 
 
 def name_quantised(model: str, bits: int) -> str:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+from dropscribe.settings.paths import DEFAULT_INBOX
 
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
@@ -59,6 +65,8 @@ def _describe_setting(
     *,
     choices: tuple[str, ...] = (),
     least: float | None = None,
+    most: float = math.inf,
+    words: Mapping[str, float] | None = None,
     key: str = "",
     command: bool = False,
 ) -> Any:
@@ -69,10 +77,13 @@ def _describe_setting(
         text: What it means, for people.
         choices: The values that are allowed; none: any.
         least: The smallest number that is allowed.
+        most: The largest number that is allowed.
+        words: What may be written for some numbers, also for such as are out of bounds.
         key: Its name in the settings file, where that is not the field's.
         command: Whether it is a program with arguments.
     """
-    metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata: dict[str, Any] = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata |= {"most": most, "words": words or {}}
     return field(default=default, metadata=metadata)
 
 
@@ -80,10 +91,14 @@ def _describe_setting(
 class Settings:
     """All settings, checked. Folders are absolute."""
 
-    inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
+    inbox: Path = _describe_setting(
+        DEFAULT_INBOX,
+        "Recordings are dropped here. The default is made where it is missing; one that is set is waited for: its\n"
+        "volume may not be mounted.",
+    )
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
-        "Transcripts appear here, in the inbox's subfolders. If it lies inside the inbox it is not watched.",
+        "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
     )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
@@ -141,7 +156,7 @@ class Settings:
     split_channels: str = _describe_setting(
         "auto",
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
-        "`channels` or heard from the recording.",
+        "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
     )
     speakers: tuple[str, ...] = _describe_setting(
@@ -150,13 +165,47 @@ class Settings:
         'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
         "once with `dropscribe models pull speakers`.",
     )
+    audio_track: int = _describe_setting(
+        0,
+        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"
+        "that is set, no commentary, else the one that the file itself names first.",
+        least=0,
+        words={"auto": 0},
+    )
+    speech_threshold: float = _describe_setting(
+        0.5,
+        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering or speech in much\n"
+        "noise, higher where noise becomes words. off: all of the recording is transcribed, for singing.",
+        least=0.05,
+        most=0.95,
+        words={"off": 0.0},
+    )
     pack: bool = _describe_setting(
         default=True,
         text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
         "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
     )
+    suffixes: tuple[str, ...] = _describe_setting(
+        (),
+        'More suffixes of recordings, and known ones that are to be passed over: ["+.dat", "-.mp4"].\n'
+        "What has no suffix is taken when its first bytes are those of a recording.",
+    )
+    priority: int = _describe_setting(
+        0,
+        "The turn in the queue: a recording of a higher number is taken first, those of the same number in the\n"
+        "order in which they came. Also `low` (-10), `normal` (0), `high` (10). Meant for profiles.",
+        least=-1000,
+        most=1000,
+        words={"low": -10, "normal": 0, "high": 10},
+    )
     settle_seconds: float = _describe_setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
+    )
+    incomplete_minutes: float = _describe_setting(
+        1.5,
+        "A file that is shorter than its own header says is waited for so long after its last change, then taken as\n"
+        "it is. 0: not at all.",
+        least=0,
     )
     scan_seconds: float = _describe_setting(
         60.0, "The whole inbox is looked through this often; events only make it quicker.", least=1
@@ -224,9 +273,12 @@ class Settings:
         "for good. A recording that failed always stays.",
         choices=("keep", "archive", "trash", "delete"),
     )
+    after_minutes: float = _describe_setting(
+        1.5, "No recording leaves the inbox before so long after its last change, or while it is open.", least=0
+    )
     archive: Path = _describe_setting(
         Path(),
-        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive beside the inbox.",
+        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive next to the inbox.",
     )
     state: Path = _describe_setting(
         Path(), "Journal and work files. Default: where the system keeps application state."

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _SHOWN_LETTERS = 200
 _MOST_SPEAKERS = 100
+_SUFFIX = re.compile(r"([+-]) ?\.?([^\s./]+)")
 
 
 class _WrongValueError(Exception):
@@ -63,7 +65,7 @@ def _convert(key: str, value: Any) -> Any:
     if isinstance(default, bool):
         return _convert_bool(value)
     if isinstance(default, (int, float)):
-        return _convert_number(value, type(default), meta["least"])
+        return _convert_number(key, value)
     if key == "speakers":
         return _convert_speakers(value)
     if isinstance(default, tuple):
@@ -98,12 +100,18 @@ def _convert_bool(value: Any) -> bool:
     return value
 
 
-def _convert_number(value: Any, kind: type[int | float], least: float) -> int | float:
+def _convert_number(key: str, value: Any) -> int | float:
+    meta = FIELDS[key].metadata
+    kind = int if isinstance(FIELDS[key].default, int) else float
+    word = meta["words"].get(value.strip().lower()) if isinstance(value, str) else None
+    if word is not None:
+        return kind(word)
     try:
         number, exact = kind(value), float(value)
     except (TypeError, ValueError, OverflowError):
         raise _WrongValueError from None
-    if isinstance(value, bool) or not math.isfinite(exact) or number < least or exact != number:
+    is_allowed = exact in meta["words"].values() or meta["least"] <= number <= meta["most"]
+    if isinstance(value, bool) or not math.isfinite(exact) or not is_allowed or exact != number:
         raise _WrongValueError
     return number
 
@@ -119,6 +127,8 @@ def _convert_names(key: str, value: Any) -> tuple[str, ...]:
             names = names[:-1]
     else:
         names = tuple(dict.fromkeys(filter(None, names)))
+    if key == "suffixes":
+        return _convert_suffixes(names)
     allowed = LANGUAGES if key == "languages" else FIELDS[key].metadata["choices"]
     if allowed and any(name not in allowed for name in names):
         raise _WrongValueError
@@ -142,6 +152,14 @@ def _convert_speakers(value: Any) -> tuple[str, ...]:
             raise _WrongValueError
         return (str(int(word)),)
     return {"off": (), "auto": ("auto",)}.get(word, names)
+
+
+def _convert_suffixes(changes: Sequence[str]) -> tuple[str, ...]:
+    """Return changes of the known suffixes as `+.dat`, `-.mp4`."""
+    parts = [_SUFFIX.fullmatch(change.lower()) for change in changes]
+    if not all(parts):
+        raise _WrongValueError
+    return tuple(dict.fromkeys(f"{part[1]}.{part[2]}" for part in parts if part))
 
 
 def _convert_table(value: Any) -> Table:
@@ -181,9 +199,15 @@ def _describe_expected(key: str) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, (int, float)):
-        return f"a {'whole ' if isinstance(default, int) else ''}number, {meta['least']:g} or more"
+        limits = (
+            f"{meta['least']:g} or more" if meta["most"] == math.inf else f"{meta['least']:g} to {meta['most']:g}"
+        )
+        words = "".join(f', or "{word}"' for word in meta["words"])
+        return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
     if key == "speakers":
         return '"off", "auto", a number from 1 to 100, or a list of names'
+    if key == "suffixes":
+        return 'a list of suffixes, each with + or -: ["+.dat", "-.mp4"]'
     if isinstance(default, tuple):
         codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
         return "a list of " + (", ".join(meta["choices"]) or codes)

@@ -37,9 +37,9 @@ def assemble_transcript(
 
     Args:
         source: The recording; `recorded_at`, `recorded_from` and `channels` are filled in.
-        decoded: What the worker reported of the recording,
-        loaded: of the model,
-        planned: and of its plan.
+        decoded: The worker's report of the recording's file.
+        loaded: Its report of the model.
+        planned: Its report of the plan of windows.
         windows: All windows, in order.
         settings: What was asked for.
     """
@@ -66,12 +66,7 @@ def assemble_transcript(
         language_probability=planned.language_probability,
         duration=decoded.audio_s,
         segments=numbered,
-        source=dataclasses.replace(
-            source,
-            recorded_at=decoded.recorded_at,
-            recorded_from="container" if decoded.recorded_at else None,
-            channels=decoded.channels,
-        ),
+        source=_complete_source(source, decoded),
         engine=Engine(
             backend=loaded.backend,
             device=loaded.device,
@@ -110,6 +105,26 @@ def add_speakers(transcript: Transcript, found: SpeakersFound | None, settings: 
         transcript,
         timing=dataclasses.replace(timing, transcribe_s=seconds, speed=speed),
         warnings=transcript.warnings if own else (*transcript.warnings, *found.notices),
+    )
+
+
+def adapt_transcript(transcript: Transcript, source: Source, decoded: Decoded) -> Transcript:
+    """Return what `assemble_transcript` gave for a recording as that of another file with the same sound.
+
+    Args:
+        transcript: The stored one.
+        source: The other file.
+        decoded: What the worker reported of it.
+    """
+    return dataclasses.replace(transcript, source=_complete_source(source, decoded))
+
+
+def _complete_source(source: Source, decoded: Decoded) -> Source:
+    return dataclasses.replace(
+        source,
+        recorded_at=decoded.recorded_at,
+        recorded_from="container" if decoded.recorded_at else None,
+        channels=decoded.channels,
     )
 
 

@@ -9,18 +9,25 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.supervisor import locks, lookup, requests
-from dropscribe.supervisor.journal import State
-from dropscribe.supervisor.recording_names import explain_refusal
+from dropscribe.supervisor.first_bytes import is_recording
+from dropscribe.supervisor.journal import DisposalWay, LeavingState, State
+from dropscribe.supervisor.readiness import CODES as HOLDS
+from dropscribe.supervisor.recording_names import choose_suffixes, explain_refusal, find_suffix
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Hook, Journal, Leaving, Recording
+
+_DISPOSED = {
+    DisposalWay.ARCHIVE: "archived",
+    DisposalWay.TRASH: "put into the trash",
+    DisposalWay.DELETE: "deleted",
+}
+"""What becomes of a source, as a participle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,9 @@ def explain(settings: Settings, path: Path) -> Explanation:
     relative = lookup.locate_in_inbox(settings, path)
     if relative is None and not path.exists() and not path.is_absolute():
         relative = str(path)  # a name as `status` shows it
+    if relative is None and (link := _find_link(settings, path)) is not None:
+        why = f"It is behind {link}, which is a symbolic link: links are not followed. Put the recordings here."
+        return Explanation("ignored", why)
     if relative is None:
         return Explanation("outside", f"It does not lie in the inbox {settings.inbox}.")
     with lookup.read_journal(settings) as journal:
@@ -50,11 +60,24 @@ def explain(settings: Settings, path: Path) -> Explanation:
         return Explanation(str(recording.state), _explain_recording(settings, journal, recording))
 
 
+def _find_link(settings: Settings, path: Path) -> Path | None:
+    """Return the folder on the way from the inbox to a path that is a link and leads out, or None."""
+    inbox = Path(os.path.realpath(settings.inbox))
+    place = path.absolute()
+    for folder in reversed(place.parents):
+        # The inbox itself may be reached by links.
+        if Path(os.path.realpath(folder)) == inbox:
+            way = place.relative_to(folder).parts[:-1]
+            steps = (folder.joinpath(*way[:count]) for count in range(1, len(way) + 1))
+            return next((step for step in steps if step.is_symlink()), None)
+    return None
+
+
 def describe_disposal(leaving: Leaving) -> str:
     """Return what happened to a source that has left the inbox, as a participle: `archived as …`, `deleted`."""
-    if leaving.way == "archive":
+    if leaving.way is DisposalWay.ARCHIVE:
         return f"archived as {leaving.place}"
-    return {"trash": "put into the trash", "delete": "deleted"}[leaving.way]
+    return _DISPOSED[leaving.way]
 
 
 def _explain_file(settings: Settings, relative: str) -> Explanation:
@@ -67,8 +90,10 @@ def _explain_file(settings: Settings, relative: str) -> Explanation:
         return Explanation("unknown", "There is no such file in the inbox, and none was seen under this name.")
     if not path.is_file():
         return Explanation("ignored", "It is not a regular file.")
-    if (refused := explain_refusal(PurePath(relative))) is not None:
+    if (refused := explain_refusal(PurePath(relative), choose_suffixes(settings.suffixes))) is not None:
         return Explanation("ignored", f"It {refused}.")
+    if not find_suffix(path.name) and _is_foreign(path):
+        return Explanation("ignored", "It has no suffix, and its first bytes are those of no recording known here.")
     if not settings.recursive and len(PurePath(relative).parts) > 1:
         return Explanation("ignored", "It is in a subfolder, and the setting `recursive` is off.")
     if os.path.realpath(path).startswith(os.path.realpath(settings.outbox) + os.sep):
@@ -80,6 +105,13 @@ def _explain_file(settings: Settings, relative: str) -> Explanation:
     return Explanation("settling", why)
 
 
+def _is_foreign(path: Path) -> bool:
+    try:
+        return not is_recording(path)
+    except OSError:
+        return False
+
+
 def _explain_recording(settings: Settings, journal: Journal, recording: Recording) -> str:
     running = locks.is_running(settings.state)
     when = lookup.format_minute(recording.changed)
@@ -88,6 +120,10 @@ def _explain_recording(settings: Settings, journal: Journal, recording: Recordin
             text = _explain_done(settings, journal, recording, when)
         case State.FAILED:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
+        case State.WAITING if recording.code in HOLDS:
+            text = f"It is not finished ({recording.code}): {recording.reason}"
+        case State.SKIPPED:
+            text = f"It was skipped on {when}, and is untouched. `dropscribe retry` with its name takes it back."
         case State.WAITING:
             text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
         case State.RUNNING if not running:
@@ -115,16 +151,17 @@ def _explain_done(settings: Settings, journal: Journal, recording: Recording, wh
     changed = lookup.read_profiles_in_force(settings, journal).list_changes(recording.name, recording.settings)
     if changed:
         leaving = journal.sources.find(recording.id)
-        away = leaving is not None and leaving.state == "moved" and leaving.way != "archive"
+        away = leaving is not None and leaving.state is LeavingState.MOVED and leaving.way is not DisposalWay.ARCHIVE
         how = "put back into the inbox it is made anew" if away else "`dropscribe redo` makes it anew"
         text += f" Since then changed: {', '.join(changed)}; {how}."
     return text
 
 
 def _explain_queued(journal: Journal, recording: Recording) -> str:
-    ahead = sum(1 for r in journal.recordings.list_in(State.RUNNING, State.QUEUED) if r.changed < recording.changed)
+    ahead = journal.recordings.count_ahead(recording)
     last = f" Last try: {recording.reason}" if recording.reason else ""
-    return f"It waits in the queue; {ahead} come before it.{last}"
+    comes = "1 comes" if ahead == 1 else f"{ahead} come"
+    return f"It waits in the queue; {comes} before it.{last}"
 
 
 def _explain_delay(settings: Settings, journal: Journal, *, running: bool) -> str:
@@ -151,10 +188,9 @@ def _explain_hook(hook: Hook) -> str:
 
 
 def _explain_source(leaving: Leaving, *, has_hooks: bool) -> str:
-    if leaving.state == "moved":
+    if leaving.state is LeavingState.MOVED:
         return f"Then the recording was {describe_disposal(leaving)}, as set."
-    if leaving.state == "kept":
+    if leaving.state is LeavingState.KEPT:
         return f"The recording stays in the inbox: {leaving.reason}"
-    intended = {"archive": "archived", "trash": "put into the trash", "delete": "deleted"}[leaving.way]
     why = leaving.reason or ("its hooks come first." if has_hooks else "its turn comes.")
-    return f"The recording is to be {intended} and waits: {why}"
+    return f"The recording is to be {_DISPOSED[leaving.way]} and waits: {why}"

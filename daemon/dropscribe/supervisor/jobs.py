@@ -2,7 +2,8 @@
 
 Guarantees: no model library is imported here; every finished window is in the journal before the
 next event is read; a worker that crashes, hangs or grows too large is replaced; the last attempt
-of a recording is made in a fresh process.
+of a recording is made in a fresh process; work that goes between the windows of a long recording
+takes half of the worker's time at most, unless its priority is higher.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import dataclasses
 import sqlite3
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -21,11 +21,13 @@ from dropscribe.errors import EnvironmentFaultError, Fault
 from dropscribe.supervisor import assembly, result_options, worker_process
 from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.job import Job, read_resume
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.publisher import Progress
-from dropscribe.supervisor.scheduler import ALONE
-from dropscribe.transcript import Source, Transcript
+from dropscribe.supervisor.scheduler import ALONE, BETWEEN_LIMITS, LONG, Room
+from dropscribe.supervisor.workload import Workload
+from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,32 +40,9 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.scheduler import Scheduler
 
 
-@dataclass
-class _Job:
-    """The work in progress on one recording, and what the worker has reported of it."""
-
-    recording: Recording
-    settings: Settings
-    """Those in force for it when it was claimed."""
-    packed: bool
-    """Whether it was given to the worker together with others."""
-    begun: float
-    """time.monotonic() when it was given to the worker."""
-    decoded: protocol.Decoded | None = None
-    loaded: protocol.Loaded | None = None
-    planned: protocol.Planned | None = None
-    speakers: protocol.SpeakersFound | None = None
-    transcribed: Transcript | None = None
-    """What was transcribed before, where only its speakers are to be found."""
-    windows: int = 0
-    """Windows that are done."""
-    tenths: int = -1
-    """Tenths of a model's download that were logged."""
-
-    @property
-    def audio_s(self) -> float:
-        """Seconds of sound; 0 before it is decoded."""
-        return self.decoded.audio_s if self.decoded else 0.0
+_CALL_OFF_SECONDS = 60.0
+"""A worker that has not given up a job for so long after it was asked to is replaced: the step that it
+is at takes too long."""
 
 
 class Jobs:
@@ -103,13 +82,14 @@ class Jobs:
         self._spool = settings.state / "spool"
         self._worker: worker_process.Worker | None = None
         self._worker_ready = False
-        self._jobs: dict[int, _Job] = {}
-        self._pack = False  # whether the worker is given several recordings and has not reported the end of that
+        self._loaded = ""  # the setting `model` of what is in the worker's memory
+        self._jobs: dict[int, Job] = {}
+        self._workload = Workload(settings.state, progress)
         self._last_event = 0.0  # time.monotonic() of the last event of the worker
         self._idle_since = time.monotonic()
 
-    def tidy(self) -> None:
-        """Remove the sound that an earlier daemon's worker left behind."""
+    def prepare_spool(self) -> None:
+        """Make the folder for decoded sound, and remove the sound that an earlier daemon's worker left behind."""
         self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self._spool.iterdir():
             left.unlink(missing_ok=True)
@@ -125,10 +105,24 @@ class Jobs:
     @property
     def busy(self) -> bool:
         """Whether the worker has anything in hand."""
-        return bool(self._jobs) or self._pack
+        return bool(self._workload.units)
 
-    def begin(self, claimed: Sequence[tuple[Recording, Settings]]) -> None:
-        """Give claimed recordings to the worker, each with the settings in force for it."""
+    @property
+    def room(self) -> Room | None:
+        """What may go between the windows of the recording in progress; None for nothing."""
+        unit = self._workload.find_interruptible()
+        job = None if unit is None else self._jobs.get(unit.number)
+        if unit is None or job is None or self._loaded != job.settings.model:
+            return None
+        left = unit.meter.work_left_s
+        left = (job.audio_s or unit.meter.decoded_s) if left is None else left
+        return Room(job.recording, job.settings, left) if left >= BETWEEN_LIMITS.least_left_s else None
+
+    def begin(self, claimed: Sequence[tuple[Recording, Settings]], room: Room | None = None) -> None:
+        """Give claimed recordings to the worker, each with the settings in force for it.
+
+        With `room` they go between the windows of the recording that is in progress.
+        """
         recordings, chosen = [recording for recording, _ in claimed], claimed[0][1]
         try:
             # A file that was dropped into the inbox makes nobody open a connection.
@@ -139,43 +133,50 @@ class Jobs:
         last = recordings[0].attempts >= ATTEMPTS
         if last:  # alone in a fresh process, with the options that can go least wrong
             self._stop_worker("a last attempt begins")
-        if self._worker is None:
-            try:
-                self._worker = worker_process.Worker(self._post, self._command)
-            except OSError as error:
-                self._scheduler.put_back(recordings)
-                why = f"The engine's process cannot be started: {error.strerror}."
-                raise EnvironmentFaultError("worker-refused", why, "`dropscribe doctor` looks closer.") from None
-            self._worker_ready = False
-            self._log.info("worker.started", pid=self._worker.pid)
-        self._last_event, self._pack = time.monotonic(), len(recordings) > 1
-        self._jobs = {r.id: _Job(r, own, self._pack, begun=self._last_event) for r, own in claimed}
+        worker = self._worker or self._start_worker(recordings)
+        now, packed = time.monotonic(), len(recordings) > 1
+        names = {recording.id: recording.name for recording in recordings}
+        self._workload.add(names, now, is_ready=self._worker_ready, safe=last)
+        self._jobs |= {r.id: Job(r, own, packed, begun=now) for r, own in claimed}
+        self._last_event = now
         for recording in recordings:
             self._log.info(
                 "job.claimed",
                 **recording.log_facts,
                 attempt=recording.attempts,
                 bytes=recording.size,
-                packed=len(recordings) if self._pack else None,
+                packed=len(recordings) if packed else None,
+                between=None if room is None else decode_name(room.recording.name),
             )
-        self._journal.set_meta(phase="decoding")
         files = tuple(
             # Its name has the process as well: the last one may not have ended yet.
-            protocol.RecordingFile(
-                r.id, str(self._intake.locate(r)), str(self._spool / f"{r.id}-{self._worker.pid}.f32")
-            )
+            protocol.RecordingFile(r.id, str(self._intake.locate(r)), str(self._spool / f"{r.id}-{worker.pid}.f32"))
             for r in recordings
         )
-        if self._pack:
-            self._worker.send(protocol.PackJob(recordings=files, request=request))
+        if packed:
+            worker.send(protocol.PackJob(recordings=files, request=request))
             return
         if (stored := self._find_words(recordings[0], chosen)) is not None:
             self._jobs[recordings[0].id].transcribed = Transcript.from_json(stored)
-            self._worker.send(protocol.SpeakersJob(recording=files[0], request=request))
+            worker.send(protocol.SpeakersJob(recording=files[0], request=request))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
-        resume = _resume(self._journal.results.list_checkpoints(recordings[0].result))
-        self._worker.send(protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last))
+        resume = read_resume(self._journal.results.list_checkpoints(recordings[0].result))
+        most = None if room is None else room.limit_seconds(recordings[0])
+        worker.send(
+            protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last, most_seconds=most)
+        )
+
+    def _start_worker(self, recordings: Sequence[Recording]) -> worker_process.Worker:
+        try:
+            self._worker = worker_process.Worker(self._post, self._command)
+        except OSError as error:
+            self._scheduler.put_back(recordings)
+            why = f"The engine's process cannot be started: {error.strerror}."
+            raise EnvironmentFaultError("worker-refused", why, "`dropscribe doctor` looks closer.") from None
+        self._worker_ready = False
+        self._log.info("worker.started", pid=self._worker.pid)
+        return self._worker
 
     def _find_words(self, recording: Recording, chosen: Settings) -> str | None:
         """Return the stored transcript of a recording, as JSON, that lacks nothing but its speakers."""
@@ -184,7 +185,9 @@ class Jobs:
         return self._journal.results.find(result_options.result_key(recording.sha256, chosen, speakers=False))
 
     def handle_taken_in(self, taken: Taken) -> None:
-        """A file was taken in: give up work on what it was before, unless only its date is new."""
+        """Act on a file that was taken in. If its content is new, work on the older content is given
+        up.
+        """
         for job in [job for job in self._jobs.values() if job.recording.key == taken.key]:
             if taken.new:
                 self._log.info("job.superseded", **job.recording.log_facts)
@@ -192,6 +195,15 @@ class Jobs:
             else:
                 size, mtime_ns = taken.found.size, taken.found.mtime_ns
                 job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
+
+    def call_off(self, key: bytes, reason: str) -> None:
+        """Give up work on a recording that is not wanted any more: it is queued again, with its
+        finished windows.
+        """
+        for job in [job for job in self._jobs.values() if job.recording.key == key]:
+            self._log.info("job.called_off", **job.recording.log_facts, reason=reason)
+            self._give_up(job, reason)
+            self._scheduler.put_back([job.recording])
 
     def drop(self, reason: str = "") -> None:
         """Put back what is in progress; finished windows are kept.
@@ -211,6 +223,7 @@ class Jobs:
         """Replace a worker that shows no life; end one that has had no work for long."""
         now = time.monotonic()
         stall, idle = self._settings.stall_minutes * 60, self._settings.idle_minutes * 60
+        self._workload.report(now)
         if self.busy and stall and now - self._last_event > stall:
             jobs = self._take_jobs()
             self._stop_worker("stalled")
@@ -218,6 +231,10 @@ class Jobs:
             self._handle_engine_fault(jobs, "stalled", message)
         elif not self.busy and self._worker is not None and idle and now - self._idle_since > idle:
             self._stop_worker("idle")
+        elif any(now - unit.called_off > _CALL_OFF_SECONDS for unit in self._workload.units if unit.called_off):
+            jobs = self._take_jobs()  # without the one that was called off
+            self._stop_worker("it does not give up its job")
+            self._scheduler.put_back([job.recording for job in jobs])
 
     def handle_message(self, message: worker_process.Message) -> None:
         """Act on one event of the worker. Those of a worker that was replaced are ignored."""
@@ -228,10 +245,18 @@ class Jobs:
                 getattr(self._log, level, self._log.info)(name, **facts)
             case protocol.Ready():
                 self._worker_ready = True
+                for begun in self._workload.units:
+                    begun.meter.observe(message.event)
             case protocol.Exited() as exited:
                 self._handle_exit(message.worker, exited)
             case event:
                 self._last_event = time.monotonic()
+                unit = self._workload.observe(message.job, event)
+                if unit is None:
+                    self._idle_since = self._last_event
+                elif unit.called_off and isinstance(event, protocol.Decoded):
+                    # It has become another process, which has not read what was asked for.
+                    message.worker.send(protocol.CallOffJob(job=unit.number))
                 if message.job == protocol.PACK:
                     self._handle_pack_event(event, message.worker)
                 elif message.job in self._jobs:
@@ -242,6 +267,7 @@ class Jobs:
         self._sweep()
         self._log.warning("worker.died", pid=worker.pid, how=exited.how, stderr=exited.stderr[-2000:])
         jobs = self._take_jobs()
+        self._loaded = ""
         if jobs and not self._worker_ready:  # no recording can have done that
             self._scheduler.put_back([job.recording for job in jobs])
             why = f"The engine's process ended at its start with {exited.how}."
@@ -252,18 +278,18 @@ class Jobs:
         """Act on an event that is about all recordings of a pack."""
         match event:
             case protocol.Downloading() | protocol.Fallback() | protocol.Loaded():
-                for job in [*self._jobs.values()][:1]:
+                for job in [job for job in self._jobs.values() if job.packed][:1]:
                     self._handle_event(job, event, worker, of_pack=True)
-            case protocol.Finished():
-                self._scheduler.put_back([job.recording for job in self._take_jobs()], ALONE)
-                self._idle_since = time.monotonic()
+            case protocol.Finished() | protocol.Excluded():
+                self._scheduler.put_back([job.recording for job in self._take_packed()], ALONE)
                 self._stop_if_too_large(worker)
             case protocol.Failed() as failed:
-                jobs = self._take_jobs()
+                jobs = self._take_packed()
                 recordings = [job.recording for job in jobs]
-                self._idle_since = time.monotonic()
                 if failed.fault == Fault.ENGINE:
+                    others = self._take_jobs()
                     self._stop_worker("engine failed")
+                    self._scheduler.put_back([job.recording for job in others])
                     self._handle_engine_fault(jobs, failed.code, failed.message, failed.detail)
                     return
                 own = [(job.settings.model, job.settings.speakers) for job in jobs[:1]]
@@ -275,14 +301,14 @@ class Jobs:
                 raise EnvironmentFaultError(failed.code, failed.message, failed.cure)
 
     def _handle_event(
-        self, job: _Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
+        self, job: Job, event: protocol.Event, worker: worker_process.Worker, *, of_pack: bool = False
     ) -> None:
         """Act on an event about one recording; `of_pack`: about all of its pack."""
         match event:
             case protocol.Decoded():
                 self._handle_decoded(job, event)
             case protocol.Downloading():
-                self._log_download(job, event)
+                self._log_download(event)
             case protocol.Fallback():
                 self._log.warning("backend.fallback", backend=event.backend, code=event.code, reason=event.reason)
             case protocol.Loaded():
@@ -295,25 +321,27 @@ class Jobs:
                 job.windows += 1
                 self._journal.save_checkpoint(job.recording, job.windows, event.to_json(), event.end_s, job.audio_s)
                 crash.reach("checkpointed")
-                self._report_progress(job, event.end_s)
+                self._show_progress(job, event.end_s)
             case protocol.SpeakersFound():
                 self._handle_speakers(job, event)
             case protocol.Finished():
                 del self._jobs[job.recording.id]
-                self._idle_since = time.monotonic()
                 if not job.packed:
                     self._stop_if_too_large(worker)
                 self._conclude(job)
             case protocol.Failed() if not job.packed:
                 del self._jobs[job.recording.id]
-                self._idle_since = time.monotonic()
                 self._handle_failure(job, event)
+            case protocol.Excluded(code=code) if not job.packed:
+                del self._jobs[job.recording.id]
+                self._log.info("job.long", **job.recording.log_facts, why=code)
+                self._scheduler.put_back([job.recording], LONG)
             case protocol.Excluded(code=code) | protocol.Failed(code=code):  # alone it fails with its own reason
                 del self._jobs[job.recording.id]
                 self._log.info("job.apart", **job.recording.log_facts, why=code)
                 self._scheduler.put_back([job.recording], ALONE)
 
-    def _handle_decoded(self, job: _Job, decoded: protocol.Decoded) -> None:
+    def _handle_decoded(self, job: Job, decoded: protocol.Decoded) -> None:
         found = self._intake.stat(job.recording)
         if found != Stat.of(job.recording):
             # What was decoded may be another content: nothing made of it may be kept under this
@@ -331,10 +359,10 @@ class Jobs:
             codec=decoded.codec,
             warnings=[notice.code for notice in decoded.warnings],
         )
-        if not job.packed:
-            self._journal.set_meta(phase="loading the model")
+        if (known := self._journal.find_by_sound(job.recording, decoded.sound)) is not None:
+            self._reuse_result(job, decoded, known)
 
-    def _handle_loaded(self, job: _Job, loaded: protocol.Loaded, worker: worker_process.Worker) -> None:
+    def _handle_loaded(self, job: Job, loaded: protocol.Loaded, worker: worker_process.Worker) -> None:
         if loaded.load_s:
             self._log.info(
                 "model.loaded",
@@ -346,18 +374,18 @@ class Jobs:
                 seconds=loaded.load_s,
             )
         self._outage.end()
+        self._loaded = "" if any(unit.safe for unit in self._workload.units) else job.settings.model
         self._journal.set_meta(
-            phase=f"one of {len(self._jobs)} transcribed together" if job.packed else "listening for speech",
             backend=loaded.backend,
             backend_reason=loaded.reason,
             engine=f"{loaded.model} on {loaded.device}, process {worker.pid}",
         )
 
-    def _log_download(self, job: _Job, download: protocol.Downloading) -> None:
+    def _log_download(self, download: protocol.Downloading) -> None:
         """Log a download of a model at its start and every tenth of the way."""
-        tenths = 10 * download.done // max(1, download.total)
-        if tenths != job.tenths:
-            job.tenths = tenths
+        unit, tenths = self._workload.units[-1], 10 * download.done // max(1, download.total)
+        if tenths != unit.tenths:
+            unit.tenths, unit.logged = tenths, time.monotonic()
             self._log.info(
                 "model.downloading",
                 model=download.model,
@@ -365,9 +393,8 @@ class Jobs:
                 percent=10 * tenths,
                 bytes=download.total,
             )
-            self._journal.set_meta(phase=f"downloading the model {download.model}: {10 * tenths} %")
 
-    def _handle_planned(self, job: _Job, planned: protocol.Planned) -> None:
+    def _handle_planned(self, job: Job, planned: protocol.Planned) -> None:
         job.planned = planned
         job.windows = planned.done
         recording, windows = job.recording, planned.plan.windows
@@ -386,11 +413,9 @@ class Jobs:
             language_probability=planned.language_probability,
             seconds=planned.plan_s,
         )
-        if not job.packed:
-            self._journal.set_meta(phase="transcribing")
-        self._report_progress(job, done_s)
+        self._show_progress(job, done_s)
 
-    def _handle_speakers(self, job: _Job, found: protocol.SpeakersFound) -> None:
+    def _handle_speakers(self, job: Job, found: protocol.SpeakersFound) -> None:
         job.speakers = found
         self._log.info(
             "job.speakers",
@@ -400,19 +425,46 @@ class Jobs:
             seconds=found.seconds,
         )
 
-    def _report_progress(self, job: _Job, done_s: float) -> None:
+    def _show_progress(self, job: Job, done_s: float) -> None:
+        """Show that a step is done."""
         self._progress(Progress(str(job.recording.name), done_s, job.audio_s))
 
-    def _conclude(self, job: _Job) -> None:
+    def _reuse_result(self, job: Job, decoded: protocol.Decoded, known: str) -> None:
+        """Publish a recording whose sound was transcribed before, in another file."""
+        recording = job.recording
+        del self._jobs[recording.id]
+        self._call_off(recording.id)
+        transcript = assembly.adapt_transcript(Transcript.from_json(known), job.make_source(), decoded)
+        self._log.info("job.known", **recording.log_facts, by="sound")
+        self._journal.store_result(
+            recording, transcript.to_json(), transcript.timing.speed, time.time(), sound=decoded.sound
+        )
+        crash.reach("kept")
+        self._intake.set_state(recording, State.PUBLISHING)
+        self._publisher.publish(self._journal.recordings.get(recording.id))
+
+    def _call_off(self, number: int) -> None:
+        """Ask the worker to give up a job; of a pack it goes on, and what it reports is not wanted."""
+        for unit in self._workload.units:
+            if unit.number == number and self._worker is not None:
+                unit.called_off = time.monotonic()
+                self._worker.send(protocol.CallOffJob(job=number))
+
+    def _conclude(self, job: Job) -> None:
         """All is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.stat(recording)
-        if found not in {None, Stat.of(recording)}:
+        # Of one that was archived, and of an inbox that is away, the transcript is what there is.
+        absent = found is None and self._intake.is_there and not self._journal.sources.has_moved(recording.id)
+        if absent or found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101
         transcript = assembly.add_speakers(job.transcribed or self._assemble(job), job.speakers, job.settings)
-        self._journal.store_result(recording, transcript.to_json(), transcript.timing.speed, time.time())
+        assert job.decoded is not None  # noqa: S101 (the worker reports it before it is finished)
+        self._journal.store_result(
+            recording, transcript.to_json(), transcript.timing.speed, time.time(), sound=job.decoded.sound
+        )
         crash.reach("kept")
         self._intake.set_state(recording, State.PUBLISHING)
         self._log.info(
@@ -426,57 +478,66 @@ class Jobs:
         )
         self._publisher.publish(self._journal.recordings.get(recording.id))
 
-    def _assemble(self, job: _Job) -> Transcript:
+    def _assemble(self, job: Job) -> Transcript:
         """Return the transcript without its speakers, and keep it so: others may be asked for later."""
         recording = job.recording
         assert recording.result is not None  # noqa: S101
-        assert recording.sha256 is not None  # noqa: S101
-        source = Source(
-            name=decode_name(recording.name.name),
-            path=decode_name(recording.name),
-            sha256=recording.sha256,
-            bytes=recording.size,
-        )
         assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
         assert job.loaded is not None  # noqa: S101
         assert job.planned is not None  # noqa: S101
         windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
-        transcript = assembly.assemble_transcript(source, job.decoded, job.loaded, job.planned, windows, job.settings)
+        transcript = assembly.assemble_transcript(
+            job.make_source(), job.decoded, job.loaded, job.planned, windows, job.settings
+        )
         if job.settings.speakers:
             key = result_options.result_key(recording.sha256, job.settings, speakers=False)
             self._journal.results.store(key, transcript.to_json(), time.time())
         return transcript
 
-    def _handle_failure(self, job: _Job, failed: protocol.Failed) -> None:
+    def _handle_failure(self, job: Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:
             # It may have left the process in a bad state: the next try gets a new one.
+            others = self._take_jobs()
             self._stop_worker("engine failed")
+            self._scheduler.put_back([other.recording for other in others])
         self._failures.handle(job.recording, job.settings, failed)
 
-    def _handle_engine_fault(self, jobs: Sequence[_Job], code: str, reason: str, detail: str = "") -> None:
+    def _handle_engine_fault(self, jobs: Sequence[Job], code: str, reason: str, detail: str = "") -> None:
+        """The engine failed. Where something went between the windows of a long recording, it was that."""
+        guests = [job for job in jobs if job.begun > jobs[0].begun]
+        if guests:
+            self._scheduler.put_back([job.recording for job in jobs if job not in guests])
+        jobs = guests or jobs
         recordings, packed = [job.recording for job in jobs], any(job.packed for job in jobs)
         self._failures.handle_engine_fault(recordings, code, reason, detail, packed=packed)
 
-    def _take_jobs(self) -> list[_Job]:
-        """Return the work in progress; nothing is in progress any more."""
+    def _take_jobs(self) -> list[Job]:
+        """Return the work in progress, what was begun first first; nothing is in progress any more."""
         jobs = list(self._jobs.values())
         self._jobs.clear()
-        self._pack = False
+        self._workload.clear()
         return jobs
 
-    def _give_up(self, job: _Job, reason: str) -> None:
+    def _take_packed(self) -> list[Job]:
+        """Return what is left of the recordings that were given to the worker together."""
+        jobs = [job for job in self._jobs.values() if job.packed]
+        for job in jobs:
+            del self._jobs[job.recording.id]
+        return jobs
+
+    def _give_up(self, job: Job, reason: str) -> None:
         """Stop work on a recording that changed. What was packed with it is soon packed again."""
         others = [other for other in self._take_jobs() if other is not job]
         self._stop_worker(reason)
         self._scheduler.put_back([other.recording for other in others])
 
     def _stop_worker(self, reason: str) -> None:
-        worker, self._worker = self._worker, None
+        worker, self._worker, self._loaded = self._worker, None, ""
         if worker is not None:
             worker.kill()
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
-                self._journal.set_meta(engine="", phase="")
+                self._journal.set_meta(engine="")
             self._sweep()
 
     def _sweep(self) -> None:
@@ -488,20 +549,5 @@ class Jobs:
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
         """Stop a worker that has grown too large: that costs one load of the model."""
         most = self._settings.memory_gigabytes * 1e9
-        if most and (worker.measure_memory() or 0) > most:
+        if most and not self.busy and (worker.measure_memory() or 0) > most:
             self._stop_worker("memory")
-
-
-def _resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
-    """Return where work goes on; None to begin it.
-
-    The checkpoints of another version may not be readable.
-    """
-    if not checkpoints:
-        return None
-    plan, *windows = checkpoints
-    with contextlib.suppress(protocol.ProtocolError):
-        for window in windows:
-            protocol.WindowDone.from_json(window)
-        return protocol.Resume.from_json(plan | {"done": len(windows)})
-    return None

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -32,6 +31,7 @@ import structlog
 from dropscribe.backends import choice
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import outbox, recovery, requests, result_options, worker_process
+from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
@@ -42,6 +42,7 @@ from dropscribe.supervisor.intake import Intake, Wake
 from dropscribe.supervisor.jobs import Jobs
 from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
+from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
@@ -60,12 +61,12 @@ environment is wrong.
 """
 TICK = 1.0
 """Seconds between two looks at requests and deadlines."""
-MESSAGES = 100
-"""At most so many are taken before the next look: ten thousand files that settle at once must not
-stop the work.
+MESSAGES_SECONDS = 0.2
+"""Messages are taken for so long before the next look at requests, deadlines and the queue. Each of
+ten thousand files that settle at once costs a write to the disk, and must not stop the work.
 """
 
-Message = Wake | Digested | Ended | Left | worker_process.Message
+Message = Wake | Digested | Ended | Left | LookedAgain | worker_process.Message
 """What other threads post to the loop."""
 
 
@@ -105,12 +106,12 @@ class Supervisor:
         self._settings = settings
         self._once = once
         self._log = structlog.get_logger()
-        self._messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages = Mailbox[Message](lambda message: isinstance(message, Digested))
         self._stopping = ""
         self._paused = False
         self._begun = False
         make_folders(settings, ["state"])
-        inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
+        inbox = Inbox.of(settings)
         with ExitStack() as stack:
             try:
                 stack.callback(Locks(settings.state, settings.inbox).release)
@@ -121,12 +122,11 @@ class Supervisor:
             stack.enter_context(self._journal)
             self._make_new_folders()
             self._open = stack.pop_all()
-        post = self._messages.put
+        post = self._messages.post
         self._outage = Outage(settings, self._journal, BACKOFF)
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
-        self._requests = RequestHandler(settings, self._journal, self._intake, self._hooks, self._outage)
         self._publisher = Publisher(
             settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
         )
@@ -141,6 +141,9 @@ class Supervisor:
             post,
             command=command,
             progress=progress,
+        )
+        self._requests = RequestHandler(
+            settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
 
     def _make_new_folders(self) -> None:
@@ -160,7 +163,7 @@ class Supervisor:
     def stop(self, reason: str) -> None:
         """Ask the loop to end; safe from a signal handler and from any thread."""
         self._stopping = reason
-        self._messages.put(Wake())
+        self._messages.post(Wake())
 
     def run(self) -> Summary:
         """Work until stopped (or, with `once`, until nothing is left). Returns what was done."""
@@ -170,12 +173,7 @@ class Supervisor:
                 self._tick()
                 if self._once and self._is_finished():
                     break
-                with contextlib.suppress(queue.Empty):
-                    self._handle(self._messages.get(timeout=self._time_to_sleep()))
-                    for _ in range(MESSAGES):
-                        if self._stopping:
-                            break
-                        self._handle(self._messages.get_nowait())
+                self._handle_messages()
         except Exception:
             # A fault of ours, or a journal damaged while open: the service starts us again, and
             # the start repairs it.
@@ -186,13 +184,13 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error)
+        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.tidy()
+        self._jobs.prepare_spool()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()
@@ -210,7 +208,6 @@ class Supervisor:
             settings=json.dumps(result_options.read_output_options(self._settings)),
             engine="",
             trouble="",
-            phase="",
         )
         self._log.info(
             "daemon.started",
@@ -225,6 +222,7 @@ class Supervisor:
             once=self._once,
         )
         self._hooks.start(self._journal)
+        self._disposal.start(self._journal)
         self._begun = True
 
     def _end(self) -> None:
@@ -232,7 +230,7 @@ class Supervisor:
         self._hooks.close()
         self._jobs.close(self._stopping)
         with contextlib.suppress(sqlite3.Error):
-            self._journal.set_meta(pid="", phase="", engine="")
+            self._journal.set_meta(pid="", engine="")
         self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._publisher.results)
 
     def _time_to_sleep(self) -> float:
@@ -242,14 +240,16 @@ class Supervisor:
 
     def _is_finished(self) -> bool:
         """Return whether nothing is left that could be done now."""
-        if not self._intake.is_idle or self._jobs.busy or not self._messages.empty():
+        if not self._intake.is_idle or self._jobs.busy or not self._messages.is_empty():
             return False
         if self._hooks.is_running or self._disposal.is_running:
             return False
         if self._outage.error is not None or self._paused or self._intake.outage:
             return True
         counts = self._journal.recordings.count_by_state()
-        return not (counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due or self._disposal.is_due)
+        if counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due:
+            return False
+        return not self._disposal.is_due and not self._disposal.has_young
 
     def _tick(self) -> None:
         """Do whatever is due. A fault of the environment is logged, waited out and tried again."""
@@ -258,10 +258,14 @@ class Supervisor:
                 self._begin()
             self._read_requests()
             self._intake.tick()
+            self._call_off_absent()
+            if self._intake.take_profile_change():
+                self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
-            if self._disposal.is_due and not self._intake.outage and self._publisher.is_outbox_available():
+            if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
+            self._disposal.look_at_moved(self._journal)
             self._dispatch()
         except EnvironmentFaultError as error:
             self._outage.begin(error)
@@ -269,18 +273,36 @@ class Supervisor:
             self._jobs.drop()  # it may not have reached the worker
             self._outage.begin(self._journal_fault(error))
 
+    def _handle_messages(self) -> None:
+        """Wait for the next message and act on it, and on those that come right behind it.
+
+        Where the worker has become free, the next look is due at once: it gets its next job.
+        """
+        message = self._messages.take(self._time_to_sleep())
+        until = time.monotonic() + MESSAGES_SECONDS
+        while message is not None and not self._stopping:
+            was_busy = self._jobs.busy
+            self._handle(message)
+            if time.monotonic() >= until or (was_busy and not self._jobs.busy):
+                return
+            message = self._messages.take(0.0)
+
     def _handle(self, message: Message) -> None:
         try:
             if isinstance(message, worker_process.Message):
                 self._jobs.handle_message(message)
             elif isinstance(message, Digested):
                 if (taken := self._intake.accept(message)) is not None:
+                    if taken.new:
+                        self._scheduler.rank_new(taken.key)
                     self._jobs.handle_taken_in(taken)
             elif isinstance(message, Ended):
                 self._hooks.save_end(self._journal, message)
                 self._disposal.look_soon()
             elif isinstance(message, Left):
                 self._intake.end_disposal(self._disposal.save_outcome(self._journal, message), message)
+            elif isinstance(message, LookedAgain):
+                self._disposal.save_look(self._journal, message, self._intake.set_state)
         except EnvironmentFaultError as error:
             self._outage.begin(error)
         except sqlite3.OperationalError as error:
@@ -310,9 +332,21 @@ class Supervisor:
             with contextlib.suppress(ValueError, OSError):  # a name that no file can have
                 self._requests.act_on(request)
 
+    def _call_off_absent(self) -> None:
+        """Give up work on recordings that left the inbox, and what is left of their failures."""
+        for key in self._intake.take_absent():
+            self._jobs.call_off(key, "its recording left the inbox")
+            self._intake.mark_gone(key)
+        if self._publisher.is_outbox_available():
+            for recording in self._intake.take_absent_failures():
+                self._publisher.withdraw_failure(recording)
+
     def _dispatch(self) -> None:
         """Give the next recording to the worker, or publish what only needs publishing."""
-        if self._jobs.busy or self._paused:
+        if self._paused:
+            return
+        if self._jobs.busy:
+            self._dispatch_between()
             return
         missing = self._outage.code == "outbox-missing"
         if self._outage.error is not None:
@@ -328,8 +362,15 @@ class Supervisor:
             return
         if self._intake.outage:
             return
-        first = self._journal.recordings.peek_queue()
+        first = self._scheduler.peek()
         if first is None:
             self._outage.end()
         elif claimed := self._scheduler.claim(first):
             self._jobs.begin(claimed)
+
+    def _dispatch_between(self) -> None:
+        """Let short work go between the windows of a long recording."""
+        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+            return
+        if claimed := self._scheduler.claim_between(room):
+            self._jobs.begin(claimed, room)

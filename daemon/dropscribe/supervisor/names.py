@@ -7,10 +7,13 @@ import os
 import unicodedata
 from pathlib import Path, PurePath
 
+from dropscribe.settings import FORMATS
+
 NAME_BYTES = 255
 """Longest file name on ext4, APFS, HFS+ and NTFS alike, in UTF-8 bytes."""
-_ROOM = len(".whisperx.json") + len(" (999)")
-"""Bytes kept free for the longest suffix and for the number of a file whose name is taken."""
+_ROOM = max(len(f".{name}") for name in FORMATS) + len(" (999)")
+"""Bytes kept free for the longest suffix of a format and for the number of a file whose name is
+taken."""
 FAILED = "_failed"
 """Folder in the outbox for the records of recordings that could not be transcribed."""
 OLD = "_old"

@@ -47,9 +47,18 @@ class Progress:
 
     file: str
     done_s: float
+    """Seconds of its sound; NaN where the report is about a phase."""
     audio_s: float
     outcome: str = ""
     """`done`, `failed: why`, or empty while it runs."""
+    phase: str = ""
+    """What is done at present; empty in a report about a step."""
+    percent: float | None = None
+    """Of the phase; None while nothing can be said."""
+    left_s: float | None = None
+    """Seconds that are left; None while nothing can be said."""
+    together: int = 1
+    """How many recordings are transcribed together, of which `file` is one."""
 
 
 class Publisher:
@@ -68,8 +77,8 @@ class Publisher:
         outage: Outage,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` go on with what is published; `progress` is called with
-        it.
+        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
+        `progress` is called with what came of it.
         """
         self._settings = settings
         self._journal = journal
@@ -183,6 +192,18 @@ class Publisher:
         except OSError as error:
             if not isinstance(error, FileNotFoundError) and not refuses_name(error):
                 raise
+
+    def withdraw_failure(self, recording: Recording) -> None:
+        """Remove the record of the failure of a recording that is not there any more."""
+        written = self._journal.outputs.list_digests(recording.id)
+        records = {path: digest for path, digest in written.items() if path.startswith(f"{names.FAILED}/")}
+        try:
+            outbox.remove_unchanged(self._settings.outbox, records)
+            self._remove_failure(recording)
+        except OSError as error:
+            raise outbox_fault(self._settings.outbox, error) from None
+        if records:
+            self._log.info("failure.withdrawn", **recording.log_facts)
 
     def is_outbox_available(self) -> bool:
         """Return whether the outbox can be used. Where a volume was mounted, its bare mount point

@@ -54,7 +54,15 @@ class Rename:
     """The new name of each old one."""
 
 
-Request = Retry | Redo | Rename
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Do not transcribe a recording that waits or is being transcribed."""
+
+    file: str
+    """Path relative to the inbox."""
+
+
+Request = Retry | Redo | Skip | Rename
 
 
 def write_request(state: Path, request: Request) -> None:
@@ -62,10 +70,12 @@ def write_request(state: Path, request: Request) -> None:
     match request:
         case Retry():
             data: dict[str, object] = {"retry": request.file}
-        case Redo():
-            data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
+        case Skip():
+            data = {"skip": request.file}
         case Rename():
             data = {"rename": request.file, "names": request.names}
+        case Redo():
+            data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
     (state / FOLDER).mkdir(exist_ok=True)
     name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
     files.write_atomically(state / FOLDER / name, json.dumps(data).encode())
@@ -98,6 +108,8 @@ def _parse(text: bytes) -> Request:
         if not isinstance(named, list | None):
             raise TypeError(named)
         return Redo(None if named is None else tuple(map(_require_text, named)), bool(data["stale"]))
+    if "skip" in data:
+        return Skip(_require_text(data["skip"]))
     named = data["retry"]
     return Retry(None if named is None else _require_text(named))
 

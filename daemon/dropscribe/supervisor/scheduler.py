@@ -1,14 +1,14 @@
 """What is worked on next: recordings are claimed from the queue, alone or as a pack, and put back.
 
-Guarantees: first come, first served; nothing is transcribed that is no longer the file that was
-digested, that the settings forbid, or whose result is known already; the settings in force for a
-recording are those of this moment.
+Guarantees: of equal priority, first come, first served, but that short ones may go between the
+windows of a long one; nothing is transcribed that is no longer the file that was digested, that the
+settings forbid, or whose result is known already; the settings in force for a recording are those
+of this moment.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +51,53 @@ class PackLimits:
 
 PACK_LIMITS = PackLimits()
 
+LONG = "long"
+"""The journal's code of a recording that was found too long to go between the windows of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class BetweenLimits:
+    """What may go between the windows of a long recording, and when."""
+
+    least_left_s: float = 60.0
+    """Seconds of sound. The end of a recording that has less left is near: with any engine that is fit
+    for use, what waits has less to wait than it would itself disturb."""
+    seconds: float = 30.0
+    """Seconds of sound that may go between in any case: one window, as the clips of a pack have."""
+    share_of_left: float = 0.1
+    """Of what the long one has left, this may go between at once: it delays its end by so much."""
+    most_seconds: float = 600.0
+    """Nothing can go between what goes between, so that itself must be short."""
+    urgent_seconds: float = 3600.0
+    """The same for a recording of a higher priority, which is meant to delay the others."""
+    recordings: int = 32
+    """A pack between windows: 16 minutes of sound at most, as above."""
+    looked_at: int = 200
+    """Recordings of the queue, from its start, that are looked at."""
+
+
+BETWEEN_LIMITS = BetweenLimits()
+_RANKED = 20
+"""Recordings whose priority is looked up again, at most, before one of them is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room for others between the windows of a recording that is being transcribed."""
+
+    recording: Recording
+    settings: Settings
+    """Those in force for it."""
+    left_s: float
+    """Seconds of its sound that are not transcribed yet."""
+
+    def limit_seconds(self, recording: Recording) -> float:
+        """Return how long a recording may be to go between."""
+        limits = BETWEEN_LIMITS
+        if recording.priority > self.recording.priority:
+            return limits.urgent_seconds
+        return min(max(limits.seconds, limits.share_of_left * self.left_s), limits.most_seconds)
+
 
 class Scheduler:
     """The queue of one daemon. Every method is called by the thread that owns the journal."""
@@ -80,9 +127,9 @@ class Scheduler:
         if chosen is None:
             return []
         short = self._may_pack(first, chosen)
-        if short and self._intake.is_busy and abs(time.time() - first.changed) < PACK_LIMITS.gather_s:
-            return []  # those that were dropped with it come in a moment
-        taken = self._claim_one(chosen)
+        if short and self._is_gathering(first):
+            return []
+        taken = self._claim_one(first, chosen)
         pack = [] if taken is None else [(taken, chosen)]
         known = profiles.Profiles(self._settings)
         while pack and short and len(pack) < PACK_LIMITS.recordings:
@@ -96,16 +143,92 @@ class Scheduler:
                 break
             if read_options(own) != read_options(chosen) or not self._may_pack(found, own):
                 break
-            if (taken := self._claim_one(own)) is None:
+            if (taken := self._claim_one(found, own)) is None:
                 break  # it may be first in the queue again: the inbox left, or it is just being archived
             pack.append((taken, own))
         return pack
+
+    def claim_between(self, room: Room) -> list[tuple[Recording, Settings]]:
+        """Claim what may go between the windows of a long recording: the first that may, alone or with
+        others in its windows.
+
+        Long ones are passed over. How long a file is shows only when it is decoded: the worker
+        gives back what is longer than `Room.limit_seconds`, and it is not tried again.
+
+        Returns:
+            As `claim`.
+        """
+        known = profiles.Profiles(self._settings)
+        pack: list[tuple[Recording, Settings]] = []
+        contents = {room.recording.sha256}  # a copy waits for the result
+        for queued in self._journal.recordings.list_queue(limit=BETWEEN_LIMITS.looked_at):
+            if len(pack) >= BETWEEN_LIMITS.recordings:
+                break
+            if queued.attempts or queued.code == LONG or queued.reason or queued.sha256 in contents:
+                continue
+            try:
+                own = known.resolve(queued.name).settings
+            except profiles.ProfileError:
+                if not pack and self._read_settings(queued) is None:
+                    return []  # that is its failure, and needs no engine
+                continue
+            if own.model != room.settings.model:
+                continue
+            short = self._may_pack(queued, own)
+            if pack and not (short and read_options(own) == read_options(pack[0][1])):
+                continue
+            if not pack and short and self._is_gathering(queued):
+                return []
+            if (taken := self._claim_one(queued, own)) is None:
+                return pack
+            pack.append((taken, own))
+            contents.add(taken.sha256)
+            if not short:
+                break
+        return pack
+
+    def peek(self) -> Recording | None:
+        """Return the first of the queue, its priority as the profiles have it now."""
+        first = None
+        for _ in range(_RANKED):
+            first = self._journal.recordings.peek_queue()
+            if first is None or not self._rank([first]):
+                break
+        return first
+
+    def rank_new(self, key: bytes) -> None:
+        """Save the priority of a recording that was just taken in."""
+        recording = self._journal.recordings.find(key)
+        if recording is not None:
+            self._rank([recording])
+
+    def rank_queue(self) -> None:
+        """Save the priorities of all that is queued: a profile has changed."""
+        self._rank(self._journal.recordings.list_queue())
+
+    def _rank(self, recordings: Iterable[Recording]) -> int:
+        """Save the priorities of recordings where they are not right; return of how many."""
+        known, wrong = profiles.Profiles(self._settings), []
+        for recording in recordings:
+            try:
+                priority = known.resolve(recording.name).settings.priority
+            except profiles.ProfileError:  # it fails for that when its turn comes
+                continue
+            if priority != recording.priority:
+                wrong.append((recording.id, priority))
+        if wrong:
+            self._journal.recordings.set_priorities(wrong)
+        return len(wrong)
+
+    def _is_gathering(self, first: Recording) -> bool:
+        """Return whether the first of many short recordings waits for those that were dropped with it."""
+        return self._intake.is_busy and abs(time.time() - first.changed) < PACK_LIMITS.gather_s
 
     def _may_pack(self, queued: Recording, chosen: Settings) -> bool:
         """Return whether a recording may share windows: it seems short, and nothing was done for
         it yet.
         """
-        if not chosen.pack or chosen.channels or queued.attempts or queued.code == ALONE:
+        if not chosen.pack or chosen.channels or queued.attempts or queued.code in {ALONE, LONG}:
             return False
         if chosen.whisperx_diarizer and chosen.backend in {"auto", "whisperx"}:
             return False  # it would number the speakers of all recordings together
@@ -117,13 +240,13 @@ class Scheduler:
             return False  # only its speakers are to be found
         return results.find(key) is None and not results.list_checkpoints(key)
 
-    def _claim_one(self, chosen: Settings) -> Recording | None:
-        """Take the first of the queue; None when it needs no work of the engine."""
+    def _claim_one(self, queued: Recording, chosen: Settings) -> Recording | None:
+        """Take a recording from the queue; None when it needs no work of the engine."""
         fingerprint, used = (
             result_options.fingerprint(read_options(chosen)),
             json.dumps(result_options.read_output_options(chosen)),
         )
-        recording = self._journal.claim(fingerprint, time.time(), used)
+        recording = self._journal.claim(fingerprint, time.time(), used, recording=queued.id)
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)
         if recording.discard_result and chosen.speakers:  # nor will the words alone do
@@ -154,7 +277,7 @@ class Scheduler:
         """
         if self._intake.stat(recording) is None:  # it left, and maybe the whole inbox did
             return self._settings
-        if not os.path.isdir(self._settings.inbox):  # noqa: PTH112 -- it is archived, but its profiles are away
+        if not self._intake.is_there:  # it is archived, but its profiles are away
             self._intake.scan_soon()
             return None
         try:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.supervisor import locks, lookup, progress, requests
 from dropscribe.supervisor.journal import State
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ STALE_SECONDS = 20
 """How long `find_stale` looks at files; 10,000 on a local disk take less than one second."""
 _NEWEST = 5
 """How many recordings of each kind a report names."""
+_QUEUED = 100
+"""How many recordings of the queue a report names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +64,36 @@ class StaleRecordings:
 
 @dataclass(frozen=True, slots=True)
 class CurrentRecording:
-    """The recording in progress."""
+    """A recording in progress, or several that are transcribed together."""
 
     file: str
+    """Of several the first."""
     phase: str
-    """`decoding`, `loading the model`, `transcribing`, ..."""
+    """`decoding`, `loading the model`, `detecting speech`, `transcribing`, ..."""
     percent: float | None
-    """None while nothing can be said."""
+    """Of the phase; of several recordings the share that is finished. None while nothing can be said."""
     eta_s: int | None
-    """Seconds left at the speed so far; None while nothing can be said."""
+    """Seconds left at the speed of this attempt; None while nothing can be said."""
     elapsed_s: float
+    """Since this attempt began."""
     audio_s: float | None
     attempt: int
+    together: int = 1
+    """How many recordings are transcribed together."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class QueuedRecording:
+    """A recording in the queue."""
+
+    file: str
+    priority: int
+    reason: str
+    """Why the last try failed; empty where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutageNote:
     """What keeps the daemon from working on any recording."""
 
     code: str
@@ -103,7 +119,12 @@ class StatusReport:
     counts: dict[str, int] = field(default_factory=dict)
     """Recordings by state; empty before the first daemon ran."""
     current: CurrentRecording | None = None
-    trouble: Outage | None = None
+    """What the engine works on."""
+    interrupted: CurrentRecording | None = None
+    """The long recording between whose windows `current` goes."""
+    queue: tuple[QueuedRecording, ...] = ()
+    """What comes next, in its order; of a long queue the beginning."""
+    trouble: OutageNote | None = None
     inbox_trouble: str = ""
     """Why the inbox cannot be read; empty when it can."""
     waiting: tuple[RecordingNote, ...] = ()
@@ -114,6 +135,8 @@ class StatusReport:
     staying: tuple[RecordingNote, ...] = ()
     """Recordings that were to leave the inbox and have not."""
     stale: tuple[StaleRecording, ...] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
 def read_status(settings: Settings) -> StatusReport:
@@ -127,6 +150,8 @@ def read_status(settings: Settings) -> StatusReport:
     with lookup.read_journal(settings) as journal:
         if journal is None:
             return StatusReport(running=alive, paused=paused, inbox=inbox, outbox=outbox, model=settings.model)
+        now = time.time()
+        current, interrupted = _read_current(journal, settings.state, now) if alive else (None, None)
         return StatusReport(
             running=alive,
             pid=int(journal.get_meta("pid") or 0) or None if alive else None,
@@ -138,7 +163,12 @@ def read_status(settings: Settings) -> StatusReport:
             model=journal.get_meta("model") or settings.model,
             engine=journal.get_meta("engine") if alive else "",
             counts=_count(journal, alive=alive),
-            current=_read_current(journal, time.time()) if alive else None,
+            current=current,
+            interrupted=interrupted,
+            queue=tuple(
+                QueuedRecording(lookup.format_name(r), r.priority, r.reason)
+                for r in journal.recordings.list_queue(limit=_QUEUED)
+            ),
             trouble=_read_outage(journal) if alive else None,
             inbox_trouble=journal.get_meta("inbox_trouble") if alive else "",
             waiting=tuple(_note(r) for r in journal.recordings.list_in(State.WAITING, limit=_NEWEST, newest=True)),
@@ -149,6 +179,7 @@ def read_status(settings: Settings) -> StatusReport:
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
             stale=find_stale(settings, journal).recordings,
+            passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 
 
@@ -195,21 +226,46 @@ def _count(journal: Journal, *, alive: bool) -> dict[str, int]:
     return {str(state): count for state, count in counts.items()}
 
 
-def _read_current(journal: Journal, now: float) -> CurrentRecording | None:
-    recording = next(iter(journal.recordings.list_in(State.RUNNING, limit=1)), None)
-    return None if recording is None else _measure_progress(recording, journal.get_meta("phase"), now)
+def _read_current(
+    journal: Journal, state: Path, now: float
+) -> tuple[CurrentRecording | None, CurrentRecording | None]:
+    """Return what is in progress: what the engine works on, and what waits for that."""
+    running = {recording.id: recording for recording in journal.recordings.list_in(State.RUNNING)}
+    found = [
+        _describe_reading(running[reading.recording], reading, now)
+        for reading in progress.read_readings(state)
+        if reading.recording in running
+    ]
+    if found:
+        return found[0], found[1] if len(found) > 1 else None
+    first = next(iter(running.values()), None)
+    return None if first is None else _describe_recording(first, journal.get_meta("phase"), now), None
 
 
-def _measure_progress(recording: Recording, phase: str, now: float) -> CurrentRecording:
+def _describe_reading(recording: Recording, reading: progress.Reading, now: float) -> CurrentRecording:
+    return CurrentRecording(
+        file=lookup.format_name(recording),
+        phase=reading.phase,
+        percent=reading.percent,
+        eta_s=reading.read_eta(now),
+        elapsed_s=round(now - reading.started, 1),
+        audio_s=reading.audio_s,
+        attempt=recording.attempts,
+        together=reading.together,
+    )
+
+
+def _describe_recording(recording: Recording, phase: str, now: float) -> CurrentRecording:
+    """Describe what is in progress by the journal alone: a daemon of an older program writes no readings."""
     elapsed = now - (recording.started or now)
     percent = eta = None
-    if recording.audio_s and phase == "transcribing":
+    if recording.audio_s and phase == progress.TRANSCRIBING:
         percent = round(100 * recording.done_s / recording.audio_s, 1)
         if recording.done_s > 0:
             eta = round(elapsed * (recording.audio_s - recording.done_s) / recording.done_s)
     return CurrentRecording(
         file=lookup.format_name(recording),
-        phase=phase,
+        phase=phase or "beginning",
         percent=percent,
         eta_s=eta,
         elapsed_s=round(elapsed, 1),
@@ -218,12 +274,12 @@ def _measure_progress(recording: Recording, phase: str, now: float) -> CurrentRe
     )
 
 
-def _read_outage(journal: Journal) -> Outage | None:
+def _read_outage(journal: Journal) -> OutageNote | None:
     noted = journal.get_meta("trouble")
     if not noted:
         return None
     found = json.loads(noted)
-    return Outage(found["code"], found["reason"], found["since"])
+    return OutageNote(found["code"], found["reason"], found["since"])
 
 
 def _note(recording: Recording) -> RecordingNote:

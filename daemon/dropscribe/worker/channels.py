@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
     from dropscribe.worker.decoding import Decoded
 
-_GAP_S = 2  # seconds of silence between two channels laid one after the other
+_GAP_S = 2  # seconds of silence between two channels that follow each other
 _NEAR_FRAMES = 6  # frames (0.2 s) around speech that are left as they are
 _FADE = 160  # samples (10 ms) over which sound is faded
+_LEVELS, _SPEECH = 0.1, 0.8  # shares of the time that the steps take, the rest is writing the channels
 _SHORTEST_S = 0.1  # seconds; what is left of a span without crosstalk must last longer
 
 
@@ -39,6 +40,7 @@ def detect_speech(
     names: Sequence[str] = (),
     split: str = "auto",
     *,
+    threshold: float = vad.THRESHOLDS.begin,
     heartbeat: Callable[[float], None] | None = None,
 ) -> Speech:
     """Return what is to be transcribed of a decoded recording, and where somebody speaks in it.
@@ -49,17 +51,20 @@ def detect_speech(
             is split.
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
+        threshold: The probability from which on sound is speech; 0 for all of it.
         heartbeat: Called now and then with seconds of sound worked through.
 
     Raises: EnvironmentFaultError `vad-missing`, `disk-full`, `spool-failed`.
     """
     try:
-        found = _split_channels(decoded, spool, names, split, heartbeat) if decoded.apart is not None else None
+        found = None
+        if decoded.channel_samples is not None:
+            found = _split_channels(decoded, spool, names, split, threshold, heartbeat)
     finally:
-        decoding.beside(spool).unlink(missing_ok=True)
+        decoding.channels_path(spool).unlink(missing_ok=True)
     if isinstance(found, Speech):
         return found
-    spans = tuple(vad.detect_speech(decoded.samples, heartbeat=heartbeat))
+    spans = tuple(vad.detect_speech(decoded.samples, threshold=threshold, heartbeat=heartbeat))
     return Speech(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -68,17 +73,18 @@ def _split_channels(
     spool: Path,
     names: Sequence[str],
     split: str,
+    threshold: float,
     heartbeat: Callable[[float], None] | None,
 ) -> Speech | Notice | None:
     """Return the channels one after the other; a notice or None where they are to be mixed."""
-    separate = decoded.apart
+    separate = decoded.channel_samples
     if split == "never" or separate is None:
         return None
     asked = split == "always" or len(names) > 1
     # The channels of 5.1 and the like have a meaning of their own.
     if not asked and decoded.channels > 2 and not decoded.layout.endswith("channels"):
         return None
-    levels = channel_levels.measure_levels(separate, heartbeat=heartbeat)
+    levels = channel_levels.measure_levels(separate, heartbeat=_part(heartbeat, decoded.seconds, 0.0, _LEVELS))
     if asked:
         if channel_levels.are_same(levels):
             detail = "All channels hold the same sound, so it was transcribed as one."
@@ -89,14 +95,15 @@ def _split_channels(
     channel_spans = []
     for channel in range(decoded.channels):
         sound = separate[:, channel]
-        probabilities = vad.estimate_probabilities(sound, heartbeat=heartbeat)
-        probabilities[crosstalk[:, channel]] = 0.0
-        channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S))
+        part = (_LEVELS + _SPEECH * (channel + at) / decoded.channels for at in (0, 1))
+        probabilities = vad.estimate_probabilities(sound, heartbeat=_part(heartbeat, decoded.seconds, *part))
+        probabilities[crosstalk[:, channel]] = -1.0  # below every threshold
+        channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S, threshold))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in channel_spans]
     if not asked and sum(length >= channel_levels.SPLIT_RULES.least_s for length in lengths) < 2:
         return None
     stride = (math.ceil(len(separate) / SAMPLE_RATE) + _GAP_S) * SAMPLE_RATE
-    samples = decoding.rewritten(spool, _render(separate, channel_spans, stride, heartbeat))
+    samples = decoding.rewrite_spool(spool, _render(separate, channel_spans, stride, heartbeat))
     return Speech(
         samples,
         len(separate),
@@ -109,6 +116,18 @@ def _split_channels(
     )
 
 
+def _part(
+    heartbeat: Callable[[float], None] | None, seconds: float, first: float, last: float
+) -> Callable[[float], None] | None:
+    """Return the heartbeat of a step that takes the whole from `first` to `last`, both 0 to 1.
+
+    It is called with seconds of the recording, which has `seconds` in all.
+    """
+    if heartbeat is None:
+        return None
+    return lambda done: heartbeat(seconds * first + done * (last - first))
+
+
 def _render(
     separate: NDArray[np.float32],
     channel_spans: Sequence[Sequence[Span]],
@@ -119,6 +138,8 @@ def _render(
     spoken = np.stack([_find_spoken_frames(spans, math.ceil(len(separate) / FRAME)) for spans in channel_spans])
     smooth = np.full(2 * _FADE + 1, 1 / (2 * _FADE + 1), dtype=np.float32)
     for channel in range(len(channel_spans)):
+        part = (_LEVELS + _SPEECH + (1 - _LEVELS - _SPEECH) * (channel + at) / len(channel_spans) for at in (0, 1))
+        beat = _part(heartbeat, len(separate) / SAMPLE_RATE, *part)
         audible = spoken[channel] | ~np.delete(spoken, channel, axis=0).any(axis=0)
         audible = np.pad(audible, 1, mode="edge").astype(np.float32)
         for first in range(0, len(audible) - 2, channel_levels.BLOCK):
@@ -130,13 +151,13 @@ def _render(
                 gain = np.convolve(np.repeat(frames, FRAME), smooth, mode="same")
                 block *= gain[FRAME : FRAME + len(block)]
             yield block
-            if heartbeat is not None:
-                heartbeat((first * FRAME + len(block)) / SAMPLE_RATE)
+            if beat is not None:
+                beat((first * FRAME + len(block)) / SAMPLE_RATE)
         yield np.zeros(stride - len(separate), dtype=np.float32)
 
 
 def _find_spoken_frames(spans: Sequence[Span], frames: int) -> NDArray[np.bool_]:
-    """Return which frames lie in one of `spans` or near it."""
+    """Return which frames are in one of `spans` or near it."""
     found = np.zeros(frames, dtype=np.bool_)
     for span in spans:
         found[max(0, span.start // FRAME - _NEAR_FRAMES) : math.ceil(span.end / FRAME) + _NEAR_FRAMES] = True

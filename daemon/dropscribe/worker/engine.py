@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import __version__, backends, protocol
 from dropscribe.backends import environments
-from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError, UsageError
 
 if TYPE_CHECKING:
     from dropscribe.models.progress import Progress
@@ -107,7 +107,7 @@ class Engine:
             InterpreterChange: It is to be tried under another interpreter.
             JobError: None is left.
         """
-        if self._fits(task.job):
+        if self.fits(task.job):
             return None
         choice = task.next_choice()
         if choice.python != self.python:
@@ -118,18 +118,21 @@ class Engine:
         """Return the backend with its model loaded; tries the job's backends in order. Raises: as
         `choose`.
         """
-        if self._fits(task.job):
+        if self.fits(task.job):
             reporter.report(self.loaded)
             return self.backend
         self.close()
         while (choice := self.choose(task)) is not None:
             try:
                 self._load(choice, task, reporter)
+            except UsageError as error:  # the model's name: nothing that is in the queue is to blame
+                why = EnvironmentFaultError("model-unknown", error.message, error.cure)
+                task.refuse(choice.name, why, reporter)
             except (JobError, ImportError) as error:
                 task.refuse(choice.name, error, reporter)
         return self.backend
 
-    def _fits(self, job: protocol.ModelJob) -> bool:
+    def fits(self, job: protocol.ModelJob) -> bool:
         """Return whether what the job asks for is loaded."""
         return self._backend is not None and self._loaded_for == _requirements(job)
 

@@ -15,6 +15,8 @@ from dropscribe import protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dropscribe.worker.interruptions import Interruptions
+
 _HEARTBEAT_SECONDS = 1.0
 """The least time between two heartbeats."""
 
@@ -35,13 +37,11 @@ class EventWriter:
         except BrokenPipeError:
             os._exit(0)
 
-    def write_heartbeat(self, job: int, seconds: float) -> None:
-        """Write how many seconds of a recording are worked through, if the last heartbeat is long
-        enough ago.
-        """
+    def write_heartbeat(self, job: int, heartbeat: protocol.Heartbeat) -> None:
+        """Write how far the work is, if the last heartbeat is long enough ago."""
         if time.monotonic() - self._last_heartbeat >= _HEARTBEAT_SECONDS:
             self._last_heartbeat = time.monotonic()
-            self.write(job, protocol.Heartbeat(done_s=round(seconds, 1)))
+            self.write(job, heartbeat)
 
     def become(self, command: Sequence[str]) -> None:
         """Replace this process by `command`, with the stream as its stdout. Returns only by
@@ -60,15 +60,60 @@ class Reporter:
 
     writer: EventWriter
     job: int
+    interruptions: Interruptions | None = None
+    """What the parent may ask for while the job is in progress."""
 
     def report(self, event: protocol.WrittenEvent) -> None:
         """Write an event about the job."""
         self.writer.write(self.job, event)
 
-    def heartbeat(self, seconds: float) -> None:
-        """Report, at most once a second, how many seconds of a recording are worked through."""
-        self.writer.write_heartbeat(self.job, seconds)
+    def watch_phase(self, phase: str, total_s: float = 0.0) -> PhaseReporter:
+        """Return what reports how far a phase of the work on a recording is.
+
+        Args:
+            phase: Its name, for a person.
+            total_s: Seconds of the recording; 0 where they are not known yet.
+        """
+        return PhaseReporter(self, phase, total_s)
+
+    def attend(self) -> None:
+        """Do what the parent asks for in the middle of this job.
+
+        Raises: CalledOff when this job is not wanted any more.
+        """
+        if self.interruptions is not None:
+            self.interruptions.attend()
+
+    def read_clock(self) -> float:
+        """Return seconds that pass only while this job is worked on, not while others go between."""
+        return time.monotonic() - (0.0 if self.interruptions is None else self.interruptions.spent_s)
 
     def of(self, job: int) -> Reporter:
         """Return the reporter of another job, such as a recording of this pack."""
-        return Reporter(self.writer, job)
+        return Reporter(self.writer, job, self.interruptions)
+
+
+class PhaseReporter:
+    """Reports how far one phase is; never less than before."""
+
+    def __init__(self, reporter: Reporter, phase: str, total_s: float) -> None:
+        """See `Reporter.watch_phase`."""
+        self._reporter = reporter
+        self._phase = phase
+        self._total_s = total_s
+        self._share: float | None = None
+
+    def set_share(self, share: float) -> None:
+        """Note how much of the phase is done, 0 to 1, where that does not follow from the seconds."""
+        self._share = round(min(1.0, max(share, self._share or 0.0)), 3)
+
+    def __call__(self, seconds: float) -> None:
+        """Report, at most once a second, how many seconds are worked through; then attend to others.
+
+        Raises: CalledOff.
+        """
+        if self._total_s:
+            self.set_share(seconds / self._total_s)
+        heartbeat = protocol.Heartbeat(done_s=round(seconds, 1), phase=self._phase, share=self._share)
+        self._reporter.writer.write_heartbeat(self._reporter.job, heartbeat)
+        self._reporter.attend()

@@ -34,6 +34,7 @@ from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.worker.engine import Engine, InterpreterChange, Refusal, Task
 from dropscribe.worker.events import EventWriter, Reporter
+from dropscribe.worker.interruptions import CalledOff, Interruptions
 
 if TYPE_CHECKING:
     from dropscribe.protocol import BackendChoice
@@ -64,11 +65,11 @@ def main(handed: int | None = None) -> None:
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read_lines, args=(lines,), daemon=True, name="stdin").start()
     writer.write(0, protocol.Ready(pid=os.getpid()))
+    desk = _Desk(lines, engine, writer)
     if task is not None:
-        _run(task.job, task, engine, writer)
+        desk.run(task.job, task)
     while True:
-        job = protocol.decode_job(lines.get())
-        _run(job, None if isinstance(job, protocol.EasyJob) else Task(job), engine, writer)
+        desk.run(desk.interruptions.wait_for_job())
 
 
 def _read_lines(lines: queue.SimpleQueue[str]) -> None:
@@ -81,33 +82,60 @@ def _read_lines(lines: queue.SimpleQueue[str]) -> None:
 # Jobs
 
 
-def _run(job: protocol.Job, task: Task | None, engine: Engine, writer: EventWriter) -> None:
-    """Do a job; every way in which it can fail is reported as `Failed`."""
-    reporter = Reporter(writer, job.job)
-    detail = ""
-    try:
-        if task is not None:
-            _run_task(task, engine, reporter)
-        elif isinstance(job, protocol.SpeakersJob):
-            _find_speakers(job, reporter)
+class _Desk:
+    """Where jobs come in and are done."""
+
+    def __init__(self, lines: queue.SimpleQueue[str], engine: Engine, writer: EventWriter) -> None:
+        self._engine = engine
+        self._writer = writer
+        self.interruptions = Interruptions(lines, self._run_between)
+
+    def run(self, job: protocol.Job, task: Task | None = None) -> None:
+        """Do a job; every way in which it can fail is reported as `Failed`.
+
+        Args:
+            job: The job.
+            task: The same, where it was begun under another interpreter.
+        """
+        reporter = Reporter(self._writer, job.job, self.interruptions)
+        detail = ""
+        try:
+            with self.interruptions.work_on(job.job):
+                match job:
+                    case protocol.UsageJob():
+                        _report_usage(reporter)
+                    case protocol.SpeakersJob():
+                        _find_speakers(job, reporter)
+                    case protocol.TranscribeJob() | protocol.PackJob() | protocol.CheckJob():
+                        _run_task(task or Task(job), self._engine, reporter)
+        except MemoryError:
+            failure: JobError = EngineFaultError(
+                "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."
+            )
+        except JobError as error:
+            failure = error
+        except CalledOff:
+            reporter.report(protocol.CalledOff())
+            return
+        except Exception as error:  # noqa: BLE001 (the one place: whatever a library raises is reported and work goes on)
+            detail = traceback.format_exc()
+            failure = EngineFaultError("engine-error", f"{type(error).__name__}: {error}.")
         else:
-            _report_usage(reporter)
-    except MemoryError:
-        failure: JobError = EngineFaultError(
-            "out-of-memory", "The engine ran out of memory.", "Choose a smaller model."
+            return
+        reporter.report(
+            protocol.Failed(
+                fault=failure.fault, code=failure.code, message=failure.message, cure=failure.cure, detail=detail
+            )
         )
-    except JobError as error:
-        failure = error
-    except Exception as error:  # noqa: BLE001 (the one place: whatever a library raises is reported and work goes on)
-        detail = traceback.format_exc()
-        failure = EngineFaultError("engine-error", f"{type(error).__name__}: {error}.")
-    else:
-        return
-    reporter.report(
-        protocol.Failed(
-            fault=failure.fault, code=failure.code, message=failure.message, cure=failure.cure, detail=detail
-        )
-    )
+
+    def _run_between(self, job: protocol.Job) -> None:
+        """Do a job in the middle of another one, whose model must stay as it is."""
+        if isinstance(job, protocol.TranscribeJob | protocol.PackJob | protocol.CheckJob) and not self._engine.fits(
+            job
+        ):
+            self._writer.write(job.job, protocol.Excluded(code="other-engine"))
+        else:
+            self.run(job)
 
 
 def _run_task(task: Task, engine: Engine, reporter: Reporter) -> None:

@@ -76,7 +76,7 @@ def transcribe_pack(job: protocol.PackJob, task: Task, engine: Engine, reporter:
             contexts = [pipeline.make_context(clip.plan.speech, backend, request, language) for clip in clips]
             for number, segments, seconds in _transcribe(backend, clips, contexts[0].options):
                 clip, context = clips[number], contexts[number]
-                text = window_text.add_sound(context, clip.window, segments)
+                text = window_text.make_window_text(context, clip.window, segments)
                 text = pipeline.complete_window(text, context)
                 _report_head(clip, engine)
                 pipeline.report_window(clip.plan, text, seconds, clip.reporter)
@@ -134,9 +134,11 @@ def _detect_speech(
         files = [file for file, _ in decoded]
         speeches = pool.map(detect, decoded)
         decoded.clear()  # the files that they map may be removed
-        for file, speech in zip(files, speeches, strict=True):
+        phase = reporter.watch_phase("detecting speech")
+        for found, (file, speech) in enumerate(zip(files, speeches, strict=True), 1):
             yield file, speech
-            reporter.heartbeat(0.0)
+            phase.set_share(found / len(files))
+            phase(0.0)
 
 
 # Sharing windows

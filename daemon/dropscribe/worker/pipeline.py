@@ -6,9 +6,10 @@
            -> find speakers                                          of the whole recording, where
            they are wanted
 
-`transcribe_recording` and `complete_window` are the only places that know this order. A stage is
-one function that takes one value and returns the next. Words are placed before the recheck, which
-compares their times with the speech.
+This is the order for one recording; `packs` has that for several in shared windows. A stage of the
+whole recording goes into `transcribe_recording` and into `packs`; a stage of one window goes into
+`complete_window`, which both call. A stage is one function that takes one value and returns the
+next. Words are placed before the recheck, which compares their times with the speech.
 
 Guarantees: each window is reported before the next one is waited for; work that was interrupted
 goes through the same stages and leaves out the windows that are done; the spool files are gone
@@ -19,12 +20,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropscribe import backends, crash, protocol
-from dropscribe.worker import channels, decoding, languages, plans, recheck, window_text
+from dropscribe.errors import RecordingFaultError
+from dropscribe.worker import channels, decoding, languages, plans, recheck, sound_identity, window_text
 from dropscribe.worker.plans import WorkPlan
 from dropscribe.worker.speakers import stage as speakers
 from dropscribe.worker.window_text import WindowContext
@@ -50,10 +52,20 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
     file, request = job.recording, job.request
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
-        decoded = decode(file, request, reporter)
+        try:
+            decoded = decode(file, request, reporter, max_seconds=job.most_seconds)
+        except RecordingFaultError as error:
+            if (
+                error.code != "too-long"
+                or not job.most_seconds
+                or job.most_seconds > (request.max_seconds or math.inf)
+            ):
+                raise
+            reporter.report(protocol.Excluded(code=error.code))
+            return
         backend = engine.load(task, reporter)
-        started = time.monotonic()
-        speech = detect_speech(decoded, file, request, reporter.heartbeat)
+        started = reporter.read_clock()
+        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
         del decoded  # the file that it maps may be removed
         windows = plan_windows(speech)
         basis = plans.make_basis(speech, windows, engine.loaded)
@@ -61,11 +73,12 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
         if plan is None:
             spoken = decide_languages(backend, speech, windows, request, reporter)
             plan = WorkPlan(speech, basis, spoken)
-        report_plan(plan, time.monotonic() - started, reporter)
-        started = time.monotonic()
+        report_plan(plan, reporter.read_clock() - started, reporter)
+        started = reporter.read_clock()
         for text in transcribe_windows(plan, backend, request):
-            report_window(plan, text, time.monotonic() - started, reporter)
-            started = time.monotonic()
+            report_window(plan, text, reporter.read_clock() - started, reporter)
+            reporter.attend()
+            started = reporter.read_clock()
         report_speakers(plan.speech, request, networks, reporter)
     reporter.report(protocol.Finished())
 
@@ -76,7 +89,7 @@ def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
         decoded = decode(file, request, reporter)
-        speech = detect_speech(decoded, file, request, reporter.heartbeat)
+        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
         del decoded  # the file that it maps may be removed
         report_speakers(speech, request, networks, reporter)
     reporter.report(protocol.Finished())
@@ -114,16 +127,20 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
 
     `max_seconds` is one more limit, next to that of the settings.
     """
-    started = time.monotonic()
+    started = reporter.read_clock()
     limits = [limit for limit in (request.max_seconds, max_seconds) if limit]
+    phase = reporter.watch_phase("decoding")
     decoded = decoding.decode(
         Path(file.path),
         Path(file.spool),
-        heartbeat=reporter.heartbeat,
+        heartbeat=phase,
+        on_share=phase.set_share,
         max_seconds=min(limits, default=None),
-        apart=request.split_channels != "never",
+        keep_channels=request.split_channels != "never",
+        track=request.audio_track,
+        languages=decoding.list_set_languages(request.language, request.languages),
     )
-    decode_s = time.monotonic() - started
+    decode_s = reporter.read_clock() - started
     crash.reach("decoded")
     reporter.report(
         protocol.Decoded(
@@ -133,6 +150,7 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
             codec=decoded.codec,
             recorded_at=decoded.recorded_at,
             warnings=decoded.warnings,
+            sound=sound_identity.digest_sound(decoded),
         )
     )
     return decoded
@@ -143,7 +161,12 @@ def detect_speech(
 ) -> Speech:
     """Find where somebody speaks, on each channel or in all together."""
     return channels.detect_speech(
-        decoded, Path(file.spool), request.channels, request.split_channels, heartbeat=heartbeat
+        decoded,
+        Path(file.spool),
+        request.channels,
+        request.split_channels,
+        threshold=request.speech_threshold,
+        heartbeat=heartbeat,
     )
 
 
@@ -163,7 +186,7 @@ def decide_languages(
         language=request.language,
         candidates=request.languages,
         mixed=request.mixed_languages,
-        heartbeat=reporter.heartbeat,
+        heartbeat=reporter.watch_phase("deciding languages", speech.length / backends.SAMPLE_RATE),
     )
 
 
@@ -214,7 +237,8 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
 def report_speakers(speech: Speech, request: Request, networks: Path | None, reporter: Reporter) -> None:
     """Report who speaks when, where it is wanted and somebody does. `networks` is their folder."""
     if networks is not None and speech.seconds:
-        found = speakers.find_speakers(speech, request, networks, reporter.heartbeat)
+        heartbeat = reporter.watch_phase("telling speakers apart", speech.length / backends.SAMPLE_RATE)
+        found = speakers.find_speakers(speech, request, networks, heartbeat)
         crash.reach("speakers")
         reporter.report(found)
 
@@ -227,6 +251,6 @@ def remove_spool_files(*files: RecordingFile) -> Iterator[None]:
     finally:
         for file in files:
             spool = Path(file.spool)
-            for path in (spool, decoding.beside(spool)):
+            for path in (spool, decoding.channels_path(spool)):
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -13,7 +13,7 @@ from dropscribe.errors import DropscribeError
 from dropscribe.supervisor.journal import schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 
@@ -37,6 +37,8 @@ class Database:
         self._connection = sqlite3.connect(target, uri=True, timeout=10, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._transactions = 0
+        self.version = schema.VERSION
+        """Of the tables: a reader may have an older file, as it is."""
         try:
             self._prepare(path, readonly=readonly)
         except BaseException:
@@ -48,6 +50,7 @@ class Database:
             msg = f"The journal {path} was written by a newer version of Dropscribe."
             raise JournalError(msg, "Update Dropscribe.")
         if readonly:
+            self.version = schema.read_version(self._connection)
             schema.stand_in_for_missing_tables(self._connection)
             return
         self._connection.execute("PRAGMA journal_mode = TRUNCATE")
@@ -65,7 +68,7 @@ class Database:
         """Close the file."""
         self._connection.close()
 
-    def read(self, query: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def read(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
         """Run a query that changes nothing."""
         return self._connection.execute(query, values)
 

@@ -75,7 +75,11 @@ class Journal(Database):
         with self.transaction():
             old = self.recordings.find(file.key)
             moved = old is not None and self.sources.has_moved(old.id)
-            if old is not None and old.sha256 == sha256 and old.state != State.GONE and not moved:
+            if old is not None and old.state == State.SKIPPED and old.sha256 is None and not moved:
+                self.recordings.save_digest(file, sha256)  # it was skipped before it was digested
+                return False
+            lost = old is not None and old.state == State.FAILED and old.missing  # with it, the record of its failure
+            if old is not None and old.sha256 == sha256 and old.state != State.GONE and not moved and not lost:
                 self.recordings.update_file(file)
                 return False
             self.recordings.put_in_queue(file, sha256, now)
@@ -90,7 +94,16 @@ class Journal(Database):
                 self.results.drop_unused_checkpoints(str(content))
         return True
 
-    def claim(self, fingerprint: str, now: float, settings: str = "") -> Recording | None:
+    def requeue_archived(self, recording: Recording, found: InboxFile, sha256: str, now: float) -> None:
+        """Queue a recording again whose file was changed where we archived it."""
+        with self.transaction():
+            self.recordings.put_in_queue(found, sha256, now)
+            if recording.sha256 is not None:
+                self.results.drop_unused_checkpoints(recording.sha256)
+
+    def claim(
+        self, fingerprint: str, now: float, settings: str = "", *, recording: int | None = None
+    ) -> Recording | None:
         """Take the first of the queue: it is running now and the attempt is counted.
 
         A stored result is dropped when the recording was asked for without it.
@@ -100,9 +113,10 @@ class Journal(Database):
                 result.
             now: the time.
             settings: JSON of the settings in force, to be saved.
+            recording: take this one instead.
         """
         with self.transaction():
-            claimed = self.recordings.take_first(fingerprint, now, settings)
+            claimed = self.recordings.take(recording, fingerprint, now, settings)
             if claimed is not None and claimed.discard_result and claimed.result is not None:
                 self.results.drop(claimed.result)
         return claimed
@@ -115,15 +129,29 @@ class Journal(Database):
             self.results.store_checkpoint(_result_key(recording), part, payload)
             self.recordings.save_progress(recording.id, done_s, audio_s)
 
-    def store_result(self, recording: Recording, transcript: str, speed: float, now: float) -> None:
+    def store_result(
+        self, recording: Recording, transcript: str, speed: float, now: float, *, sound: str = ""
+    ) -> None:
         """Store a finished transcript; the recording is being published now and its checkpoints
         are gone.
+
+        `sound` is the digest of its decoded samples: under the same settings another file with the
+        same sound has the same result.
         """
         key = _result_key(recording)
         with self.transaction():
-            self.results.store(key, transcript, now)
+            self.results.store(key, transcript, now, _sound_key(recording, sound))
             self.results.drop_checkpoints(key)
             self.recordings.mark_transcribed(recording.id, speed, now)
+
+    def find_by_sound(self, recording: Recording, sound: str) -> str | None:
+        """Return the transcript, as JSON, that a claimed recording has in common with another file.
+
+        `sound` is the digest of its decoded samples. None where a stored result will not do.
+        """
+        if recording.discard_result or not sound:
+            return None
+        return self.results.find_by_sound(_sound_key(recording, sound))
 
     def finish(
         self,
@@ -197,6 +225,10 @@ class Journal(Database):
             self.outputs.take_base(found.base, row["id"])
             self.outputs.add(row["id"], found.published)
         return True
+
+
+def _sound_key(recording: Recording, sound: str) -> str:
+    return f"{sound}:{_result_key(recording).partition(':')[2]}" if sound else ""
 
 
 def _result_key(recording: Recording) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal.database import Database
 
 _BEFORE_WORK = (State.QUEUED, State.WAITING)
+_TURN = "priority DESC, changed, id"
+"""The order of the queue."""
 
 
 class Recordings:
@@ -69,7 +71,33 @@ class Recordings:
 
     def peek_queue(self) -> Recording | None:
         """Return the first of the queue, which `Journal.claim` would take."""
-        return next(iter(self.list_in(State.QUEUED, limit=1)), None)
+        return next(iter(self.list_queue(limit=1)), None)
+
+    def list_queue(self, limit: int = -1) -> list[Recording]:
+        """Return the queue in its order: by priority, then first come, first served."""
+        turn = _TURN if self._database.version >= 6 else "changed, id"
+        query = f"SELECT * FROM recordings WHERE state = ? ORDER BY {turn} LIMIT ?"  # noqa: S608 (ours)
+        return [Recording.from_row(row) for row in self._database.read(query, (State.QUEUED, limit))]
+
+    def count_ahead(self, recording: Recording) -> int:
+        """Return how many come before a queued recording: those in progress, and those in the queue."""
+        queued = "(changed, id) < (:changed, :id)"
+        if self._database.version >= 6:
+            queued = f"(priority > :priority OR (priority = :priority AND {queued}))"
+        row = self._database.read(
+            "SELECT count(*) AS n FROM recordings"  # noqa: S608 (ours)
+            f" WHERE state IN (:running, :publishing) OR (state = :queued AND {queued})",
+            {
+                "running": State.RUNNING,
+                "publishing": State.PUBLISHING,
+                "queued": State.QUEUED,
+                "priority": recording.priority,
+                "changed": recording.changed,
+                "id": recording.id,
+            },
+        ).fetchone()
+        found: int = row["n"]
+        return found
 
     def count_by_state(self) -> dict[State, int]:
         """Return how many recordings are in each state."""
@@ -89,7 +117,7 @@ class Recordings:
                 " ON CONFLICT (key) DO UPDATE SET path = excluded.path, size = excluded.size,"
                 " mtime_ns = excluded.mtime_ns, sha256 = excluded.sha256, result = NULL, state = excluded.state,"
                 " code = '', reason = '', attempts = 0, done_s = 0, audio_s = NULL, started = NULL, speed = NULL,"
-                " changed = excluded.changed, anew = 0, other = 1, missing = 0",
+                " changed = excluded.changed, anew = 0, other = 1, missing = 0, priority = 0",
                 (file.key, os.fsencode(file.path), file.size, file.mtime_ns, sha256, State.QUEUED, now, now),
             )
 
@@ -99,6 +127,14 @@ class Recordings:
             db.execute(
                 "UPDATE recordings SET path = ?, size = ?, mtime_ns = ?, missing = 0 WHERE key = ?",
                 (os.fsencode(file.path), file.size, file.mtime_ns, file.key),
+            )
+
+    def save_digest(self, file: InboxFile, sha256: str) -> None:
+        """Save the digest of a file that has none, and its size and time."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE recordings SET path = ?, size = ?, mtime_ns = ?, sha256 = ?, missing = 0 WHERE key = ?",
+                (os.fsencode(file.path), file.size, file.mtime_ns, sha256, file.key),
             )
 
     def keep_outputs_under(self, mark: str, key: bytes) -> None:
@@ -145,14 +181,20 @@ class Recordings:
 
     # Work
 
-    def take_first(self, fingerprint: str, now: float, settings: str) -> Recording | None:
-        """Take the first of the queue, for `Journal.claim`."""
+    def set_priorities(self, wanted: Sequence[tuple[int, int]]) -> None:
+        """Save the priorities of recordings, given as number and priority."""
+        with self._database.transaction() as db:
+            db.executemany("UPDATE recordings SET priority = ? WHERE id = ?", [(p, number) for number, p in wanted])
+
+    def take(self, recording: int | None, fingerprint: str, now: float, settings: str) -> Recording | None:
+        """Take a queued recording, or the first of the queue, for `Journal.claim`."""
         with self._database.transaction() as db:
             row = db.execute(
-                "UPDATE recordings SET state = ?, attempts = attempts + 1, started = ?, changed = ?, done_s = 0,"
-                " result = sha256 || ':' || ?, settings = ?"
-                " WHERE id = (SELECT id FROM recordings WHERE state = ? ORDER BY changed, id LIMIT 1) RETURNING *",
-                (State.RUNNING, now, now, fingerprint, settings, State.QUEUED),
+                "UPDATE recordings SET state = ?, attempts = attempts + 1,"  # noqa: S608 (ours)
+                " started = ?, changed = ?, done_s = 0, result = sha256 || ':' || ?, settings = ?"
+                " WHERE id = (SELECT id FROM recordings WHERE state = ? AND coalesce(id = ?, TRUE)"
+                f" ORDER BY {_TURN} LIMIT 1) RETURNING *",
+                (State.RUNNING, now, now, fingerprint, settings, State.QUEUED, recording),
             ).fetchone()
         return Recording.from_row(row) if row else None
 
@@ -218,7 +260,23 @@ class Recordings:
                 (State.FAILED, code, encode_text(reason), now, recording),
             )
 
-    # Once more
+    # Not at all, and once more
+
+    def skip(self, key: bytes, now: float) -> State | None:
+        """Take a recording out of the queue; returns its state then, None when it was not there.
+
+        One that was to be transcribed again is as done as before, unless its content is, or may be,
+        another one.
+        """
+        with self._database.transaction() as db:
+            row = db.execute(
+                "UPDATE recordings SET changed = ?, attempts = 0, code = '', reason = '', anew = 0,"
+                " state = iif(redo != '' AND NOT other AND sha256 IS NOT NULL, ?, ?),"
+                " redo = iif(redo != '' AND NOT other AND sha256 IS NOT NULL, '', redo)"
+                " WHERE key = ? AND state IN (?, ?, ?) RETURNING state",
+                (now, State.DONE, State.SKIPPED, key, *_BEFORE_WORK, State.PUBLISHING),
+            ).fetchone()
+        return None if row is None else State(row["state"])
 
     def retry(self, recording: int, now: float) -> None:
         """Queue a recording again as if it were new."""

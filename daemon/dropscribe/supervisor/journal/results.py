@@ -26,17 +26,26 @@ class Results:
         row = self._database.read("SELECT transcript FROM results WHERE key = ?", (key,)).fetchone()
         return zlib.decompress(row["transcript"]).decode() if row else None
 
-    def store(self, key: str, transcript: str, now: float) -> None:
-        """Store a transcript, given as JSON, in place of one that is there."""
+    def store(self, key: str, transcript: str, now: float, sound: str = "") -> None:
+        """Store a transcript, given as JSON, in place of one that is there.
+
+        `sound` is what `find_by_sound` finds it by.
+        """
         packed = zlib.compress(transcript.encode())
         with self._database.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (key, packed, now))
+            db.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?)", (key, packed, now, sound))
 
     def store_if_new(self, key: str, transcript: str, now: float) -> None:
         """Store a transcript, given as JSON, unless one is there."""
         packed = zlib.compress(transcript.encode())
         with self._database.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?)", (key, packed, now))
+            db.execute("INSERT OR IGNORE INTO results VALUES (?, ?, ?, '')", (key, packed, now))
+
+    def find_by_sound(self, sound: str) -> str | None:
+        """Return a stored transcript as JSON by `SOUND:FINGERPRINT`: see `protocol.Decoded.sound`."""
+        query = "SELECT transcript FROM results WHERE sound = ? ORDER BY made DESC LIMIT 1"
+        row = self._database.read(query, (sound,)).fetchone()
+        return zlib.decompress(row["transcript"]).decode() if row else None
 
     def drop(self, key: str) -> None:
         """Drop a stored transcript."""

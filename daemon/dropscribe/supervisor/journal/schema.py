@@ -84,6 +84,14 @@ STEPS = (
     -- whether a person took the file away: what comes under its name is another recording
     ALTER TABLE recordings ADD COLUMN missing INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    -- the setting: of those that are queued, the highest is first
+    ALTER TABLE recordings ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX recordings_by_turn ON recordings (state, priority DESC, changed, id);
+    -- digest of the decoded samples : fingerprint of the settings; the same whatever file holds the sound
+    ALTER TABLE results ADD COLUMN sound TEXT NOT NULL DEFAULT '';
+    CREATE INDEX results_by_sound ON results (sound);
+    """,
 )
 """Each makes a version of the schema out of the one before it, from version 2 on."""
 
