@@ -45,6 +45,8 @@ class Unit:
     """Whether it is a last attempt."""
     logged: float
     """time.monotonic() of the last line of the log that says how far it is."""
+    reported: float | None = None
+    """time.monotonic() of the worker's first event about it: before that it waited for a window's end."""
     tenths: int = -1
     """Tenths of a model's download that were logged."""
     called_off: float | None = None
@@ -101,6 +103,8 @@ class Workload:
             What it is about; None when nothing is in hand of it, or no longer.
         """
         for place, unit in enumerate(self.units):
+            if unit.reported is None and (unit.number == number or number in unit.names):
+                unit.reported = time.monotonic()
             if unit.number == number:
                 unit.meter.observe(event)
                 self._is_moved_on = self._is_moved_on or not place
@@ -119,7 +123,7 @@ class Workload:
     def _end(self, place: int) -> None:
         unit, now = self.units.pop(place), time.monotonic()
         if place:
-            self._turn = now + (now - unit.begun)
+            self._turn = now + (now - (unit.reported or now))
         for other in self.units:
             other.meter.resume()
 
