@@ -79,7 +79,8 @@ class Workload:
         for unit in self.units:
             unit.meter.pause()
         self._is_moved_on = not self.units
-        meter = Meter(list(names), "decoding" if is_ready else "starting the engine")
+        phase = "waiting for a window's end" if self.units else "decoding" if is_ready else "starting the engine"
+        meter = Meter(list(names), phase)
         number = protocol.PACK if len(names) > 1 else next(iter(names))
         self.units.append(Unit(number, names, meter, begun=now, safe=safe, logged=now))
         self._write(now)
@@ -156,6 +157,19 @@ class Workload:
                 percent=reading.percent,
                 left_s=reading.eta_s,
                 together=reading.together if reading.together > 1 else None,
+            )
+
+    def log_download(self, download: protocol.Downloading) -> None:
+        """Log a download of a model at its start and every tenth of the way."""
+        unit, tenths = self.units[-1], 10 * download.done // max(1, download.total)
+        if tenths != unit.tenths:
+            unit.tenths, unit.logged = tenths, time.monotonic()
+            self._log.info(
+                "model.downloading",
+                model=download.model,
+                repo=download.repo,
+                percent=10 * tenths,
+                bytes=download.total,
             )
 
     def _write(self, now: float) -> None:
