@@ -75,6 +75,15 @@ class Redo(NamedTuple):
     stale: bool
 
 
+class Speakers(NamedTuple):
+    """`speakers`: who speaks in a finished recording, and other names for them."""
+
+    file: Path
+    names: list[str]
+    """Each `old=new`."""
+    json: bool
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -213,6 +222,7 @@ Command = (
     | Retry
     | Skip
     | Redo
+    | Speakers
     | Pause
     | Resume
     | Logs

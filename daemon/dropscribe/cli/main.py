@@ -93,6 +93,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.Speakers():
+            from dropscribe.cli import speakers
+
+            return speakers.speakers(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

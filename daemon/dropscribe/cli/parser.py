@@ -126,6 +126,13 @@ def _add_redo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stale", action="store_true", help="only those whose settings have changed since")
 
 
+def _add_speakers(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Speakers)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a finished recording")
+    parser.add_argument("names", nargs="*", metavar="OLD=NEW", help='another name: "Speaker 1=Anna"')
+    _add_json(parser)
+
+
 def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Pause)
 
@@ -257,6 +264,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "retry": (_add_retry, "Try again what failed: recordings and their hooks."),
     "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
+    "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),

@@ -32,6 +32,7 @@ FORMATS = (
     "podcast.json",
     "TextGrid",
     "eaf",
+    "rttm",
     "json",
 )
 """The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
@@ -157,6 +158,12 @@ class Settings:
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
         "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
+    )
+    speakers: tuple[str, ...] = _describe_setting(
+        (),
+        'Who speaks, told by the voice: "off", "auto" for however many there are, a number, or names in the order\n'
+        'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
+        "once with `dropscribe models pull speakers`.",
     )
     audio_track: int = _describe_setting(
         0,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _SHOWN_LETTERS = 200
+_MOST_SPEAKERS = 100
 _SUFFIX = re.compile(r"([+-]) ?\.?([^\s./]+)")
 
 
@@ -65,6 +66,8 @@ def _convert(key: str, value: Any) -> Any:
         return _convert_bool(value)
     if isinstance(default, (int, float)):
         return _convert_number(key, value)
+    if key == "speakers":
+        return _convert_speakers(value)
     if isinstance(default, tuple):
         return _convert_names(key, value)
     if isinstance(default, Table):
@@ -132,6 +135,25 @@ def _convert_names(key: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*names, "json"))) if key == "formats" else names
 
 
+def _convert_speakers(value: Any) -> tuple[str, ...]:
+    """Return `off` as nothing, `auto` and a number each as the only text, or names."""
+    if isinstance(value, bool):
+        value = "auto" if value else "off"
+    if isinstance(value, int):
+        value = str(value)
+    names = _convert_names("speakers", value)
+    if len(names) != 1:
+        if any(name.isdecimal() or name.casefold() in {"off", "auto"} for name in names):
+            raise _WrongValueError
+        return names
+    word = names[0].casefold()
+    if word.lstrip("-").isdecimal():
+        if not 1 <= int(word) <= _MOST_SPEAKERS:
+            raise _WrongValueError
+        return (str(int(word)),)
+    return {"off": (), "auto": ("auto",)}.get(word, names)
+
+
 def _convert_suffixes(changes: Sequence[str]) -> tuple[str, ...]:
     """Return changes of the known suffixes as `+.dat`, `-.mp4`."""
     parts = [_SUFFIX.fullmatch(change.lower()) for change in changes]
@@ -182,6 +204,8 @@ def _describe_expected(key: str) -> str:
         )
         words = "".join(f', or "{word}"' for word in meta["words"])
         return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
+    if key == "speakers":
+        return '"off", "auto", a number from 1 to 100, or a list of names'
     if key == "suffixes":
         return 'a list of suffixes, each with + or -: ["+.dat", "-.mp4"]'
     if isinstance(default, tuple):

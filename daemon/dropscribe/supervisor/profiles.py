@@ -45,6 +45,7 @@ KEYS = (
     "replacements",
     "channels",
     "split_channels",
+    "speakers",
     "audio_track",
     "speech_threshold",
     "formats",
@@ -55,7 +56,9 @@ MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
 """Code of the failure of a recording whose profile is wrong."""
-FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unknown", "model-unusable", "no-such-track"})
+FAULTS = frozenset(
+    {WRONG, "model-missing", "model-damaged", "model-unknown", "model-unusable", "no-such-track", "speakers-missing"}
+)
 """Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
 CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 

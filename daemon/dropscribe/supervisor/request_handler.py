@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash
+from dropscribe.formats.speakers import rename_speakers
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
-from dropscribe.supervisor.requests import Retry, Skip
+from dropscribe.supervisor.requests import Redo, Rename, Retry, Skip
+from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
-    from dropscribe.supervisor.requests import Redo, Request
+    from dropscribe.supervisor.requests import Request
 
 
 class RequestHandler:
@@ -50,12 +52,15 @@ class RequestHandler:
 
     def act_on(self, request: Request) -> None:
         """Do what is asked for. Raises: ValueError, OSError for a name that no file can have."""
-        if isinstance(request, Retry):
-            self._retry(request)
-        elif isinstance(request, Skip):
-            self._skip(request)
-        else:
-            self._redo(request)
+        match request:
+            case Retry():
+                self._retry(request)
+            case Skip():
+                self._skip(request)
+            case Rename():
+                self._rename(request)
+            case Redo():
+                self._redo(request)
 
     def _retry(self, request: Retry) -> None:
         """Queue a failed recording again, or all of them, and let failed hooks be run again."""
@@ -95,6 +100,23 @@ class RequestHandler:
         for recording in wanted:
             self._intake.set_state(recording, State.QUEUED)
             self._log.info("job.redone", **recording.log_facts, stale=request.stale)
+
+    def _rename(self, request: Rename) -> None:
+        """Give the speakers of a finished recording other names, and publish it again.
+
+        An output that a person edited stays as it is, as always.
+        """
+        recording = self._journal.recordings.find(self._intake.key(request.file))
+        if recording is None or recording.state != State.DONE or recording.result is None:
+            return
+        stored = self._journal.results.find(recording.result)
+        if stored is None:
+            return
+        renamed = rename_speakers(Transcript.from_json(stored), request.names)
+        self._journal.results.store(recording.result, renamed.to_json(), time.time())
+        self._journal.recordings.reuse_result(recording.id, time.time())
+        self._intake.set_state(recording, State.PUBLISHING)
+        self._log.info("job.speakers_renamed", **recording.log_facts, names=request.names)
 
 
 def _is_stale(recording: Recording, profiles: Profiles) -> bool:
