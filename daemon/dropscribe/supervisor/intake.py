@@ -20,6 +20,7 @@ import structlog
 from dropscribe import crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import disposal, profiles, result_options
+from dropscribe.supervisor.absence import AbsentRecordings
 from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.inbox_volume import InboxVolume
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.readiness import Hold
     from dropscribe.supervisor.source_moves import Left
 
-_REPLACED_SECONDS = 1.0
-"""For which a file may be away while another one takes its name: programs that save remove first."""
 _OVER = frozenset(set(State) - {State.WAITING, State.GONE})
 """The states of files that a scan need not look at again, as long as they have not changed."""
 _MOMENT = 0.5
@@ -85,10 +84,8 @@ class Intake:
         }
         """What the journal says of each file: ten thousand are compared at every scan."""
         self._missing = journal.recordings.list_missing()
-        self._absent: dict[bytes, float] = {}
-        """Files that left while they are transcribed, with the time.monotonic() of that."""
-        self._absent_failures = {key for key in self._missing if self._state(key) == State.FAILED}
-        """Recordings that left and may have a record of their failure in the outbox."""
+        failed = [key for key in self._missing if self._state(key) == State.FAILED]
+        self._absent = AbsentRecordings(journal, self.stat, failed)
         self._next_scan = 0.0
         self._volume = InboxVolume(inbox, journal)
         self._pace = PollingPace(settings.scan_seconds)
@@ -418,7 +415,7 @@ class Intake:
         for key in keys:
             self._known[key] = (self._known[key][0], State.DONE if key in done else State.GONE)
             self._log.info("inbox.gone", file=decode_name(os.fsdecode(key)))
-        self._absent_failures.update(keys)
+        self._absent.watch_failed(keys)
 
     def _mark_missing(self, keys: Iterable[bytes]) -> None:
         """Save that a person took files away: what comes under their names is another recording."""
@@ -433,29 +430,15 @@ class Intake:
         if missed:
             self._journal.recordings.mark_missing(missed)
             self._missing.update(missed)
-            self._absent_failures.update(key for key in missed if self._known[key][1] == State.FAILED)
+            self._absent.watch_failed(key for key in missed if self._known[key][1] == State.FAILED)
 
     def _watch_absent(self, keys: Iterable[bytes], now: float) -> None:
-        """Note which of these files, seen to leave or not seen, are being transcribed."""
-        for key in keys:
-            known = self._known.get(key)
-            if known is not None and known[1] == State.RUNNING and not self._journal.sources.is_away(key):
-                self._absent.setdefault(key, now)
+        """Save which of these files, seen to leave or not seen, are being transcribed."""
+        self._absent.watch_running((key for key in keys if self._state(key) == State.RUNNING), now)
 
     def take_absent(self) -> list[bytes]:
-        """Return, and forget, the keys of recordings whose files left while they were transcribed.
-
-        One that is only replaced has its name again in a moment.
-        """
-        now, gone = time.monotonic(), []
-        for key, since in list(self._absent.items()):
-            recording = self._journal.recordings.find(key)
-            if recording is None or recording.state != State.RUNNING or self.stat(recording) is not None:
-                del self._absent[key]
-            elif now - since >= _REPLACED_SECONDS and self.is_there:
-                del self._absent[key]
-                gone.append(key)
-        return gone
+        """Return, and forget, the keys of recordings whose files left while they were transcribed."""
+        return self._absent.take_running(time.monotonic()) if self.is_there else []
 
     def mark_gone(self, key: bytes) -> None:
         """Save that a queued recording left the inbox."""
@@ -492,15 +475,7 @@ class Intake:
 
     def take_absent_failures(self) -> list[Recording]:
         """Return, and forget, recordings that left the inbox: what is left of a failure goes, too."""
-        found = map(self._journal.recordings.find, self._absent_failures)
-        self._absent_failures = set()
-        return [
-            recording
-            for recording in found
-            if recording is not None
-            and recording.state in {State.FAILED, State.GONE}
-            and self.stat(recording) is None
-        ]
+        return self._absent.take_failed()
 
 
 def _explain_unreadable(error: OSError) -> str:

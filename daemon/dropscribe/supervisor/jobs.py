@@ -308,7 +308,7 @@ class Jobs:
             case protocol.Decoded():
                 self._handle_decoded(job, event)
             case protocol.Downloading():
-                self._log_download(event)
+                self._workload.log_download(event)
             case protocol.Fallback():
                 self._log.warning("backend.fallback", backend=event.backend, code=event.code, reason=event.reason)
             case protocol.Loaded():
@@ -380,19 +380,6 @@ class Jobs:
             backend_reason=loaded.reason,
             engine=f"{loaded.model} on {loaded.device}, process {worker.pid}",
         )
-
-    def _log_download(self, download: protocol.Downloading) -> None:
-        """Log a download of a model at its start and every tenth of the way."""
-        unit, tenths = self._workload.units[-1], 10 * download.done // max(1, download.total)
-        if tenths != unit.tenths:
-            unit.tenths, unit.logged = tenths, time.monotonic()
-            self._log.info(
-                "model.downloading",
-                model=download.model,
-                repo=download.repo,
-                percent=10 * tenths,
-                bytes=download.total,
-            )
 
     def _handle_planned(self, job: Job, planned: protocol.Planned) -> None:
         job.planned = planned

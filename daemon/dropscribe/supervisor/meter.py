@@ -1,7 +1,8 @@
 """Measures how far the work in progress is, by the events of the worker.
 
-Guarantees: the time left follows from what this attempt has done, and from the time in which it was
-worked on: not from windows that were done before, nor from the time of what went between.
+Guarantees: the time left follows from what this attempt has done since its first window was begun,
+not from windows that were done before. What goes between counts as time: engines work ahead
+meanwhile, and more may come.
 """
 
 from __future__ import annotations
@@ -93,7 +94,6 @@ class Meter:
         """The others are done."""
         if self._paused_at is not None:
             away, self._paused_at = self._clock() - self._paused_at, None
-            self._began += away
             if self._left is not None:
                 self._left = (self._left[0], self._left[1] + away)
 

@@ -45,6 +45,8 @@ class Unit:
     """Whether it is a last attempt."""
     logged: float
     """time.monotonic() of the last line of the log that says how far it is."""
+    reported: float | None = None
+    """time.monotonic() of the worker's first event about it: before that it waited for a window's end."""
     tenths: int = -1
     """Tenths of a model's download that were logged."""
     called_off: float | None = None
@@ -77,7 +79,8 @@ class Workload:
         for unit in self.units:
             unit.meter.pause()
         self._is_moved_on = not self.units
-        meter = Meter(list(names), "decoding" if is_ready else "starting the engine")
+        phase = "waiting for a window's end" if self.units else "decoding" if is_ready else "starting the engine"
+        meter = Meter(list(names), phase)
         number = protocol.PACK if len(names) > 1 else next(iter(names))
         self.units.append(Unit(number, names, meter, begun=now, safe=safe, logged=now))
         self._write(now)
@@ -101,6 +104,8 @@ class Workload:
             What it is about; None when nothing is in hand of it, or no longer.
         """
         for place, unit in enumerate(self.units):
+            if unit.reported is None and (unit.number == number or number in unit.names):
+                unit.reported = time.monotonic()
             if unit.number == number:
                 unit.meter.observe(event)
                 self._is_moved_on = self._is_moved_on or not place
@@ -119,7 +124,7 @@ class Workload:
     def _end(self, place: int) -> None:
         unit, now = self.units.pop(place), time.monotonic()
         if place:
-            self._turn = now + (now - unit.begun)
+            self._turn = now + (now - (unit.reported or now))
         for other in self.units:
             other.meter.resume()
 
@@ -152,6 +157,19 @@ class Workload:
                 percent=reading.percent,
                 left_s=reading.eta_s,
                 together=reading.together if reading.together > 1 else None,
+            )
+
+    def log_download(self, download: protocol.Downloading) -> None:
+        """Log a download of a model at its start and every tenth of the way."""
+        unit, tenths = self.units[-1], 10 * download.done // max(1, download.total)
+        if tenths != unit.tenths:
+            unit.tenths, unit.logged = tenths, time.monotonic()
+            self._log.info(
+                "model.downloading",
+                model=download.model,
+                repo=download.repo,
+                percent=10 * tenths,
+                bytes=download.total,
             )
 
     def _write(self, now: float) -> None:
