@@ -8,6 +8,7 @@ import queue
 from typing import TYPE_CHECKING, Any
 
 from dropscribe import protocol
+from dropscribe.protocol import values
 from dropscribe.settings import Settings
 from dropscribe.supervisor import worker_process
 
@@ -23,7 +24,7 @@ PATIENCE = 180.0
 
 def event_to_json(event: protocol.Event) -> dict[str, Any]:
     """Return the fields of an event as JSON has them."""
-    return dict(protocol._write(event))
+    return dict(values.write_value(event))
 
 
 class Talk:

@@ -18,7 +18,7 @@ import structlog
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.supervisor import assembly, result_options, worker_process
+from dropscribe.supervisor import assembly, conclusion, worker_process
 from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.job import Job, read_resume
@@ -156,8 +156,8 @@ class Jobs:
         if packed:
             worker.send(protocol.PackJob(recordings=files, request=request))
             return
-        if (stored := self._find_words(recordings[0], chosen)) is not None:
-            self._jobs[recordings[0].id].transcribed = Transcript.from_json(stored)
+        if (words := conclusion.find_words(self._journal, recordings[0], chosen)) is not None:
+            self._jobs[recordings[0].id].transcribed = words
             worker.send(protocol.SpeakersJob(recording=files[0], request=request))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
@@ -177,12 +177,6 @@ class Jobs:
         self._worker_ready = False
         self._log.info("worker.started", pid=self._worker.pid)
         return self._worker
-
-    def _find_words(self, recording: Recording, chosen: Settings) -> str | None:
-        """Return the stored transcript of a recording, as JSON, that lacks nothing but its speakers."""
-        if not chosen.speakers:
-            return None
-        return self._journal.results.find(result_options.result_key(recording.sha256, chosen, speakers=False))
 
     def handle_taken_in(self, taken: Taken) -> None:
         """Act on a file that was taken in. If its content is new, work on the older content is given
@@ -292,9 +286,8 @@ class Jobs:
                     self._scheduler.put_back([job.recording for job in others])
                     self._handle_engine_fault(jobs, failed.code, failed.message, failed.detail)
                     return
-                own = [(job.settings.model, job.settings.speakers) for job in jobs[:1]]
+                own = [(job.settings.model, job.settings.speakers) for job in jobs[:1]]  # maybe a profile's alone
                 if own and own[0] != (self._settings.model, self._settings.speakers):
-                    # What a profile asks for: nobody else waits for it.
                     self._scheduler.put_back(recordings, ALONE)
                     return
                 self._scheduler.put_back(recordings, failed.code, failed.message)
@@ -323,7 +316,8 @@ class Jobs:
                 crash.reach("checkpointed")
                 self._show_progress(job, event.end_s)
             case protocol.SpeakersFound():
-                self._handle_speakers(job, event)
+                job.speakers = event
+                self._log.info("job.speakers", **job.recording.log_facts, **conclusion.describe_speakers(event))
             case protocol.Finished():
                 del self._jobs[job.recording.id]
                 if not job.packed:
@@ -402,16 +396,6 @@ class Jobs:
         )
         self._show_progress(job, done_s)
 
-    def _handle_speakers(self, job: Job, found: protocol.SpeakersFound) -> None:
-        job.speakers = found
-        self._log.info(
-            "job.speakers",
-            **job.recording.log_facts,
-            speakers=len(found.speakers),
-            confidence=[speaker.confidence for speaker in found.speakers],
-            seconds=found.seconds,
-        )
-
     def _show_progress(self, job: Job, done_s: float) -> None:
         """Show that a step is done."""
         self._progress(Progress(str(job.recording.name), done_s, job.audio_s))
@@ -446,40 +430,16 @@ class Jobs:
         if absent or found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
-        assert recording.result is not None  # noqa: S101
-        transcript = assembly.add_speakers(job.transcribed or self._assemble(job), job.speakers, job.settings)
-        assert job.decoded is not None  # noqa: S101 (the worker reports it before it is finished)
-        self._journal.store_result(
-            recording, transcript.to_json(), transcript.timing.speed, time.time(), sound=job.decoded.sound
-        )
+        transcript = conclusion.store_transcript(self._journal, job)
         crash.reach("kept")
         self._intake.set_state(recording, State.PUBLISHING)
         self._log.info(
             "job.transcribed",
             **recording.log_facts,
-            audio_s=transcript.timing.audio_s,
             seconds=round(time.monotonic() - job.begun, 3),
-            speed=transcript.timing.speed,
-            segments=len(transcript.segments),
-            language=transcript.language,
+            **conclusion.describe_transcript(transcript),
         )
         self._publisher.publish(self._journal.recordings.get(recording.id))
-
-    def _assemble(self, job: Job) -> Transcript:
-        """Return the transcript without its speakers, and keep it so: others may be asked for later."""
-        recording = job.recording
-        assert recording.result is not None  # noqa: S101
-        assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
-        assert job.loaded is not None  # noqa: S101
-        assert job.planned is not None  # noqa: S101
-        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
-        transcript = assembly.assemble_transcript(
-            job.make_source(), job.decoded, job.loaded, job.planned, windows, job.settings
-        )
-        if job.settings.speakers:
-            key = result_options.result_key(recording.sha256, job.settings, speakers=False)
-            self._journal.results.store(key, transcript.to_json(), time.time())
-        return transcript
 
     def _handle_failure(self, job: Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:

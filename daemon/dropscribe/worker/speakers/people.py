@@ -37,6 +37,11 @@ class PeopleRules:
     """Seconds of speech that make a person: fewer windows overlap each other too much to say that a voice is new."""
     least_share: float = 0.06
     """The same as a share of all speech, for short recordings."""
+    long_share: float = 0.005
+    """In long recordings a person needs this share of all speech, up to `long_s`: windows in which two speak, or one
+    laughs, add up to small clusters. Below, the words go to whoever sounds nearest."""
+    long_s: float = 10.0
+    """Seconds of speech that are enough for a person, however long the recording is."""
     smaller: tuple[float, ...] = (0.5, 0.25)
     """Parts of `least_s` and `least_share` that do, one after the other, where more people were told than found: one
     of them says little."""
@@ -74,7 +79,9 @@ def find_people(voices: Floats, seconds: float, wanted: int = 0, rules: PeopleRu
 def _join_people(clusters: Clusters, seconds_each: float, same: float, part: float, rules: PeopleRules) -> Clusters:
     """Leave out clusters that are too small for a person, and join those that are one."""
     seconds = clusters.counts * seconds_each
-    large = seconds >= part * min(rules.least_s, rules.least_share * float(seconds.sum()))
+    total = float(seconds.sum())
+    least = max(min(rules.least_s, rules.least_share * total), min(rules.long_s, rules.long_share * total))
+    large = seconds >= part * least
     large[int(seconds.argmax())] = True
     kept = Clusters(clusters.sums[large], clusters.counts[large])
     return clustering.combine(kept, clustering.join(_correct(kept, seconds_each, rules), same))

@@ -11,29 +11,20 @@ update is installed.
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import functools
 import json
-import types
 import typing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import ClassVar, Self
 
-from dropscribe.transcript import Notice, Segment, Speaker, to_dict
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from dropscribe.protocol.plan import Plan as Plan
+from dropscribe.protocol.plan import Resume as Resume
+from dropscribe.protocol.values import JSON as JSON
+from dropscribe.protocol.values import ProtocolError as ProtocolError
+from dropscribe.protocol.values import read_value, reading, write_value
+from dropscribe.transcript import Notice, Segment, Speaker  # noqa: TC001 (the types of fields are read)
 
 PACK = 0
 """The number of a job on several recordings at once; no recording has it."""
-
-JSON = dict[str, Any]
-"""A JSON object."""
-
-
-class ProtocolError(ValueError):
-    """A line is no job, or no event, of this protocol."""
 
 
 # What jobs and events are made of
@@ -80,59 +71,6 @@ class Request:
     """A longer recording is refused."""
     download: bool = False
     """Whether a model that is missing may be downloaded."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a recording is cut, and with what it is transcribed.
-
-    Finished windows are joined only with windows of an equal plan.
-    """
-
-    samples: int
-    """Samples of the recording, 16 kHz."""
-    windows: tuple[tuple[int, ...], ...]
-    """The edges of each window, in samples of its channel: `backends.Window.edges`."""
-    cut: tuple[tuple[int, ...], ...] = ()
-    """The same before the languages were decided, which may divide windows."""
-    speakers: tuple[str, ...] = ()
-    """Who speaks on each channel; none for the mix of all channels."""
-    voices: tuple[int, ...] = ()
-    """The channel of each window."""
-    languages: tuple[str, ...] = ()
-    """The language of each window."""
-    backend: str = ""
-    device: str = ""
-    folder: str = ""
-    """The model's."""
-    revision: str | None = None
-    options: dict[str, str] = field(default_factory=dict)
-    """The backend's own settings."""
-    versions: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resume:
-    """Work on a recording that was interrupted: its plan, and how much of it is done."""
-
-    plan: Plan
-    done: int
-    """Windows."""
-    language: str
-    language_probability: float | None
-
-    @classmethod
-    def from_json(cls, data: JSON) -> Self:
-        """Build from a plan's JSON that also has the other fields. Raises: ProtocolError."""
-        with _reading("work to resume"):
-            own = {name: data[name] for name in ("done", "language", "language_probability")}
-            return cls(plan=_read(Plan, data), **own)
-
-    def to_json(self) -> JSON:
-        """Return what `from_json` reads."""
-        data: JSON = _write(self)
-        plan: JSON = data.pop("plan")
-        return plan | data
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,42 +173,42 @@ def encode_job(job: Job) -> str:
     data: JSON = {"job": job.job, "op": job.op}
     match job:
         case TranscribeJob():
-            data |= {**_write(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
+            data |= {**write_value(job.recording), "resume": None if job.resume is None else job.resume.to_json()}
             data["most_seconds"] = job.most_seconds
         case PackJob():
-            data["recordings"] = _write(job.recordings)
+            data["recordings"] = write_value(job.recordings)
         case SpeakersJob():
-            data |= {**_write(job.recording), **_write(job.request)}
+            data |= {**write_value(job.recording), **write_value(job.request)}
     if not isinstance(job, EasyJob):
-        data |= {"safe": job.safe, **_write(job.request)}
+        data |= {"safe": job.safe, **write_value(job.request)}
     return json.dumps(data) + "\n"
 
 
 def decode_job(line: str) -> Job:
     """Read what `encode_job` wrote. Raises: ProtocolError."""
-    with _reading("job"):
+    with reading("job"):
         data = json.loads(line)
         number, op = data["job"], data["op"]
         if op == UsageJob.op:
             return UsageJob(job=number)
         if op == CallOffJob.op:
             return CallOffJob(job=number)
-        request, safe = _read(Request, data), data.get("safe", False)
+        request, safe = read_value(Request, data), data.get("safe", False)
         match op:
             case TranscribeJob.op:
                 resume = None if data.get("resume") is None else Resume.from_json(data["resume"])
                 return TranscribeJob(
-                    recording=_read(RecordingFile, data),
+                    recording=read_value(RecordingFile, data),
                     request=request,
                     resume=resume,
                     safe=safe,
                     most_seconds=data.get("most_seconds"),
                 )
             case PackJob.op:
-                recordings = _read(tuple[RecordingFile, ...], data["recordings"])
+                recordings = read_value(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
             case SpeakersJob.op:
-                return SpeakersJob(recording=_read(RecordingFile, data), request=request)
+                return SpeakersJob(recording=read_value(RecordingFile, data), request=request)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")
@@ -388,7 +326,7 @@ class Planned:
     def to_checkpoint(self) -> JSON:
         """Return what `Resume.from_json` needs, but for the number of windows that are done."""
         own = {"language": self.language, "language_probability": self.language_probability}
-        return _write(self.plan) | own  # type: ignore[no-any-return]
+        return write_value(self.plan) | own  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -407,13 +345,13 @@ class WindowDone:
     @classmethod
     def from_json(cls, data: JSON) -> Self:
         """Build from a JSON object, such as a checkpoint of the journal. Raises: ProtocolError."""
-        with _reading("window"):
-            window: Self = _read(cls, data)
+        with reading("window"):
+            window: Self = read_value(cls, data)
             return window
 
     def to_json(self) -> JSON:
         """Return what `from_json` reads."""
-        return _write(self)  # type: ignore[no-any-return]
+        return write_value(self)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -510,56 +448,11 @@ _KINDS: dict[str, type[WrittenEvent]] = {kind.event: kind for kind in typing.get
 
 def encode_event(job: int, event: WrittenEvent) -> str:
     """Return an event about a job as its line."""
-    return json.dumps({"event": event.event, "job": job, **_write(event)}) + "\n"
+    return json.dumps({"event": event.event, "job": job, **write_value(event)}) + "\n"
 
 
 def decode_event(line: str) -> tuple[int, WrittenEvent]:
     """Read what `encode_event` wrote: the job's number and the event. Raises: ProtocolError."""
-    with _reading("event"):
+    with reading("event"):
         data = json.loads(line)
-        return int(data["job"]), _read(_KINDS[data["event"]], data)
-
-
-# Reading and writing dataclasses
-
-
-@contextlib.contextmanager
-def _reading(what: str) -> Iterator[None]:
-    """Turn what unexpected JSON raises into a ProtocolError."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ProtocolError(f"It is no {what}: {error!r}.") from error
-
-
-@functools.cache
-def _types(kind: type) -> dict[str, Any]:
-    """Return the type of each field of a dataclass."""
-    hints = typing.get_type_hints(kind)
-    return {each.name: hints[each.name] for each in dataclasses.fields(kind)}
-
-
-def _read(kind: Any, value: Any) -> Any:
-    """Return JSON as a value of the type `kind`: a dataclass, a tuple, or as JSON has it."""
-    if isinstance(kind, types.UnionType):  # of one type and None
-        return None if value is None else _read(typing.get_args(kind)[0], value)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise TypeError(f"{value!r} is no list")
-        item = typing.get_args(kind)[0]
-        return tuple(_read(item, each) for each in value)
-    if dataclasses.is_dataclass(kind):
-        named = _types(typing.cast("type", kind))
-        return kind(**{name: _read(of, value[name]) for name, of in named.items() if name in value})  # type: ignore[operator]
-    return value
-
-
-def _write(value: Any) -> Any:
-    """Return a value as JSON has it: dataclasses as objects, tuples as lists."""
-    if isinstance(value, tuple):
-        return [_write(each) for each in value]
-    if isinstance(value, Segment | Notice):
-        return to_dict(value)  # leaves out what is unknown
-    if dataclasses.is_dataclass(value):
-        return {each.name: _write(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    return value
+        return int(data["job"]), read_value(_KINDS[data["event"]], data)
