@@ -119,6 +119,20 @@ def tiny_en_mlx(tiny_en: Path) -> Path:
     return target
 
 
+@pytest.fixture(scope="session")
+def speaker_models() -> Path:
+    """A folder of models (`DROPSCRIBE_MODELS`) that holds the networks that tell speakers apart."""
+    from dropscribe.models.speakers import onnx_graph, store
+
+    sources = [Path(store.__file__).with_name(name) for name in ("segmentation.py", "embedding.py", "store.py")]
+    written = b"".join(path.read_bytes() for path in [*sources, Path(onnx_graph.__file__)])
+    target = _cache() / f"speakers-{hashlib.sha256(written).hexdigest()[:12]}"
+    with _locked(target.parent), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DROPSCRIBE_MODELS", str(target))
+        store.pull_networks()
+    return target
+
+
 @pytest.fixture
 def models_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the hub in `hf/hub`, and an empty folder of Dropscribe's own models in `own`."""

@@ -32,6 +32,7 @@ class House:
             "state": folder / "state",
             "logs": folder / "logs",
             "settle_seconds": 0,
+            "after_minutes": 0,
             "model": "fake",
         }
         self.settings: Settings = settings.load(flags, {"HOME": str(folder)}).settings

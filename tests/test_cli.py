@@ -295,8 +295,9 @@ def test_no_line_of_the_log_gives_the_terminal_orders() -> None:
 @pytest.mark.parametrize(
     ("line", "command"),
     [
-        ("run --once --model tiny", commands.Run(once=True, flags={"model": "tiny"})),
+        ("run --once --model tiny", commands.Run(once=True, wait=False, flags={"model": "tiny"})),
         ("redo --stale", commands.Redo([], stale=True)),
+        ("speakers a.wav A=B", commands.Speakers(Path("a.wav"), ["A=B"], json=False)),
         ("pause", commands.Pause()),
         ("models", commands.ListModels(None, json=False)),
         ("models quantize base --bits 4", commands.QuantizeModel("base", 4, None, json=False)),

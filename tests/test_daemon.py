@@ -192,7 +192,7 @@ def test_status_and_why_tell_what_happens(daemon: Daemon) -> None:
     assert facts["counts"]["done"] == 1
     assert "cpu int8" in facts["engine"] or "cuda" in facts["engine"]
     second = daemon.command("run")
-    assert second.returncode == 0
+    assert second.returncode == 5
     assert "already running" in second.stderr
 
 

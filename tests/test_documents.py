@@ -250,3 +250,8 @@ def test_the_versions_agree() -> None:
     newest = re.search(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest
     assert project["version"] == dropscribe.__version__ == newest[1]
+
+
+def test_no_module_of_the_package_is_over_500_lines() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {str(path.relative_to(PACKAGE)): length for path, length in lengths.items() if length > 500} == {}

@@ -43,7 +43,7 @@ def test_recordings_by_name(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("notes.txt", "talk", ".talk.m4a", "._talk.m4a", "~talk.m4a", "talk.m4a.part", "talk.m4a.crdownload"),
+        *("notes.txt", ".talk.m4a", "._talk.m4a", "~talk.m4a", "talk.m4a.part", "talk.m4a.crdownload"),
         *(".stversions/talk.m4a", "a/@eaDir/talk.m4a", "talk.m4a.download/talk.m4a", ".talk.m4a.icloud"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -144,3 +145,12 @@ def test_stop_ends_it_in_the_middle_and_the_work_goes_on_later(house: House) -> 
     assert (row.state, row.attempts) == (State.QUEUED, 0)
     assert house.run().done == 1
     assert [e["resumed_at"] for e in house.events("job.planned")] == [0, 1]
+
+
+def test_a_run_ends_when_the_last_source_has_left_that_was_changed_a_moment_ago(house: House) -> None:
+    path = house.drop("one.wav", "Fine.")
+    began = path.stat().st_mtime
+    assert house.run(after="archive", after_minutes=0.05).done == 1
+    assert not path.exists()
+    assert (house.inbox.parent / "Archive/one.wav").exists()
+    assert time.time() - began >= 3

@@ -18,6 +18,8 @@ class Exit(enum.IntEnum):
     USAGE = 2
     NOT_RUNNING = 3
     DEGRADED = 4
+    ALREADY_RUNNING = 5
+    """Another daemon has this inbox or this state."""
 
 
 class Fault(enum.StrEnum):

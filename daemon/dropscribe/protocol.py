@@ -20,7 +20,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from dropscribe.transcript import Notice, Segment, to_dict
+from dropscribe.transcript import Notice, Segment, Speaker, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,6 +68,8 @@ class Request:
     mixed_languages: str = "auto"
     channels: tuple[str, ...] = ()
     split_channels: str = "auto"
+    speakers: tuple[str, ...] = ()
+    """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
     audio_track: int = 0
     """The number of the sound track, from 1; 0 to choose."""
     speech_threshold: float = 0.5
@@ -178,6 +180,20 @@ class PackJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakersJob:
+    """Tell who speaks when in a recording that is transcribed already."""
+
+    op: ClassVar[str] = "speakers"
+    recording: RecordingFile
+    request: Request
+
+    @property
+    def job(self) -> int:
+        """Its number."""
+        return self.recording.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
     """Load the model and send one second of a soft tone through it."""
 
@@ -209,7 +225,9 @@ ModelJob = TranscribeJob | PackJob | CheckJob
 One may be sent while a `TranscribeJob` is in progress that has its model loaded, and needs the same
 one: it is done between two windows of that, which then goes on. See `worker.interruptions`.
 """
-Job = ModelJob | UsageJob | CallOffJob
+EasyJob = UsageJob | SpeakersJob | CallOffJob
+"""A job that needs no model of Whisper's."""
+Job = ModelJob | EasyJob
 
 
 def encode_job(job: Job) -> str:
@@ -221,7 +239,9 @@ def encode_job(job: Job) -> str:
             data["most_seconds"] = job.most_seconds
         case PackJob():
             data["recordings"] = _write(job.recordings)
-    if not isinstance(job, UsageJob | CallOffJob):
+        case SpeakersJob():
+            data |= {**_write(job.recording), **_write(job.request)}
+    if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **_write(job.request)}
     return json.dumps(data) + "\n"
 
@@ -249,6 +269,8 @@ def decode_job(line: str) -> Job:
             case PackJob.op:
                 recordings = _read(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
+            case SpeakersJob.op:
+                return SpeakersJob(recording=_read(RecordingFile, data), request=request)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")
@@ -277,7 +299,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:
-    """The work goes on: decoding, detection of speech or of languages."""
+    """The work goes on: decoding, detection of speech, of languages or of speakers."""
 
     event: ClassVar[str] = "decoding"
     done_s: float = 0.0
@@ -395,6 +417,22 @@ class WindowDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpeakersFound:
+    """Who speaks when in the recording."""
+
+    event: ClassVar[str] = "speakers"
+    speakers: tuple[Speaker, ...]
+    """In order of appearance."""
+    channels: tuple[str, ...] = ()
+    """The channel of each speaker, by the name that its words have; none for the mix of all channels."""
+    labelled: bool = True
+    """Whether the words are to carry the names: one voice alone, of nobody in particular, needs none."""
+    seconds: float = 0.0
+    """What it took."""
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Excluded:
     """A recording cannot be transcribed in its pack, only alone; or is too long to go between."""
 
@@ -458,6 +496,7 @@ WrittenEvent = (
     | Loaded
     | Planned
     | WindowDone
+    | SpeakersFound
     | Excluded
     | CalledOff
     | Finished

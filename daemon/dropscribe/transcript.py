@@ -143,11 +143,40 @@ class Passage:
     """Seconds from the start of the recording, after `start`."""
     kind: str
     """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `language` (it changes),
-    `damaged` or `warning`."""
+    `speaker` (who speaks is unsure, or two at once), `damaged` or `warning`."""
     why: str
     """One sentence for a person; more where several things are wrong."""
     score: float
     """About how many words are at stake: the worse, the higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A stretch in which one person speaks."""
+
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording, after `start`."""
+    confidence: float
+    """How sure it is who speaks, 0 to 1: the share of this stretch's short windows that sound most like this
+    person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A person whose voice is in the recording."""
+
+    name: str
+    """As in `speaker` of words and segments."""
+    seconds: float
+    """How long this person speaks, also while another does."""
+    share: float
+    """The same as a share of what all speak together, 0 to 1."""
+    confidence: float
+    """How sure the turns are, 0 to 1: their mean, longer ones counting more."""
+    turns: tuple[Turn, ...] = ()
+    """When this person speaks, in order. Turns of different people may overlap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +205,9 @@ class Transcript:
     """Version of this form; readers ignore fields they do not know."""
     review: tuple[Passage, ...] | None = None
     """Where to listen again, the worst first, none overlapping another; absent in transcripts of older versions."""
+    speakers: tuple[Speaker, ...] | None = None
+    """Who speaks, in order of appearance, where the setting `speakers` asks for it; absent where it does not. One
+    alone has no name in words and segments, unless the setting gives one."""
 
     def to_json(self) -> str:
         """Return the JSON form, indented by one space. Raises: ValueError on NaN."""
@@ -199,11 +231,12 @@ class Transcript:
                 "review": tuple(Passage(**_pick_fields(Passage, p)) for p in data["review"])
                 if "review" in data
                 else None,
+                "speakers": tuple(speaker_from_dict(s) for s in data["speakers"]) if "speakers" in data else None,
             }
         )
 
 
-_LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review"})
+_LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review", "speakers"})
 """With these absent, a transcript of an older version is written again byte for byte."""
 
 
@@ -226,6 +259,12 @@ def segment_from_dict(data: dict[str, Any]) -> Segment:
     """Read one segment as `to_dict` wrote it."""
     words = tuple(Word(**_pick_fields(Word, w)) for w in data.get("words", ()))
     return Segment(**_pick_fields(Segment, data) | {"words": words})
+
+
+def speaker_from_dict(data: dict[str, Any]) -> Speaker:
+    """Read one speaker as `to_dict` wrote it."""
+    turns = tuple(Turn(**_pick_fields(Turn, t)) for t in data.get("turns", ()))
+    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns})
 
 
 def _pick_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

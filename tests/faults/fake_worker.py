@@ -6,7 +6,8 @@ one window, and a line beginning with `!` is an order: `!crash`, `!hang`, `!exit
 (obeys the order the first COUNT times this recording meets it, counted in the file named by FAKE_COUNTS). A recording
 that begins with `Stereo` has two speakers, line by line, and is done alone, as the real worker does it. Its sound is
 its lines, without those that begin with `#`, which are its tags. As the real worker it does what is asked for between
-two windows, and gives up a job that is called off.
+two windows, and gives up a job that is called off. Where speakers are asked for, Anna says the first line and Ben
+the others.
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
@@ -166,6 +167,33 @@ def transcribe(job: int, request: dict[str, Any]) -> None:
         send(job, "window", index=index, start_s=float(index), end_s=index + 1.0, seconds=0.001, segments=[text])
         if request["op"] == "transcribe" and attend(job):
             return
+    find_speakers(job, request)
+    send(job, "finished")
+
+
+def find_speakers(job: int, request: dict[str, Any]) -> None:
+    if not request.get("speakers"):
+        return
+    lines = Path(request["path"]).read_text(errors="replace").splitlines()
+    edges = {"Anna": (0.0, 1.0), "Ben": (1.0, float(len(lines)))}
+    speakers = [
+        {
+            "name": name,
+            "seconds": end - start,
+            "share": (end - start) / len(lines),
+            "confidence": 0.9,
+            "turns": [{"start": start, "end": end, "confidence": 0.9}],
+        }
+        for name, (start, end) in edges.items()
+    ]
+    send(job, "speakers", speakers=speakers, channels=[], labelled=True, seconds=0.5, notices=[])
+
+
+def tell_speakers(job: int, request: dict[str, Any]) -> None:
+    """Do the job that is about the speakers alone."""
+    lines = Path(request["path"]).read_text(errors="replace").splitlines()
+    send(job, "decoded", audio_s=float(len(lines)), decode_s=0.001, channels=1, codec="fake", warnings=[])
+    find_speakers(job, request)
     send(job, "finished")
 
 
@@ -173,6 +201,9 @@ def serve(request: dict[str, Any]) -> None:
     """Do one job."""
     if request["op"] == "transcribe":
         transcribe(request["job"], request)
+        return
+    if request["op"] == "speakers":
+        tell_speakers(request["job"], request)
         return
     if (order := os.environ.get("FAKE_PACK")) and obey(request["job"], "pack", order):
         return

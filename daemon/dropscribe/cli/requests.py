@@ -1,4 +1,4 @@
-"""`dropscribe retry`, `redo`, `pause` and `resume`: what a person asks of the daemon.
+"""`dropscribe retry`, `skip`, `redo`, `pause` and `resume`: what a person asks of the daemon.
 
 Guarantees: the journal is only read; each request is a file in the state folder that is there whole or not at all,
 so that the daemon, its only writer, acts on it now or when it starts.
@@ -13,6 +13,7 @@ from dropscribe.cli.console import count_recordings, say
 from dropscribe.errors import Exit, NotRunningError, UsageError
 from dropscribe.supervisor import disposal, locks, lookup, requests, status
 from dropscribe.supervisor.explanation import describe_disposal, explain
+from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import LeavingState, State
 
 if TYPE_CHECKING:
@@ -29,10 +30,21 @@ def retry(arguments: commands.Retry) -> int:
     chosen = settings.load().settings
     with lookup.read_journal(chosen) as journal:
         failed = _read_failed(journal)
-        names = [_check_failed(chosen, journal, path, failed) for path in arguments.files]
+        skipped = set() if journal is None else {r.id for r in journal.recordings.list_in(State.SKIPPED)}
+        names = [_check_failed(chosen, journal, path, failed | skipped) for path in arguments.files]
     later = _leave_requests(chosen, *map(requests.Retry, [None] if arguments.all else names))
     count = len(failed) if arguments.all else len(names)
     say(f"{count_recordings(count)} will be tried again.{later}")
+    return Exit.OK
+
+
+def skip(arguments: commands.Skip) -> int:
+    """Ask the daemon not to transcribe recordings that wait or are being transcribed."""
+    chosen = settings.load().settings
+    with lookup.read_journal(chosen) as journal:
+        names = [_check_unfinished(chosen, journal, path) for path in arguments.files]
+    later = _leave_requests(chosen, *map(requests.Skip, names))
+    say(f"{count_recordings(len(names))} will be skipped.{later}")
     return Exit.OK
 
 
@@ -84,10 +96,23 @@ def _read_failed(journal: Journal | None) -> set[int]:
 
 
 def _check_failed(chosen: Settings, journal: Journal | None, path: Path, failed: set[int]) -> str:
-    """Return the path as the daemon knows it. Raises: UsageError when it did not fail."""
+    """Return the path as the daemon knows it. Raises: UsageError when it did not fail, and was not skipped."""
     recording = lookup.find_recording(chosen, journal, path)
     if recording is None or recording.id not in failed:
         raise UsageError(f"{path} did not fail.", explain(chosen, path).reason)
+    return lookup.locate_in_inbox(chosen, path) or str(path)
+
+
+def _check_unfinished(chosen: Settings, journal: Journal | None, path: Path) -> str:
+    """Return the path as the daemon knows it. Raises: UsageError when there is nothing to skip."""
+    explained = explain(chosen, path)
+    if explained.state in {"outside", "ignored", "unknown", State.GONE}:
+        raise UsageError(f"{path} is not waiting to be transcribed.", explained.reason)
+    if explained.state in {State.DONE, State.FAILED}:
+        recording = lookup.find_recording(chosen, journal, path)
+        found = lookup.open_inbox(chosen).stat(lookup.locate_in_inbox(chosen, path) or str(path))
+        if recording is None or found is None or found == Stat.of(recording):  # else there is another content now
+            raise UsageError(f"{path} is not waiting to be transcribed.", explained.reason)
     return lookup.locate_in_inbox(chosen, path) or str(path)
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from dropscribe import logs, settings
 from dropscribe.cli.console import ProgressBar, say
-from dropscribe.errors import Exit
-from dropscribe.supervisor import loop
+from dropscribe.errors import Exit, UsageError
+from dropscribe.models import catalogue
+from dropscribe.supervisor import handover, locks, loop
+from dropscribe.supervisor.locks import AlreadyRunningError
 from dropscribe.supervisor.signals import handle_signals
 
 if TYPE_CHECKING:
@@ -19,10 +21,16 @@ if TYPE_CHECKING:
 def run_daemon(arguments: commands.Run) -> int:
     """Watch the inbox until a signal ends it, or, with `--once`, until the inbox is worked off."""
     chosen = settings.load(arguments.flags).settings
+    try:
+        catalogue.check_setting(chosen.model, chosen.backend)
+    except UsageError as error:
+        if arguments.once:
+            raise
+        say(f"dropscribe: {error.message} Recordings wait until it is there.\n            {error.cure}")
     if not arguments.once:
         _run_until_stopped(chosen)
         return Exit.OK
-    summary = _run_once(chosen)
+    summary = _run_once(chosen, wait=arguments.wait)
     parts = [f"{summary.done} done", f"{summary.failed} failed"]
     if summary.waiting:
         parts.append(f"{summary.waiting} waiting")
@@ -40,10 +48,17 @@ def _run_until_stopped(chosen: settings.Settings) -> None:
         supervisor.run()
 
 
-def _run_once(chosen: settings.Settings) -> loop.Summary:
+def _run_once(chosen: settings.Settings, *, wait: bool) -> loop.Summary:
     logs.configure(chosen)
     with ProgressBar() as bar:
-        supervisor = loop.Supervisor(chosen, once=True, progress=bar.show_progress)
+        try:
+            supervisor = loop.Supervisor(chosen, once=True, progress=bar.show_progress)
+        except AlreadyRunningError as error:
+            if not wait or not locks.is_running(chosen.state):  # or it has the same inbox and another state
+                cure = "It takes what is in the inbox by itself; with --wait this command ends when it has."
+                raise AlreadyRunningError(error.message, cure) from None
+            say(f"{error.message} Waiting until it has worked off the inbox.")
+            return handover.wait_for_daemon(chosen)
         with contextlib.closing(supervisor):
             handle_signals(supervisor)
             return supervisor.run()

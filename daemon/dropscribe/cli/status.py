@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from dropscribe.cli import commands
     from dropscribe.supervisor.status import CurrentRecording, StaleRecording, StatusReport
 
+_KINDS = {
+    "name": "by name",
+    "content": "without a suffix and no recording",
+    "unfinished": "unfinished by name",
+    "link": "by being a link",
+    "special": "by being a pipe or a device",
+}
+"""Why files are passed over, behind their number."""
 _QUEUE_SHOWN = 5
 """How many recordings of the queue the text names; the JSON names more."""
 _STALE_SHOWN = 5
@@ -58,6 +66,9 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     yield f"Model     {report.model}{': ' + report.engine if report.engine else ' (not in memory)'}"
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
     yield f"Counts    {counts or 'nothing seen yet'}"
+    if report.passed_over:
+        kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in report.passed_over.items())
+        yield f"Ignored   {kinds}; `dropscribe why` tells of each"
     if report.current is not None:
         yield f"Now       {_format_current(report.current)}"
     if report.interrupted is not None:

@@ -35,6 +35,7 @@ from dropscribe.formats.data import (
 )
 from dropscribe.formats.lyrics import render_lrc
 from dropscribe.formats.page import render_html
+from dropscribe.formats.rttm import render_rttm
 from dropscribe.formats.subtitles import render_srt, render_vtt
 from dropscribe.formats.text import render_markdown, render_times_txt, render_txt
 from dropscribe.transcript import Transcript
@@ -57,6 +58,7 @@ RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
     "podcast.json": render_podcast_json,
     "TextGrid": render_textgrid,
     "eaf": render_eaf,
+    "rttm": render_rttm,
     "json": Transcript.to_json,
 }
 """Name of the format, which is also the suffix of its files, and its function.

@@ -80,6 +80,8 @@ _NOTICES = {
     "words-over-silence": "silence",
     "speech-without-words": "unheard",
     "hole": "damaged",
+    "speaker-unsure": "speaker",
+    "two-speak": "speaker",
     "damaged": "damaged",
 }
 

@@ -265,6 +265,17 @@ def check_name(model: str) -> None:
         raise UsageError(f"The model {model} is a folder.", "Only a name (small) or a hub repository can stand here.")
 
 
+def check_setting(model: str, backend: str) -> None:
+    """Check that the setting `model` means something for the setting `backend`, and that a folder is there.
+
+    Raises:
+        UsageError: it does not, or there is no such folder.
+    """
+    request = parse_request(model, next(iter(LAYOUTS)) if backend == "auto" else backend)
+    if request.folder is not None and not request.folder.path.is_dir():
+        raise UsageError(f"The model {model} is a folder that is not there.", "Bring it back or choose another.")
+
+
 def name_quantised(model: str, bits: int) -> str:
     """Return the name under which `model` is used with weights of `bits`, for the backend `mlx`.
 

@@ -12,7 +12,7 @@ from dropscribe.settings.checks import check_language
 from dropscribe.settings.fields import BACKENDS, FIELDS, FORMATS, KEYS, LANGUAGES, Settings, Table
 from dropscribe.settings.loading import FACT, RESERVED, Loaded, load
 from dropscribe.settings.parsing import parse_value, suggest_key
-from dropscribe.settings.paths import PREFIX, find_config_path
+from dropscribe.settings.paths import PREFIX, find_config_path, is_default_inbox
 from dropscribe.settings.toml import build_default_toml, to_toml
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "build_default_toml",
     "check_language",
     "find_config_path",
+    "is_default_inbox",
     "load",
     "parse_value",
     "suggest_key",

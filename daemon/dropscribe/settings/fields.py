@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+from dropscribe.settings.paths import DEFAULT_INBOX
+
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
 installed."""
@@ -30,6 +32,7 @@ FORMATS = (
     "podcast.json",
     "TextGrid",
     "eaf",
+    "rttm",
     "json",
 )
 """The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
@@ -88,7 +91,11 @@ def _describe_setting(
 class Settings:
     """All settings, checked. Folders are absolute."""
 
-    inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
+    inbox: Path = _describe_setting(
+        DEFAULT_INBOX,
+        "Recordings are dropped here. The default is made where it is missing; one that is set is waited for: its\n"
+        "volume may not be mounted.",
+    )
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
         "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
@@ -152,6 +159,12 @@ class Settings:
         "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
     )
+    speakers: tuple[str, ...] = _describe_setting(
+        (),
+        'Who speaks, told by the voice: "off", "auto" for however many there are, a number, or names in the order\n'
+        'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
+        "once with `dropscribe models pull speakers`.",
+    )
     audio_track: int = _describe_setting(
         0,
         "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"
@@ -172,6 +185,11 @@ class Settings:
         text="Short recordings that wait in the queue are transcribed together, several in one window: many times\n"
         "as fast. What is written of one may, within limits, depend on its neighbours. Off: each on its own.",
     )
+    suffixes: tuple[str, ...] = _describe_setting(
+        (),
+        'More suffixes of recordings, and known ones that are to be passed over: ["+.dat", "-.mp4"].\n'
+        "What has no suffix is taken when its first bytes are those of a recording.",
+    )
     priority: int = _describe_setting(
         0,
         "The turn in the queue: a recording of a higher number is taken first, those of the same number in the\n"
@@ -182,6 +200,12 @@ class Settings:
     )
     settle_seconds: float = _describe_setting(
         2.0, "A file counts as finished when its size and time have not changed for so long.", least=0
+    )
+    incomplete_minutes: float = _describe_setting(
+        1.5,
+        "A file that is shorter than its own header says is waited for so long after its last change, then taken as\n"
+        "it is. 0: not at all.",
+        least=0,
     )
     scan_seconds: float = _describe_setting(
         60.0, "The whole inbox is looked through this often; events only make it quicker.", least=1
@@ -249,6 +273,9 @@ class Settings:
         "`archive`: it is moved into the folder `archive`. `trash`: into the system's trash. `delete`: it is gone\n"
         "for good. A recording that failed always stays.",
         choices=("keep", "archive", "trash", "delete"),
+    )
+    after_minutes: float = _describe_setting(
+        1.5, "No recording leaves the inbox before so long after its last change, or while it is open.", least=0
     )
     archive: Path = _describe_setting(
         Path(),

@@ -92,12 +92,21 @@ def _read_file(path: Path, *, is_named: bool) -> dict[str, Any]:
         if is_named:
             msg = f"The settings file {path} named by {PREFIX}CONFIG does not exist."
             raise UsageError(msg) from None
+        if (link := _find_dangling_link(path)) is not None:
+            msg = f"The settings file {path} cannot be read: {link} is a link to {link.readlink()}."
+            cure = "That is not there: bring it back, or remove the link to have all defaults."
+            raise UsageError(msg, cure) from None
         return {}
     except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, deep nesting
         cure = 'Text stands in quotes: inbox = "~/Notes".'
         raise UsageError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
     except OSError as error:
         raise UsageError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+
+
+def _find_dangling_link(path: Path) -> Path | None:
+    """Return the file or the folder on its way that is a link to nothing, or None."""
+    return next((part for part in (path, *path.parents) if part.is_symlink() and not part.exists()), None)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

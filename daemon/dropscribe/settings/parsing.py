@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _SHOWN_LETTERS = 200
+_MOST_SPEAKERS = 100
+_SUFFIX = re.compile(r"([+-]) ?\.?([^\s./]+)")
 
 
 class _WrongValueError(Exception):
@@ -63,6 +66,8 @@ def _convert(key: str, value: Any) -> Any:
         return _convert_bool(value)
     if isinstance(default, (int, float)):
         return _convert_number(key, value)
+    if key == "speakers":
+        return _convert_speakers(value)
     if isinstance(default, tuple):
         return _convert_names(key, value)
     if isinstance(default, Table):
@@ -122,10 +127,39 @@ def _convert_names(key: str, value: Any) -> tuple[str, ...]:
             names = names[:-1]
     else:
         names = tuple(dict.fromkeys(filter(None, names)))
+    if key == "suffixes":
+        return _convert_suffixes(names)
     allowed = LANGUAGES if key == "languages" else FIELDS[key].metadata["choices"]
     if allowed and any(name not in allowed for name in names):
         raise _WrongValueError
     return tuple(dict.fromkeys((*names, "json"))) if key == "formats" else names
+
+
+def _convert_speakers(value: Any) -> tuple[str, ...]:
+    """Return `off` as nothing, `auto` and a number each as the only text, or names."""
+    if isinstance(value, bool):
+        value = "auto" if value else "off"
+    if isinstance(value, int):
+        value = str(value)
+    names = _convert_names("speakers", value)
+    if len(names) != 1:
+        if any(name.isdecimal() or name.casefold() in {"off", "auto"} for name in names):
+            raise _WrongValueError
+        return names
+    word = names[0].casefold()
+    if word.lstrip("-").isdecimal():
+        if not 1 <= int(word) <= _MOST_SPEAKERS:
+            raise _WrongValueError
+        return (str(int(word)),)
+    return {"off": (), "auto": ("auto",)}.get(word, names)
+
+
+def _convert_suffixes(changes: Sequence[str]) -> tuple[str, ...]:
+    """Return changes of the known suffixes as `+.dat`, `-.mp4`."""
+    parts = [_SUFFIX.fullmatch(change.lower()) for change in changes]
+    if not all(parts):
+        raise _WrongValueError
+    return tuple(dict.fromkeys(f"{part[1]}.{part[2]}" for part in parts if part))
 
 
 def _convert_table(value: Any) -> Table:
@@ -170,6 +204,10 @@ def _describe_expected(key: str) -> str:
         )
         words = "".join(f', or "{word}"' for word in meta["words"])
         return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
+    if key == "speakers":
+        return '"off", "auto", a number from 1 to 100, or a list of names'
+    if key == "suffixes":
+        return 'a list of suffixes, each with + or -: ["+.dat", "-.mp4"]'
     if isinstance(default, tuple):
         codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
         return "a list of " + (", ".join(meta["choices"]) or codes)

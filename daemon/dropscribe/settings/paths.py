@@ -14,6 +14,7 @@ from dropscribe.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+DEFAULT_INBOX = Path("~/Dropscribe/Inbox")
 PREFIX = "DROPSCRIBE_"
 """What the environment variables of settings begin with."""
 
@@ -30,6 +31,11 @@ def find_config_path(environ: Mapping[str, str] = os.environ) -> Path:
 def find_home(environ: Mapping[str, str]) -> Path:
     """Return the home folder of this environment."""
     return Path(environ.get("HOME") or Path.home())
+
+
+def is_default_inbox(inbox: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether an inbox is the one that nobody had to choose, in the home folder."""
+    return inbox == make_absolute(DEFAULT_INBOX, environ)
 
 
 def choose_default_state(environ: Mapping[str, str]) -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dropscribe import recording_date
 from dropscribe.formats import replacements, review, turns
+from dropscribe.formats.speakers import assign_speakers
 from dropscribe.supervisor import result_options
 from dropscribe.transcript import Engine, Notice, Segment, Source, Timing, Transcript
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import PurePath
 
-    from dropscribe.protocol import Decoded, Loaded, Planned, WindowDone
+    from dropscribe.protocol import Decoded, Loaded, Planned, SpeakersFound, WindowDone
     from dropscribe.settings import Settings
 
 
@@ -32,7 +33,7 @@ def assemble_transcript(
     windows: Iterable[WindowDone],
     settings: Settings,
 ) -> Transcript:
-    """Join the windows of one recording to its transcript.
+    """Join the windows of one recording to its transcript. Who speaks in it is added by `add_speakers`.
 
     Args:
         source: The recording; `recorded_at`, `recorded_from` and `channels` are filled in.
@@ -72,7 +73,7 @@ def assemble_transcript(
             model=loaded.model,
             revision=loaded.revision,
             versions=loaded.versions,
-            options=result_options.read_options(settings),
+            options=result_options.read_options(result_options.without_speakers(settings)),
         ),
         timing=Timing(
             audio_s=decoded.audio_s,
@@ -81,6 +82,29 @@ def assemble_transcript(
             speed=round(decoded.audio_s / work, 2) if work else 0.0,
         ),
         warnings=tuple(notices),
+    )
+
+
+def add_speakers(transcript: Transcript, found: SpeakersFound | None, settings: Settings) -> Transcript:
+    """Return what `assemble_transcript` gave with the speakers that the worker found.
+
+    It found none where nobody speaks or nobody asked. Where the engine told speakers apart by itself, its names stay.
+    """
+    options = result_options.read_options(settings)
+    transcript = dataclasses.replace(transcript, engine=dataclasses.replace(transcript.engine, options=options))
+    if found is None:
+        return transcript
+    own = not found.channels and any(segment.speaker is not None for segment in transcript.segments)
+    if not own:
+        transcript = assign_speakers(transcript, found.speakers, found.channels, labelled=found.labelled)
+    timing = transcript.timing
+    seconds = round(timing.transcribe_s + found.seconds, 3)
+    work = timing.decode_s + seconds
+    speed = round(timing.audio_s / work, 2) if work else 0.0
+    return dataclasses.replace(
+        transcript,
+        timing=dataclasses.replace(timing, transcribe_s=seconds, speed=speed),
+        warnings=transcript.warnings if own else (*transcript.warnings, *found.notices),
     )
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import DropscribeError
-from dropscribe.supervisor.inbox import digest_file
+from dropscribe.supervisor.first_bytes import is_recording
+from dropscribe.supervisor.inbox import digest_file, is_readable
+from dropscribe.supervisor.readiness import find_hold
+from dropscribe.supervisor.recording_names import find_suffix
+from dropscribe.supervisor.writers import Writers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from dropscribe.supervisor.inbox import Stat
+    from dropscribe.supervisor.readiness import Hold
 
 UNREAD = ""
 """Takes the place of the digest of a file that is too large to be read at all."""
@@ -29,16 +34,28 @@ class Digested:
     sha256: str | None
     """None when it has changed meanwhile, or with an `error`."""
     error: DropscribeError | OSError | None
+    hold: Hold | None = None
+    """Why it was not digested: it stands still and is not finished."""
+    foreign: bool = False
+    """Whether it was not digested because it has no suffix and is no recording."""
 
 
 class Digester:
     """The thread, and the names of the files that it has or has posted. See `forget`."""
 
-    def __init__(self, inbox: Path, post: Callable[[Digested], None]) -> None:
-        """`post` takes what was digested, from the thread."""
+    def __init__(self, inbox: Path, post: Callable[[Digested], None], incomplete_s: float) -> None:
+        """Nothing is started yet.
+
+        Args:
+            inbox: the folder that names are relative to.
+            post: takes what was digested, from the thread.
+            incomplete_s: seconds for which a file that is too short is waited for.
+        """
         self._inbox = inbox
         self._post = post
-        self._queue: queue.SimpleQueue[tuple[str, Stat] | None] = queue.SimpleQueue()
+        self._incomplete_s = incomplete_s
+        self._writers = Writers()
+        self._queue: queue.SimpleQueue[tuple[str, Stat, float] | None] = queue.SimpleQueue()
         self._names: set[str] = set()
 
     def __contains__(self, relative: str) -> bool:
@@ -55,10 +72,10 @@ class Digester:
         """End the thread."""
         self._queue.put(None)
 
-    def add(self, relative: str, found: Stat) -> None:
-        """Digest a file, after those that are waiting."""
+    def add(self, relative: str, found: Stat, waited_s: float = 0.0) -> None:
+        """Digest a file, after those that are waiting; `waited_s` is how long it was held already."""
         self._names.add(relative)
-        self._queue.put((relative, found))
+        self._queue.put((relative, found, waited_s))
 
     def skip(self, relative: str, found: Stat) -> None:
         """Post a file that is too large to be read: that would take hours."""
@@ -71,10 +88,19 @@ class Digester:
 
     def _run(self) -> None:
         while (item := self._queue.get()) is not None:
-            relative, found = item
-            sha256, error = None, None
+            relative, found, waited_s = item
             try:
-                sha256 = digest_file(self._inbox / relative, found)
+                made = self._digest(relative, found, waited_s)
             except (OSError, DropscribeError) as caught:
-                error = caught
-            self._post(Digested(relative, found, sha256, error))
+                made = Digested(relative, found, None, caught)
+            self._post(made)
+
+    def _digest(self, relative: str, found: Stat, waited_s: float) -> Digested:
+        """Digest a file if it is a recording and finished. Raises: OSError, DropscribeError."""
+        path = self._inbox / relative
+        if is_readable(path, found):
+            if not find_suffix(path.name) and not is_recording(path):
+                return Digested(relative, found, None, None, foreign=True)
+            if hold := find_hold(path, self._writers, waited_s=waited_s, incomplete_s=self._incomplete_s):
+                return Digested(relative, found, None, None, hold)
+        return Digested(relative, found, digest_file(path, found), None)

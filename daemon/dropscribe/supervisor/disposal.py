@@ -21,19 +21,29 @@ import structlog
 
 from dropscribe import crash
 from dropscribe.supervisor import trash
+from dropscribe.supervisor.afterlook import look_again
 from dropscribe.supervisor.inbox import Stat
-from dropscribe.supervisor.journal import DisposalWay, LeavingState
+from dropscribe.supervisor.journal import DisposalWay, InboxFile, LeavingState, State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.source_moves import Order, Outcome, carry_out, list_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from dropscribe.settings import Settings
+    from dropscribe.supervisor.afterlook import LookedAgain
     from dropscribe.supervisor.inbox import Inbox
     from dropscribe.supervisor.journal import Journal, Leaving, Recording
     from dropscribe.supervisor.source_moves import Left
+
+_FIRST = 50
+"""So many sources that may leave are looked at first: mostly the very first one may."""
+_LEAST_LOOK_SECONDS = 1.0
+_MOST_LOOK_SECONDS = 300.0
+"""Between two looks at a source that has left while somebody has it open."""
+_LOOK_BACK_SECONDS = 86400.0
+"""How long ago a source may have been transcribed that is looked at again after a start."""
 
 
 class Disposal:
@@ -41,7 +51,9 @@ class Disposal:
     the journal.
     """
 
-    def __init__(self, settings: Settings, post: Callable[[Left], None], pauses: tuple[float, float]) -> None:
+    def __init__(
+        self, settings: Settings, post: Callable[[Left | LookedAgain], None], pauses: tuple[float, float]
+    ) -> None:
         """`post` takes what became of a source, from another thread; `pauses` are between tries,
         first and last.
         """
@@ -52,6 +64,10 @@ class Disposal:
         self._is_moving = False
         self._next = 0.0
         """time.monotonic() of the next look at the journal."""
+        self._young: set[int] = set()
+        """Recordings that are to leave and were changed too recently."""
+        self._looks: dict[int, tuple[float, float]] = {}
+        """By recording that has left: time.monotonic() of the last look at it, and the pause before that."""
         self._waits: dict[int, tuple[float, float]] = {}
         """By recording: time.monotonic() before which it is not tried again, and the pause that
         led there.
@@ -77,18 +93,98 @@ class Disposal:
         """
         if not self.is_due:
             return
-        now = time.monotonic()
         self._next = math.inf
-        for leaving in journal.sources.list_due(limit=len(self._waits) + 1):
-            recording = journal.recordings.get(leaving.recording)
-            until, pause = self._waits.get(recording.id, (0.0, 0.0))
-            if until <= now and leaving.state == LeavingState.DUE and is_settling(recording):
-                until = now + 1.0
-                self._waits[recording.id] = (until, pause)
-            if until <= now:
-                self._start_move(journal, leaving, recording)
+        self._young.clear()
+        for limit in (_FIRST, len(self._waits) + _FIRST):
+            due = journal.sources.list_due(limit)
+            if self._move_first(journal, due, is_settling):
                 return
+        if len(due) == limit:  # there are more, which nobody has looked at
+            self._next = 0.0
+
+    def _move_first(self, journal: Journal, due: Sequence[Leaving], is_settling: Callable[[Recording], bool]) -> bool:
+        """Let the first of these leave that may. Returns whether there is one."""
+        now = time.monotonic()
+        for leaving in due:
+            until, pause = self._waits.get(leaving.recording, (0.0, 0.0))
+            if until <= now:
+                recording = journal.recordings.get(leaving.recording)
+                if leaving.state == LeavingState.DUE and is_settling(recording):
+                    until = now + 1.0
+                elif leaving.state == LeavingState.DUE and (rest := self._seconds_to_wait(recording)) > 0:
+                    self._young.add(recording.id)
+                    until = now + rest
+                else:
+                    self._start_move(journal, leaving, recording)
+                    return True
+                self._waits[leaving.recording] = (until, pause)
+            elif self._waits.get(leaving.recording, (0, 0))[1] == 0.0:
+                self._young.add(leaving.recording)
             self._next = min(self._next, until)
+        return False
+
+    @property
+    def has_young(self) -> bool:
+        """Whether any that is to leave waits only because it was changed a moment ago."""
+        return bool(self._young)
+
+    def _seconds_to_wait(self, recording: Recording) -> float:
+        """Return for how long a recording may not leave yet: its writer may only pause."""
+        last = min(recording.mtime_ns / 1e9, recording.changed)  # clocks of others may be ahead
+        return self._settings.after_minutes * 60 - max(0.0, time.time() - last)
+
+    # The last look
+
+    def start(self, journal: Journal) -> None:
+        """Look once more at what has left since yesterday: the daemon may have ended before it could."""
+        for number in journal.sources.list_moved(since=time.time() - _LOOK_BACK_SECONDS):
+            self._plan_look(number)
+
+    def _plan_look(self, recording: int) -> None:
+        pause = max(self._settings.after_minutes * 60, _LEAST_LOOK_SECONDS)
+        self._looks[recording] = (time.monotonic() + pause, pause)
+
+    def look_at_moved(self, journal: Journal) -> None:
+        """Look again at a source that has left and is due for it."""
+        now = time.monotonic()
+        number = next((number for number, (due, _) in self._looks.items() if due <= now), None)
+        if number is None:
+            return
+        recording, leaving = journal.recordings.get(number), journal.sources.find(number)
+        place = None if leaving is None or leaving.state != LeavingState.MOVED else leaving.place
+        if place is None or recording.state != State.DONE or recording.sha256 is None:
+            del self._looks[number]
+            return
+        self._looks[number] = (math.inf, self._looks[number][1])
+        arguments = (number, place, Stat.of(recording), recording.sha256)
+        threading.Thread(target=lambda: self._post(look_again(*arguments)), daemon=True, name="disposal").start()
+
+    def save_look(self, journal: Journal, looked: LookedAgain, set_state: Callable[[Recording, State], None]) -> None:
+        """Save what a source was found to be after it left: one that has grown is transcribed again."""
+        _, pause = self._looks.pop(looked.recording, (0.0, 0.0))
+        recording, leaving = journal.recordings.get(looked.recording), journal.sources.find(looked.recording)
+        if leaving is None or leaving.state != LeavingState.MOVED or leaving.place != looked.place:
+            return  # another file has its name by now
+        if looked.is_open:
+            pause = min(2 * pause, _MOST_LOOK_SECONDS)
+            self._looks[looked.recording] = (time.monotonic() + pause, pause)
+        elif looked.found is not None:
+            facts = recording.log_facts | {"place": decode_name(looked.place)}
+            self._log.warning(
+                "source.changed",
+                **facts,
+                bytes_before=recording.size,
+                bytes=looked.found.size,
+                again=bool(looked.sha256) and leaving.way == DisposalWay.ARCHIVE,
+            )
+            if leaving.way == DisposalWay.ARCHIVE:
+                file = InboxFile(recording.key, recording.name, looked.found.size, looked.found.mtime_ns)
+                if not looked.sha256:
+                    journal.recordings.update_file(file)
+                    return
+                journal.requeue_archived(recording, file, looked.sha256, time.time())
+                set_state(journal.recordings.get(recording.id), State.QUEUED)
+                self._plan_look(recording.id)
 
     def _start_move(self, journal: Journal, leaving: Leaving, recording: Recording) -> None:
         source = self._settings.inbox / recording.name
@@ -167,6 +263,8 @@ class Disposal:
                 self._waits.pop(order.recording, None)
                 journal.sources.update(order.recording, LeavingState.MOVED, order.target)
                 place = None if order.target is None else decode_name(order.target)
+                if place is not None:
+                    self._plan_look(order.recording)
                 self._log.info("source.moved", **facts, place=place)
             case Outcome.KEPT:
                 self._waits.pop(order.recording, None)

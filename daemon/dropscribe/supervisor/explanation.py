@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.supervisor.first_bytes import is_recording
 from dropscribe.supervisor.journal import DisposalWay, LeavingState, State
-from dropscribe.supervisor.recording_names import explain_refusal
+from dropscribe.supervisor.readiness import CODES as HOLDS
+from dropscribe.supervisor.recording_names import choose_suffixes, explain_refusal, find_suffix
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Hook, Journal, Leaving, Recording
 
@@ -48,6 +48,9 @@ def explain(settings: Settings, path: Path) -> Explanation:
     relative = lookup.locate_in_inbox(settings, path)
     if relative is None and not path.exists() and not path.is_absolute():
         relative = str(path)  # a name as `status` shows it
+    if relative is None and (link := _find_link(settings, path)) is not None:
+        why = f"It is behind {link}, which is a symbolic link: links are not followed. Put the recordings here."
+        return Explanation("ignored", why)
     if relative is None:
         return Explanation("outside", f"It does not lie in the inbox {settings.inbox}.")
     with lookup.read_journal(settings) as journal:
@@ -55,6 +58,19 @@ def explain(settings: Settings, path: Path) -> Explanation:
         if journal is None or recording is None:
             return _explain_file(settings, relative)
         return Explanation(str(recording.state), _explain_recording(settings, journal, recording))
+
+
+def _find_link(settings: Settings, path: Path) -> Path | None:
+    """Return the folder on the way from the inbox to a path that is a link and leads out, or None."""
+    inbox = Path(os.path.realpath(settings.inbox))
+    place = path.absolute()
+    for folder in reversed(place.parents):
+        # The inbox itself may be reached by links.
+        if Path(os.path.realpath(folder)) == inbox:
+            way = place.relative_to(folder).parts[:-1]
+            steps = (folder.joinpath(*way[:count]) for count in range(1, len(way) + 1))
+            return next((step for step in steps if step.is_symlink()), None)
+    return None
 
 
 def describe_disposal(leaving: Leaving) -> str:
@@ -74,8 +90,10 @@ def _explain_file(settings: Settings, relative: str) -> Explanation:
         return Explanation("unknown", "There is no such file in the inbox, and none was seen under this name.")
     if not path.is_file():
         return Explanation("ignored", "It is not a regular file.")
-    if (refused := explain_refusal(PurePath(relative))) is not None:
+    if (refused := explain_refusal(PurePath(relative), choose_suffixes(settings.suffixes))) is not None:
         return Explanation("ignored", f"It {refused}.")
+    if not find_suffix(path.name) and _is_foreign(path):
+        return Explanation("ignored", "It has no suffix, and its first bytes are those of no recording known here.")
     if not settings.recursive and len(PurePath(relative).parts) > 1:
         return Explanation("ignored", "It is in a subfolder, and the setting `recursive` is off.")
     if os.path.realpath(path).startswith(os.path.realpath(settings.outbox) + os.sep):
@@ -87,6 +105,13 @@ def _explain_file(settings: Settings, relative: str) -> Explanation:
     return Explanation("settling", why)
 
 
+def _is_foreign(path: Path) -> bool:
+    try:
+        return not is_recording(path)
+    except OSError:
+        return False
+
+
 def _explain_recording(settings: Settings, journal: Journal, recording: Recording) -> str:
     running = locks.is_running(settings.state)
     when = lookup.format_minute(recording.changed)
@@ -95,6 +120,10 @@ def _explain_recording(settings: Settings, journal: Journal, recording: Recordin
             text = _explain_done(settings, journal, recording, when)
         case State.FAILED:
             text = f"Failed on {when} ({recording.code}): {recording.reason}"
+        case State.WAITING if recording.code in HOLDS:
+            text = f"It is not finished ({recording.code}): {recording.reason}"
+        case State.SKIPPED:
+            text = f"It was skipped on {when}, and is untouched. `dropscribe retry` with its name takes it back."
         case State.WAITING:
             text = f"It cannot be read at present ({recording.code}): {recording.reason} It is tried again by itself."
         case State.RUNNING if not running:

@@ -74,6 +74,9 @@ class Failures:
             case Fault.ENVIRONMENT if code in _ONE_FILE:
                 self._intake.mark_waiting(recording, code, reason)
                 self._log.warning("inbox.unreadable", file=str(recording.name), code=code, reason=reason)
+            case Fault.ENVIRONMENT if code == "speakers-missing" and not self._settings.speakers:
+                why = "A profile asks for it. Then `dropscribe retry` goes on."
+                self._publisher.quarantine(recording, code, f"{reason} {why}")
             case Fault.ENVIRONMENT if code in profiles.FAULTS and settings.model != self._settings.model:
                 why = "A profile asks for it, and a profile makes nobody download. Then `dropscribe retry` goes on."
                 self._publisher.quarantine(recording, code, f"{reason} {why}")

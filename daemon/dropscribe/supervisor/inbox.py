@@ -8,7 +8,6 @@ settled. Knows nothing of backends.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import stat
@@ -18,11 +17,20 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor.recording_names import explain_refusal, is_ignored_folder, is_profile
+from dropscribe.supervisor.recording_names import (
+    SUFFIXES,
+    PassedOver,
+    choose_suffixes,
+    explain_refusal,
+    find_refusal,
+    is_ignored_folder,
+    is_profile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Recording
 
 DATALESS = 0x40000000
@@ -41,6 +49,12 @@ class Stat:
         """Return what the journal says of a recording's file."""
         return cls(recording.size, recording.mtime_ns)
 
+    @classmethod
+    def at(cls, path: Path) -> Stat:
+        """Return what a file is now. Raises: OSError."""
+        found = path.lstat()
+        return cls(found.st_size, found.st_mtime_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
@@ -50,6 +64,13 @@ class Inbox:
     recursive: bool
     exclude: Path
     """The outbox, which may be inside."""
+    suffixes: frozenset[str] = SUFFIXES
+    """Those that a recording may have."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Inbox:
+        """Return the inbox of these settings."""
+        return cls(settings.inbox, settings.recursive, settings.outbox, choose_suffixes(settings.suffixes))
 
     def identify(self) -> tuple[int, int]:
         """Return the device and inode of the root. Raises: EnvironmentFaultError `inbox-missing`."""
@@ -75,10 +96,17 @@ class Inbox:
                     return os.fsencode(spelled)
         return os.fsencode(composed)
 
-    def scan(self, see_profile: Callable[[str, Stat], None] = lambda *_: None) -> Iterator[tuple[str, Stat]]:
+    def scan(
+        self,
+        pass_over: Callable[[str, PassedOver], None] = lambda *_: None,
+        see_profile: Callable[[str, Stat], None] = lambda *_: None,
+    ) -> Iterator[tuple[str, Stat]]:
         """Yield every recording by its name: path relative to the root, and size and time.
 
-        `see_profile` is called with the same of every profile.
+        Args:
+            pass_over: called with the path of each file that somebody may have meant to drop, but
+                that is none.
+            see_profile: called with the path, size and time of each profile.
 
         Raises: EnvironmentFaultError `inbox-missing` or `inbox-refused` for the root; a subfolder
         that vanishes or refuses is passed over and found by a later scan.
@@ -101,16 +129,18 @@ class Inbox:
                         if self.recursive and not is_ignored_folder(entry.name) and entry.path != exclude:
                             pending.append(relative)
                         continue
-                    if not entry.is_file(follow_symlinks=False):
-                        continue
-                    recording = _is_recording(entry.name)
-                    if recording or is_profile(entry.name):
-                        status = entry.stat(follow_symlinks=False)
-                        found = Stat(status.st_size, status.st_mtime_ns)
-                        if recording:
-                            yield relative, found
-                        else:
-                            see_profile(relative, found)
+                    refusal = find_refusal(PurePath(entry.name), self.suffixes)
+                    kind = None if refusal is None else refusal.kind
+                    if entry.is_symlink():
+                        kind = None if entry.name.startswith((".", "~")) else PassedOver.LINK
+                    elif refusal is None and entry.is_file(follow_symlinks=False):
+                        yield relative, _stat_entry(entry)
+                    elif refusal is None:
+                        kind = PassedOver.SPECIAL
+                    elif is_profile(entry.name, self.suffixes) and entry.is_file(follow_symlinks=False):
+                        see_profile(relative, _stat_entry(entry))
+                    if kind is not None:
+                        pass_over(relative, kind)
                 except OSError:  # vanished while we looked
                     continue
 
@@ -120,7 +150,7 @@ class Inbox:
         """
         pure = PurePath(relative)
         path = os.path.join(os.path.realpath(self.root), relative)  # noqa: PTH118
-        if explain_refusal(pure) is not None or (not self.recursive and len(pure.parts) > 1):
+        if explain_refusal(pure, self.suffixes) is not None or (not self.recursive and len(pure.parts) > 1):
             return None
         if path.startswith(os.path.realpath(self.exclude) + os.sep):
             return None
@@ -131,10 +161,9 @@ class Inbox:
         return Stat(found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
-@functools.lru_cache(maxsize=1 << 16)
-def _is_recording(name: str) -> bool:
-    """Return whether a name may be a recording's. Polling asks this of the same names every few seconds."""
-    return explain_refusal(PurePath(name)) is None
+def _stat_entry(entry: os.DirEntry[str]) -> Stat:
+    found = entry.stat(follow_symlinks=False)
+    return Stat(found.st_size, found.st_mtime_ns)
 
 
 def inbox_fault(root: Path, error: OSError) -> EnvironmentFaultError:
@@ -144,6 +173,16 @@ def inbox_fault(root: Path, error: OSError) -> EnvironmentFaultError:
         return EnvironmentFaultError("inbox-refused", f"The inbox {root} may not be read.", cure)
     cure = "Make it again or bring its volume back."
     return EnvironmentFaultError("inbox-missing", f"The inbox {root} is not there.", cure)
+
+
+def is_readable(path: Path, expected: Stat) -> bool:
+    """Return whether a path is the file that had settled, and its content on this machine.
+
+    To read another one may never end. Raises: OSError.
+    """
+    found = path.lstat()
+    same = stat.S_ISREG(found.st_mode) and Stat(found.st_size, found.st_mtime_ns) == expected
+    return same and not getattr(found, "st_flags", 0) & DATALESS
 
 
 def digest_file(path: Path, expected: Stat) -> str | None:

@@ -20,12 +20,15 @@ import structlog
 from dropscribe import crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import disposal, profiles, result_options
+from dropscribe.supervisor.absence import AbsentRecordings
 from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
+from dropscribe.supervisor.inbox_volume import InboxVolume
 from dropscribe.supervisor.journal import InboxFile, State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.pacing import POLLING_LIMITS, PollingPace
-from dropscribe.supervisor.recording_names import is_profile
+from dropscribe.supervisor.passed_over import PassedOverFiles
+from dropscribe.supervisor.recording_names import SIDECARS, is_profile
 from dropscribe.supervisor.settling import Settler
 from dropscribe.supervisor.source_moves import Outcome
 from dropscribe.supervisor.watcher import Watcher
@@ -37,9 +40,10 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.inbox import Inbox
     from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.supervisor.readiness import Hold
     from dropscribe.supervisor.source_moves import Left
 
-_OVER = frozenset({State.QUEUED, State.RUNNING, State.PUBLISHING, State.DONE, State.FAILED})
+_OVER = frozenset(set(State) - {State.WAITING, State.GONE})
 """The states of files that a scan need not look at again, as long as they have not changed."""
 _MOMENT = 0.5
 """Seconds: files that are copied one after another settle so close behind each other."""
@@ -73,18 +77,22 @@ class Intake:
         self._log = structlog.get_logger()
         self._watcher = Watcher(inbox, settings.observer, lambda: post(Wake()))
         self._settler = Settler(settings.settle_seconds)
-        self._digester = Digester(settings.inbox, post)
+        self._digester = Digester(settings.inbox, post, settings.incomplete_minutes * 60)
+        self._passed_over = PassedOverFiles(journal)
         self._known: dict[bytes, tuple[Stat, State]] = {
             file.key: (Stat(file.size, file.mtime_ns), file.state) for file in journal.recordings.list_files()
         }
         """What the journal says of each file: ten thousand are compared at every scan."""
         self._missing = journal.recordings.list_missing()
+        failed = [key for key in self._missing if self._state(key) == State.FAILED]
+        self._absent = AbsentRecordings(journal, self.stat, failed)
         self._next_scan = 0.0
+        self._volume = InboxVolume(inbox, journal)
         self._pace = PollingPace(settings.scan_seconds)
         self._profiles: dict[str, Stat] = {}
         self._are_profiles_changed = False
-        self.outage = ""
-        """Code of what is wrong with the inbox; empty when it can be read."""
+        self.outage: EnvironmentFaultError | None = None
+        """What is wrong with the inbox; None when it can be read."""
 
     def start(self) -> None:
         """Start to digest what settles."""
@@ -106,8 +114,8 @@ class Intake:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing settles or is digested."""
-        return not len(self._settler) and not len(self._digester)
+        """Whether nothing settles or is digested, besides what may never be finished."""
+        return self._settler.has_only_endless and not len(self._digester)
 
     @property
     def is_busy(self) -> bool:
@@ -121,6 +129,11 @@ class Intake:
         settled = self._settler.next_due()
         return self._next_scan if settled is None else min(self._next_scan, settled)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the inbox is there at this moment, on the volume that it was on."""
+        return self.outage is None and self._volume.is_there
+
     def scan_soon(self) -> None:
         """Look through the inbox at the next tick: it may have left."""
         self._next_scan = 0.0
@@ -129,17 +142,25 @@ class Intake:
 
     def _take_hints(self) -> None:
         hints = self._watcher.take()
-        if hints.scan:
+        if hints.scan or (hints.removed and not self._volume.is_there):
             self._next_scan = 0.0
-        self._mark_missing(map(self.key, hints.removed))
-        if any(is_profile(PurePath(relative).name) for relative in hints.changed):
+        if self.outage or not hints or not self._volume.is_there:  # what is there instead of the inbox is not it
+            return
+        now = time.monotonic()
+        removed = set(map(self.key, hints.removed))
+        self._mark_missing(removed)
+        self._watch_absent(removed, now)
+        for relative in hints.removed:
+            for suffix in SIDECARS:
+                self._settler.hasten(relative.removesuffix(suffix), now)
+        if any(is_profile(PurePath(relative).name, self._inbox.suffixes) for relative in hints.changed):
             self._are_profiles_changed = True
             self._retry_corrected_profiles()
-        now = time.monotonic()
         for relative in hints.changed:
             found = self._inbox.stat(relative)
             if found is not None:
                 self._observe(relative, found, now)
+                self._settler.hasten(relative, now)
 
     def _scan(self) -> None:
         """Look through the whole inbox."""
@@ -151,23 +172,27 @@ class Intake:
         try:
             if self._watcher.ensure_running():
                 self._log.info("inbox.watched", native=self._watcher.native, why=self._watcher.why or None)
-            seen = set()
-            for relative, found in self._inbox.scan(seen_profiles.__setitem__):
+            self._volume.check()
+            seen, names = set(), set()
+            self._passed_over.begin_scan()
+            for relative, found in self._inbox.scan(self._passed_over.add, seen_profiles.__setitem__):
                 key = self.key(relative)
                 seen.add(key)
+                names.add(relative)
                 known = self._known.get(key)
                 # Nearly all of them are as they were.
-                if known is None or known[0] != found or known[1] not in _OVER:
+                if known is None or known[0] != found or known[1] not in _OVER or key in self._missing:
                     self._observe(relative, found, started)
+            self._volume.check()  # what was not seen because the volume went away in between has not left
         except EnvironmentFaultError as error:
-            if self.outage != error.code:
-                self.outage = error.code
+            if self.outage is None or self.outage.code != error.code:
+                self.outage = error
                 self._log.warning("inbox.missing", code=error.code, reason=error.message, cure=error.cure)
                 self._journal.set_meta(inbox_trouble=str(error))
             self._next_scan = started + min(every, POLLING_LIMITS.least_s)
             return
         if self.outage:
-            self.outage = ""
+            self.outage = None
             self._log.info("inbox.back")
             self._journal.set_meta(inbox_trouble="")
         gone = [
@@ -178,6 +203,8 @@ class Intake:
         if gone:
             self._mark_gone(gone)
         self._mark_missing(self._known.keys() - seen)
+        self._watch_absent(self._known.keys() - seen, started)
+        self._passed_over.end_scan(names)
         if seen_profiles != self._profiles:
             self._profiles, self._are_profiles_changed = seen_profiles, True
         self._retry_corrected_profiles()
@@ -205,12 +232,14 @@ class Intake:
 
     def _observe(self, relative: str, found: Stat, now: float) -> None:
         """Let a file settle unless the journal knows it as it is."""
-        if relative in self._digester:
+        if relative in self._digester or self._passed_over.is_foreign(relative, found):
             return
-        known = self._known.get(self.key(relative))
+        key = self.key(relative)
+        known = self._known.get(key)
         if known is not None and known[1] == State.PUBLISHING:
             return  # some of its files may be there: they become the journal's before newer ones replace them
-        if known is None or known[0] != found or known[1] in {State.GONE, State.WAITING}:
+        back = key in self._missing or (known is not None and known[1] in {State.GONE, State.WAITING})
+        if known is None or known[0] != found or back:
             if relative not in self._settler and (known is None or known[0] != found):
                 self._log.info("inbox.seen", file=decode_name(relative), bytes=found.size)
                 crash.reach("seen")
@@ -224,12 +253,16 @@ class Intake:
             self._observe(str(recording.name), found, time.monotonic())
 
     def _digest_settled(self) -> None:
-        settled = self._settler.take_settled(self._inbox.stat, time.monotonic())
+        if self.outage:
+            self._settler.clear()  # the scan that finds the inbox again sees all of them
+            return
+        now = time.monotonic()
+        settled = self._settler.take_settled(self._inbox.stat, now)
         for relative, found in sorted(settled, key=lambda item: (item[1].mtime_ns, item[0])):  # oldest first
             if self.is_too_large(found.size):
                 self._digester.skip(relative, found)
             else:
-                self._digester.add(relative, found)
+                self._digester.add(relative, found, now - self._settler.held_since(relative, found, now))
 
     # What is known of a file
 
@@ -241,6 +274,10 @@ class Intake:
         """
         spelled = os.fsencode(relative)
         return spelled if spelled in self._known else self._inbox.key(relative)
+
+    def _state(self, key: bytes) -> State | None:
+        known = self._known.get(key)
+        return None if known is None else known[1]
 
     def set_state(self, recording: Recording, state: State) -> None:
         """Save that the journal has the file of a recording, as it was claimed, in this state now."""
@@ -281,6 +318,13 @@ class Intake:
         if self._journal.sources.is_leaving(key):  # a new file under the name of one that is just leaving
             self._settler.observe(relative, found, time.monotonic())
             return None
+        if message.hold is not None:
+            self._hold(file, found, message.hold)
+            return None
+        self._settler.release(relative)
+        if message.foreign:
+            self._passed_over.add_foreign(relative, found)
+            return None
         if isinstance(message.error, FileNotFoundError):
             return None
         if message.error is not None:
@@ -307,6 +351,17 @@ class Intake:
             self._known[key] = (found, state)
         return Taken(key, found, new)
 
+    def _hold(self, file: InboxFile, found: Stat, hold: Hold) -> None:
+        """Look again later at a file that stands still and is not finished."""
+        relative = str(file.path)
+        self._settler.hold(relative, found, time.monotonic(), endless=hold.endless)
+        known = self._known.get(file.key)
+        if known is not None and known[1] in {State.RUNNING, State.PUBLISHING, State.SKIPPED}:
+            return  # what it was before is worked on, or nothing is to be
+        if self._journal.recordings.mark_waiting(file, hold.code, hold.reason, time.time()):
+            self._log.info("inbox.held", file=decode_name(relative), code=hold.code, reason=hold.reason)
+        self._known[file.key] = (found, State.WAITING)
+
     # Files that go
 
     def give_back(self, recording: Recording, found: Stat | None) -> None:
@@ -328,7 +383,7 @@ class Intake:
         self.set_state(recording, State.QUEUED)
         if self._journal.sources.is_leaving(recording.key):
             return
-        if os.path.isdir(self._inbox.root):  # noqa: PTH112 (it never raises)
+        if self.is_there:
             self._mark_gone([recording.key])
             self.forget_moved(recording)
         else:  # the inbox left with all of them
@@ -360,6 +415,7 @@ class Intake:
         for key in keys:
             self._known[key] = (self._known[key][0], State.DONE if key in done else State.GONE)
             self._log.info("inbox.gone", file=decode_name(os.fsdecode(key)))
+        self._absent.watch_failed(keys)
 
     def _mark_missing(self, keys: Iterable[bytes]) -> None:
         """Save that a person took files away: what comes under their names is another recording."""
@@ -374,6 +430,52 @@ class Intake:
         if missed:
             self._journal.recordings.mark_missing(missed)
             self._missing.update(missed)
+            self._absent.watch_failed(key for key in missed if self._known[key][1] == State.FAILED)
+
+    def _watch_absent(self, keys: Iterable[bytes], now: float) -> None:
+        """Save which of these files, seen to leave or not seen, are being transcribed."""
+        self._absent.watch_running((key for key in keys if self._state(key) == State.RUNNING), now)
+
+    def take_absent(self) -> list[bytes]:
+        """Return, and forget, the keys of recordings whose files left while they were transcribed."""
+        return self._absent.take_running(time.monotonic()) if self.is_there else []
+
+    def mark_gone(self, key: bytes) -> None:
+        """Save that a queued recording left the inbox."""
+        self._mark_gone([key])
+
+    def skip(self, relative: str) -> bool:
+        """Take a file out of the queue, or out of what settles; False when there is nothing to take
+        out.
+        """
+        key, now = self.key(relative), time.time()
+        found, known = self._inbox.stat(relative), self._known.get(key)
+        recording = self._journal.recordings.find(key)
+        is_new = recording is None or recording.state == State.GONE or (known is not None and known[0] != found)
+        if found is not None and is_new and not self._journal.sources.is_away(key):
+            file = InboxFile(key, PurePath(relative), found.size, found.mtime_ns)
+            self._journal.recordings.mark_waiting(file, "skipped", "", now)
+            self._known[key] = (found, State.WAITING)
+        state = self._journal.recordings.skip(key, now)
+        if state is None:
+            return False
+        self._settler.drop(relative)
+        self._known[key] = (self._known[key][0], state)
+        self._log.info("job.skipped", file=decode_name(relative))
+        return True
+
+    def take_back(self, recording: Recording) -> None:
+        """Take a skipped recording up again."""
+        if recording.sha256 is not None:
+            self._journal.recordings.retry(recording.id, time.time())
+            self.set_state(recording, State.QUEUED)
+            return
+        self.mark_waiting(recording, "changing", "It is looked at again.")
+        self.observe_again(recording)
+
+    def take_absent_failures(self) -> list[Recording]:
+        """Return, and forget, recordings that left the inbox: what is left of a failure goes, too."""
+        return self._absent.take_failed()
 
 
 def _explain_unreadable(error: OSError) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Recording
+    from dropscribe.transcript import Transcript
 
 
 @dataclass
@@ -33,6 +34,9 @@ class Job:
     planned: protocol.Planned | None = None
     windows: int = 0
     """Windows that are done."""
+    speakers: protocol.SpeakersFound | None = None
+    transcribed: Transcript | None = None
+    """What was transcribed before, where only its speakers are to be found."""
 
     @property
     def audio_s(self) -> float:

@@ -18,7 +18,7 @@ import structlog
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import EnvironmentFaultError, Fault
-from dropscribe.supervisor import assembly, worker_process
+from dropscribe.supervisor import assembly, result_options, worker_process
 from dropscribe.supervisor.failures import ATTEMPTS, Failures
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.job import Job, read_resume
@@ -156,6 +156,10 @@ class Jobs:
         if packed:
             worker.send(protocol.PackJob(recordings=files, request=request))
             return
+        if (stored := self._find_words(recordings[0], chosen)) is not None:
+            self._jobs[recordings[0].id].transcribed = Transcript.from_json(stored)
+            worker.send(protocol.SpeakersJob(recording=files[0], request=request))
+            return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
         resume = read_resume(self._journal.results.list_checkpoints(recordings[0].result))
         most = None if room is None else room.limit_seconds(recordings[0])
@@ -174,6 +178,12 @@ class Jobs:
         self._log.info("worker.started", pid=self._worker.pid)
         return self._worker
 
+    def _find_words(self, recording: Recording, chosen: Settings) -> str | None:
+        """Return the stored transcript of a recording, as JSON, that lacks nothing but its speakers."""
+        if not chosen.speakers:
+            return None
+        return self._journal.results.find(result_options.result_key(recording.sha256, chosen, speakers=False))
+
     def handle_taken_in(self, taken: Taken) -> None:
         """Act on a file that was taken in. If its content is new, work on the older content is given
         up.
@@ -185,6 +195,15 @@ class Jobs:
             else:
                 size, mtime_ns = taken.found.size, taken.found.mtime_ns
                 job.recording = dataclasses.replace(job.recording, size=size, mtime_ns=mtime_ns)
+
+    def call_off(self, key: bytes, reason: str) -> None:
+        """Give up work on a recording that is not wanted any more: it is queued again, with its
+        finished windows.
+        """
+        for job in [job for job in self._jobs.values() if job.recording.key == key]:
+            self._log.info("job.called_off", **job.recording.log_facts, reason=reason)
+            self._give_up(job, reason)
+            self._scheduler.put_back([job.recording])
 
     def drop(self, reason: str = "") -> None:
         """Put back what is in progress; finished windows are kept.
@@ -273,7 +292,9 @@ class Jobs:
                     self._scheduler.put_back([job.recording for job in others])
                     self._handle_engine_fault(jobs, failed.code, failed.message, failed.detail)
                     return
-                if jobs and jobs[0].settings.model != self._settings.model:  # a profile's: nobody else waits for it
+                own = [(job.settings.model, job.settings.speakers) for job in jobs[:1]]
+                if own and own[0] != (self._settings.model, self._settings.speakers):
+                    # What a profile asks for: nobody else waits for it.
                     self._scheduler.put_back(recordings, ALONE)
                     return
                 self._scheduler.put_back(recordings, failed.code, failed.message)
@@ -301,6 +322,8 @@ class Jobs:
                 self._journal.save_checkpoint(job.recording, job.windows, event.to_json(), event.end_s, job.audio_s)
                 crash.reach("checkpointed")
                 self._show_progress(job, event.end_s)
+            case protocol.SpeakersFound():
+                self._handle_speakers(job, event)
             case protocol.Finished():
                 del self._jobs[job.recording.id]
                 if not job.packed:
@@ -379,6 +402,16 @@ class Jobs:
         )
         self._show_progress(job, done_s)
 
+    def _handle_speakers(self, job: Job, found: protocol.SpeakersFound) -> None:
+        job.speakers = found
+        self._log.info(
+            "job.speakers",
+            **job.recording.log_facts,
+            speakers=len(found.speakers),
+            confidence=[speaker.confidence for speaker in found.speakers],
+            seconds=found.seconds,
+        )
+
     def _show_progress(self, job: Job, done_s: float) -> None:
         """Show that a step is done."""
         self._progress(Progress(str(job.recording.name), done_s, job.audio_s))
@@ -405,19 +438,17 @@ class Jobs:
                 self._worker.send(protocol.CallOffJob(job=number))
 
     def _conclude(self, job: Job) -> None:
-        """Every window is there: make the transcript, keep it, publish it."""
+        """All is there: make the transcript, keep it, publish it."""
         recording = job.recording
         found = self._intake.stat(recording)
-        if found not in {None, Stat.of(recording)}:
+        # Of one that was archived, and of an inbox that is away, the transcript is what there is.
+        absent = found is None and self._intake.is_there and not self._journal.sources.has_moved(recording.id)
+        if absent or found not in {None, Stat.of(recording)}:
             self._scheduler.release_changed(recording, found)
             return
         assert recording.result is not None  # noqa: S101
-        source = job.make_source()
-        assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
-        assert job.loaded is not None  # noqa: S101
-        assert job.planned is not None  # noqa: S101
-        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
-        transcript = assembly.assemble_transcript(source, job.decoded, job.loaded, job.planned, windows, job.settings)
+        transcript = assembly.add_speakers(job.transcribed or self._assemble(job), job.speakers, job.settings)
+        assert job.decoded is not None  # noqa: S101 (the worker reports it before it is finished)
         self._journal.store_result(
             recording, transcript.to_json(), transcript.timing.speed, time.time(), sound=job.decoded.sound
         )
@@ -433,6 +464,22 @@ class Jobs:
             language=transcript.language,
         )
         self._publisher.publish(self._journal.recordings.get(recording.id))
+
+    def _assemble(self, job: Job) -> Transcript:
+        """Return the transcript without its speakers, and keep it so: others may be asked for later."""
+        recording = job.recording
+        assert recording.result is not None  # noqa: S101
+        assert job.decoded is not None  # noqa: S101 (the worker reports all three before it is finished)
+        assert job.loaded is not None  # noqa: S101
+        assert job.planned is not None  # noqa: S101
+        windows = map(protocol.WindowDone.from_json, self._journal.results.list_checkpoints(recording.result)[1:])
+        transcript = assembly.assemble_transcript(
+            job.make_source(), job.decoded, job.loaded, job.planned, windows, job.settings
+        )
+        if job.settings.speakers:
+            key = result_options.result_key(recording.sha256, job.settings, speakers=False)
+            self._journal.results.store(key, transcript.to_json(), time.time())
+        return transcript
 
     def _handle_failure(self, job: Job, failed: protocol.Failed) -> None:
         if failed.fault == Fault.ENGINE:

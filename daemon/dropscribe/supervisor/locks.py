@@ -17,7 +17,7 @@ from dropscribe.errors import DropscribeError, Exit
 class AlreadyRunningError(DropscribeError):
     """Another daemon works on this state or this inbox."""
 
-    exit_code = Exit.OK
+    exit_code = Exit.ALREADY_RUNNING
 
 
 class Locks:

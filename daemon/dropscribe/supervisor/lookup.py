@@ -62,7 +62,7 @@ def locate_in_inbox(settings: Settings, path: Path) -> str | None:
 
 def open_inbox(settings: Settings) -> Inbox:
     """Return the inbox of these settings."""
-    return Inbox(settings.inbox, settings.recursive, settings.outbox)
+    return Inbox.of(settings)
 
 
 def read_profiles_in_force(settings: Settings, journal: Journal) -> profiles.Profiles:

@@ -31,6 +31,7 @@ import structlog
 from dropscribe.backends import choice
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
 from dropscribe.supervisor import outbox, recovery, requests, result_options, worker_process
+from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
@@ -65,7 +66,7 @@ MESSAGES_SECONDS = 0.2
 ten thousand files that settle at once costs a write to the disk, and must not stop the work.
 """
 
-Message = Wake | Digested | Ended | Left | worker_process.Message
+Message = Wake | Digested | Ended | Left | LookedAgain | worker_process.Message
 """What other threads post to the loop."""
 
 
@@ -110,7 +111,7 @@ class Supervisor:
         self._paused = False
         self._begun = False
         make_folders(settings, ["state"])
-        inbox = Inbox(settings.inbox, settings.recursive, settings.outbox)
+        inbox = Inbox.of(settings)
         with ExitStack() as stack:
             try:
                 stack.callback(Locks(settings.state, settings.inbox).release)
@@ -126,7 +127,6 @@ class Supervisor:
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
-        self._requests = RequestHandler(settings, self._journal, self._intake, self._hooks, self._outage)
         self._publisher = Publisher(
             settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
         )
@@ -141,6 +141,9 @@ class Supervisor:
             post,
             command=command,
             progress=progress,
+        )
+        self._requests = RequestHandler(
+            settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
 
     def _make_new_folders(self) -> None:
@@ -181,7 +184,7 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error)
+        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
@@ -219,6 +222,7 @@ class Supervisor:
             once=self._once,
         )
         self._hooks.start(self._journal)
+        self._disposal.start(self._journal)
         self._begun = True
 
     def _end(self) -> None:
@@ -243,7 +247,9 @@ class Supervisor:
         if self._outage.error is not None or self._paused or self._intake.outage:
             return True
         counts = self._journal.recordings.count_by_state()
-        return not (counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due or self._disposal.is_due)
+        if counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due:
+            return False
+        return not self._disposal.is_due and not self._disposal.has_young
 
     def _tick(self) -> None:
         """Do whatever is due. A fault of the environment is logged, waited out and tried again."""
@@ -252,12 +258,14 @@ class Supervisor:
                 self._begin()
             self._read_requests()
             self._intake.tick()
+            self._call_off_absent()
             if self._intake.take_profile_change():
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
-            if self._disposal.is_due and not self._intake.outage and self._publisher.is_outbox_available():
+            if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
+            self._disposal.look_at_moved(self._journal)
             self._dispatch()
         except EnvironmentFaultError as error:
             self._outage.begin(error)
@@ -293,6 +301,8 @@ class Supervisor:
                 self._disposal.look_soon()
             elif isinstance(message, Left):
                 self._intake.end_disposal(self._disposal.save_outcome(self._journal, message), message)
+            elif isinstance(message, LookedAgain):
+                self._disposal.save_look(self._journal, message, self._intake.set_state)
         except EnvironmentFaultError as error:
             self._outage.begin(error)
         except sqlite3.OperationalError as error:
@@ -321,6 +331,15 @@ class Supervisor:
         for request in requests.take_requests(self._settings.state):
             with contextlib.suppress(ValueError, OSError):  # a name that no file can have
                 self._requests.act_on(request)
+
+    def _call_off_absent(self) -> None:
+        """Give up work on recordings that left the inbox, and what is left of their failures."""
+        for key in self._intake.take_absent():
+            self._jobs.call_off(key, "its recording left the inbox")
+            self._intake.mark_gone(key)
+        if self._publisher.is_outbox_available():
+            for recording in self._intake.take_absent_failures():
+                self._publisher.withdraw_failure(recording)
 
     def _dispatch(self) -> None:
         """Give the next recording to the worker, or publish what only needs publishing."""

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dropscribe.supervisor.names import decode_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -30,6 +32,14 @@ def find_file_system(path: Path) -> str:
         if (target == mount or target.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
             best, kind = mount, name
     return kind
+
+
+def find_mount_point(path: Path) -> str:
+    """Return the folder at which the file system that holds `path` is mounted, as text."""
+    place = os.path.realpath(path)
+    while not os.path.ismount(place):
+        place = os.path.dirname(place)  # noqa: PTH120 (text, as the other paths here)
+    return decode_name(place)
 
 
 def _list_mounts() -> Iterator[tuple[str, str]]:

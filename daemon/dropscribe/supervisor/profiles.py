@@ -27,7 +27,7 @@ from dropscribe import settings
 from dropscribe.errors import UsageError
 from dropscribe.supervisor import result_options
 from dropscribe.supervisor.inbox import DATALESS
-from dropscribe.supervisor.recording_names import PROFILE, explain_refusal, is_profile
+from dropscribe.supervisor.recording_names import PROFILE, choose_suffixes, explain_refusal, is_profile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +45,7 @@ KEYS = (
     "replacements",
     "channels",
     "split_channels",
+    "speakers",
     "audio_track",
     "speech_threshold",
     "formats",
@@ -55,7 +56,9 @@ MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
 """Code of the failure of a recording whose profile is wrong."""
-FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable", "no-such-track"})
+FAULTS = frozenset(
+    {WRONG, "model-missing", "model-damaged", "model-unknown", "model-unusable", "no-such-track", "speakers-missing"}
+)
 """Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
 CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 
@@ -133,7 +136,7 @@ class Profiles:
 
 def check_all(general: Settings) -> Iterator[ProfileError]:
     """Yield what is wrong with the profiles in the inbox, each fault once."""
-    profiles = Profiles(general)
+    profiles, suffixes = Profiles(general), choose_suffixes(general.suffixes)
     outbox, reported = os.path.realpath(general.outbox), set()
     for parent, folders, names in os.walk(os.path.realpath(general.inbox)):
         folder = PurePath(os.path.relpath(parent, os.path.realpath(general.inbox)))
@@ -144,7 +147,7 @@ def check_all(general: Settings) -> Iterator[ProfileError]:
             and explain_refusal(PurePath(f, "a.wav")) is None
             and os.path.join(parent, f) != outbox  # noqa: PTH118
         )
-        for name in sorted(filter(is_profile, names), key=lambda n: (n != PROFILE, n)):
+        for name in sorted((n for n in names if is_profile(n, suffixes)), key=lambda n: (n != PROFILE, n)):
             try:
                 profiles.resolve_folder(folder) if name == PROFILE else profiles.resolve(
                     folder / name.removesuffix(".toml")

@@ -193,6 +193,18 @@ class Publisher:
             if not isinstance(error, FileNotFoundError) and not refuses_name(error):
                 raise
 
+    def withdraw_failure(self, recording: Recording) -> None:
+        """Remove the record of the failure of a recording that is not there any more."""
+        written = self._journal.outputs.list_digests(recording.id)
+        records = {path: digest for path, digest in written.items() if path.startswith(f"{names.FAILED}/")}
+        try:
+            outbox.remove_unchanged(self._settings.outbox, records)
+            self._remove_failure(recording)
+        except OSError as error:
+            raise outbox_fault(self._settings.outbox, error) from None
+        if records:
+            self._log.info("failure.withdrawn", **recording.log_facts)
+
     def is_outbox_available(self) -> bool:
         """Return whether the outbox can be used. Where a volume was mounted, its bare mount point
         is no outbox.

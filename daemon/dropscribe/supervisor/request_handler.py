@@ -10,24 +10,39 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash
+from dropscribe.formats.speakers import rename_speakers
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
-from dropscribe.supervisor.requests import Retry
+from dropscribe.supervisor.requests import Redo, Rename, Retry, Skip
+from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dropscribe.settings import Settings
     from dropscribe.supervisor.hooks import Hooks
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
-    from dropscribe.supervisor.requests import Redo, Request
+    from dropscribe.supervisor.requests import Request
 
 
 class RequestHandler:
     """The requests of one daemon. Every method is called by the thread that owns the journal."""
 
-    def __init__(self, settings: Settings, journal: Journal, intake: Intake, hooks: Hooks, outage: Outage) -> None:
-        """`intake`, `hooks` and `outage` go on with what is asked for."""
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        intake: Intake,
+        hooks: Hooks,
+        outage: Outage,
+        call_off: Callable[[bytes, str], None],
+    ) -> None:
+        """`intake`, `hooks` and `outage` go on with what is asked for; `call_off` gives up the work on
+        the recording of a key, for a reason.
+        """
+        self._call_off = call_off
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -37,10 +52,15 @@ class RequestHandler:
 
     def act_on(self, request: Request) -> None:
         """Do what is asked for. Raises: ValueError, OSError for a name that no file can have."""
-        if isinstance(request, Retry):
-            self._retry(request)
-        else:
-            self._redo(request)
+        match request:
+            case Retry():
+                self._retry(request)
+            case Skip():
+                self._skip(request)
+            case Rename():
+                self._rename(request)
+            case Redo():
+                self._redo(request)
 
     def _retry(self, request: Retry) -> None:
         """Queue a failed recording again, or all of them, and let failed hooks be run again."""
@@ -51,9 +71,17 @@ class RequestHandler:
                 self._intake.set_state(recording, State.QUEUED)
                 self._log.info("job.retried", **recording.log_facts)
         named = None if key is None else self._journal.recordings.find(key)
+        if named is not None and named.state == State.SKIPPED:
+            self._intake.take_back(named)
+            self._log.info("job.retried", **named.log_facts)
         if (key is None or named) and self._journal.hooks.retry(named.id if named else None):
             self._hooks.look_soon()
         self._outage.retry_now()
+
+    def _skip(self, request: Skip) -> None:
+        """Give up a recording that waits or is being transcribed, until it is asked for again."""
+        self._call_off(self._intake.key(request.file), "a person skipped it")
+        self._intake.skip(request.file)
 
     def _redo(self, request: Redo) -> None:
         """Queue recordings that are done or failed again: those that are named, or all."""
@@ -72,6 +100,23 @@ class RequestHandler:
         for recording in wanted:
             self._intake.set_state(recording, State.QUEUED)
             self._log.info("job.redone", **recording.log_facts, stale=request.stale)
+
+    def _rename(self, request: Rename) -> None:
+        """Give the speakers of a finished recording other names, and publish it again.
+
+        An output that a person edited stays as it is, as always.
+        """
+        recording = self._journal.recordings.find(self._intake.key(request.file))
+        if recording is None or recording.state != State.DONE or recording.result is None:
+            return
+        stored = self._journal.results.find(recording.result)
+        if stored is None:
+            return
+        renamed = rename_speakers(Transcript.from_json(stored), request.names)
+        self._journal.results.store(recording.result, renamed.to_json(), time.time())
+        self._journal.recordings.reuse_result(recording.id, time.time())
+        self._intake.set_state(recording, State.PUBLISHING)
+        self._log.info("job.speakers_renamed", **recording.log_facts, names=request.names)
 
 
 def _is_stale(recording: Recording, profiles: Profiles) -> bool:

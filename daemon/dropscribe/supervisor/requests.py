@@ -44,15 +44,38 @@ class Redo:
     """Only those whose settings have changed; a stored result will do where it fits."""
 
 
-Request = Retry | Redo
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Give the speakers of a finished recording other names."""
+
+    file: str
+    """Path relative to the inbox."""
+    names: dict[str, str]
+    """The new name of each old one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Do not transcribe a recording that waits or is being transcribed."""
+
+    file: str
+    """Path relative to the inbox."""
+
+
+Request = Retry | Redo | Skip | Rename
 
 
 def write_request(state: Path, request: Request) -> None:
     """Leave a request for the daemon. Raises: OSError."""
-    if isinstance(request, Retry):
-        data: dict[str, object] = {"retry": request.file}
-    else:
-        data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
+    match request:
+        case Retry():
+            data: dict[str, object] = {"retry": request.file}
+        case Skip():
+            data = {"skip": request.file}
+        case Rename():
+            data = {"rename": request.file, "names": request.names}
+        case Redo():
+            data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
     (state / FOLDER).mkdir(exist_ok=True)
     name = f"{time.time_ns()}-{secrets.token_hex(4)}.json"
     files.write_atomically(state / FOLDER / name, json.dumps(data).encode())
@@ -77,11 +100,16 @@ def take_requests(state: Path) -> Generator[Request]:
 
 def _parse(text: bytes) -> Request:
     data = json.loads(text)
+    if "rename" in data:
+        names = {_require_text(old): _require_text(new) for old, new in data["names"].items()}
+        return Rename(_require_text(data["rename"]), names)
     if "redo" in data:
         named = data["redo"]
         if not isinstance(named, list | None):
             raise TypeError(named)
         return Redo(None if named is None else tuple(map(_require_text, named)), bool(data["stale"]))
+    if "skip" in data:
+        return Skip(_require_text(data["skip"]))
     named = data["retry"]
     return Retry(None if named is None else _require_text(named))
 

@@ -39,10 +39,11 @@ RESULT_OPTIONS = (
     "glossary",
     "channels",
     "split_channels",
+    "speakers",
     *NUMBER_OPTIONS,
     *WHISPERX_OPTIONS,
 )
-"""The settings that change what the engine writes. Replacements and formats come after it."""
+"""The settings that change what the worker gives. Replacements and formats come after it."""
 OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
 """The settings that the outputs depend on."""
 
@@ -107,6 +108,16 @@ def list_changed_options(saved: str, chosen: Settings) -> list[str]:
         for name, value in now.items()
         if (sorted(value) != sorted(before[name]) if name == "formats" else (before.get(name) or "") != (value or ""))
     ]
+
+
+def result_key(sha256: str | None, settings: Settings, *, speakers: bool = True) -> str:
+    """Return the key of the result of a content; without `speakers`, of its words alone, whoever says them."""
+    return f"{sha256}:{fingerprint(read_options(settings if speakers else without_speakers(settings)))}"
+
+
+def without_speakers(settings: Settings) -> Settings:
+    """Return the settings under which the same words were transcribed, whoever says them."""
+    return dataclasses.replace(settings, speakers=())
 
 
 def fingerprint(options: Mapping[str, Option]) -> str:

@@ -9,7 +9,6 @@ of this moment.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -235,8 +234,11 @@ class Scheduler:
             return False  # it would number the speakers of all recordings together
         if not 0 < queued.size <= PACK_LIMITS.bytes or self._intake.is_too_large(queued.size):
             return False
-        key = f"{queued.sha256}:{result_options.fingerprint(read_options(chosen))}"
-        return self._journal.results.find(key) is None and not self._journal.results.list_checkpoints(key)
+        key = result_options.result_key(queued.sha256, chosen)
+        results = self._journal.results
+        if chosen.speakers and results.find(result_options.result_key(queued.sha256, chosen, speakers=False)):
+            return False  # only its speakers are to be found
+        return results.find(key) is None and not results.list_checkpoints(key)
 
     def _claim_one(self, queued: Recording, chosen: Settings) -> Recording | None:
         """Take a recording from the queue; None when it needs no work of the engine."""
@@ -247,6 +249,8 @@ class Scheduler:
         recording = self._journal.claim(fingerprint, time.time(), used, recording=queued.id)
         assert recording is not None  # noqa: S101 (nobody else takes from the queue)
         assert recording.result is not None  # noqa: S101 (claim sets it)
+        if recording.discard_result and chosen.speakers:  # nor will the words alone do
+            self._journal.results.drop(result_options.result_key(recording.sha256, chosen, speakers=False))
         crash.reach("claimed")
         claimed = Stat.of(recording)
         self._intake.set_state(recording, State.RUNNING)
@@ -273,7 +277,7 @@ class Scheduler:
         """
         if self._intake.stat(recording) is None:  # it left, and maybe the whole inbox did
             return self._settings
-        if not os.path.isdir(self._settings.inbox):  # noqa: PTH112 -- it is archived, but its profiles are away
+        if not self._intake.is_there:  # it is archived, but its profiles are away
             self._intake.scan_soon()
             return None
         try:

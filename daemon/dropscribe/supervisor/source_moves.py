@@ -28,10 +28,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from dropscribe import crash, files
 from dropscribe.errors import DropscribeError
 from dropscribe.supervisor import trash
+from dropscribe.supervisor.completeness import describe_missing
 from dropscribe.supervisor.inbox import Stat, digest_file
 from dropscribe.supervisor.journal import DisposalWay
 from dropscribe.supervisor.names import NAME_BYTES, decode_name
 from dropscribe.supervisor.outbox import TEMPORARY
+from dropscribe.supervisor.writers import Writers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +154,7 @@ def _open_verified(order: Order) -> BinaryIO | None:
             _require_has_left(order)
             source.close()
             return None
+        _check_writers(order)
         _check_outputs(order)
     except BaseException:
         source.close()
@@ -166,6 +169,18 @@ def _require_has_left(order: Order) -> None:
     if order.resumed:
         _discard(order)
     raise KeptError("It was changed, replaced or removed after it was transcribed.")
+
+
+def _check_writers(order: Order) -> None:
+    """Raise where somebody may still be writing the source.
+
+    Raises: DropscribeError: it is open. KeptError: it would be gone for good, and there may be more
+        to come.
+    """
+    if (owner := Writers().find(order.source)) is not None:
+        raise DropscribeError(f"{owner} has it open for writing.")
+    if order.way == DisposalWay.DELETE and (missing := describe_missing(order.source)):
+        raise KeptError(f"{missing} A copy may have broken off.")
 
 
 def _check_outputs(order: Order) -> None:

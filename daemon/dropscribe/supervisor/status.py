@@ -135,6 +135,8 @@ class StatusReport:
     staying: tuple[RecordingNote, ...] = ()
     """Recordings that were to leave the inbox and have not."""
     stale: tuple[StaleRecording, ...] = ()
+    passed_over: dict[str, int] = field(default_factory=dict)
+    """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
 def read_status(settings: Settings) -> StatusReport:
@@ -177,6 +179,7 @@ def read_status(settings: Settings) -> StatusReport:
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
             stale=find_stale(settings, journal).recordings,
+            passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 
 

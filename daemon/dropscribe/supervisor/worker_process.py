@@ -160,6 +160,7 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
         mixed_languages=settings.mixed_languages,
         channels=settings.channels,
         split_channels=settings.split_channels,
+        speakers=settings.speakers,
         audio_track=settings.audio_track,
         speech_threshold=settings.speech_threshold,
         threads=settings.threads,

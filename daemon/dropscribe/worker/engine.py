@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import __version__, backends, protocol
 from dropscribe.backends import environments
-from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError, UsageError
 
 if TYPE_CHECKING:
     from dropscribe.models.progress import Progress
@@ -125,6 +125,9 @@ class Engine:
         while (choice := self.choose(task)) is not None:
             try:
                 self._load(choice, task, reporter)
+            except UsageError as error:  # the model's name: nothing that is in the queue is to blame
+                why = EnvironmentFaultError("model-unknown", error.message, error.cure)
+                task.refuse(choice.name, why, reporter)
             except (JobError, ImportError) as error:
                 task.refuse(choice.name, error, reporter)
         return self.backend

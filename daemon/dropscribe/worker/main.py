@@ -104,6 +104,8 @@ class _Desk:
                 match job:
                     case protocol.UsageJob():
                         _report_usage(reporter)
+                    case protocol.SpeakersJob():
+                        _find_speakers(job, reporter)
                     case protocol.TranscribeJob() | protocol.PackJob() | protocol.CheckJob():
                         _run_task(task or Task(job), self._engine, reporter)
         except MemoryError:
@@ -169,6 +171,12 @@ def _dispatch(task: Task, engine: Engine, reporter: Reporter) -> None:
             diagnostics.check_engine(task, engine, reporter)
 
 
+def _find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
+    from dropscribe.worker import pipeline
+
+    pipeline.find_speakers(job, reporter)
+
+
 def _report_usage(reporter: Reporter) -> None:
     from dropscribe.worker import diagnostics
 
@@ -209,7 +217,7 @@ def _take_over(handed: int) -> tuple[Engine, Task]:
     with os.fdopen(handed, encoding="utf-8") as file:
         state = json.load(file)
     job = protocol.decode_job(state["job"])
-    assert not isinstance(job, protocol.UsageJob | protocol.CallOffJob)  # noqa: S101 (they need no backend)
+    assert not isinstance(job, protocol.EasyJob)  # noqa: S101 (it needs no backend)
     return Engine(state["python"], state["home"]), Task(job, [Refusal(**each) for each in state["refusals"]])
 
 

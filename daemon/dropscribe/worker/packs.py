@@ -18,6 +18,7 @@ from dropscribe import protocol
 from dropscribe.errors import JobError
 from dropscribe.worker import packing, pipeline, plans, window_text
 from dropscribe.worker.plans import WorkPlan
+from dropscribe.worker.speakers import stage as speakers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,6 +61,7 @@ def transcribe_pack(job: protocol.PackJob, task: Task, engine: Engine, reporter:
     shared windows.
     """
     request = job.request
+    networks = speakers.require_networks(request)
     with pipeline.remove_spool_files(*job.recordings):
         decoded = list(_decode(job, reporter))
         backend = engine.load(task, reporter)
@@ -78,6 +80,7 @@ def transcribe_pack(job: protocol.PackJob, task: Task, engine: Engine, reporter:
                 text = pipeline.complete_window(text, context)
                 _report_head(clip, engine)
                 pipeline.report_window(clip.plan, text, seconds, clip.reporter)
+                pipeline.report_speakers(clip.plan.speech, request, networks, clip.reporter)
                 clip.reporter.report(protocol.Finished())
     reporter.report(protocol.Finished())
 

@@ -3,6 +3,8 @@
     decode -> detect speech -> plan windows -> decide languages      of the whole recording
            -> transcribe -> place words -> recheck -> divide         of each window, which is then
            reported
+           -> find speakers                                          of the whole recording, where
+           they are wanted
 
 This is the order for one recording; `packs` has that for several in shared windows. A stage of the
 whole recording goes into `transcribe_recording` and into `packs`; a stage of one window goes into
@@ -26,6 +28,7 @@ from dropscribe import backends, crash, protocol
 from dropscribe.errors import RecordingFaultError
 from dropscribe.worker import channels, decoding, languages, plans, recheck, sound_identity, window_text
 from dropscribe.worker.plans import WorkPlan
+from dropscribe.worker.speakers import stage as speakers
 from dropscribe.worker.window_text import WindowContext
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine, reporter: Reporter) -> None:
     """Run every stage on one recording and report what each gives."""
     file, request = job.recording, job.request
+    networks = speakers.require_networks(request)
     with remove_spool_files(file):
         try:
             decoded = decode(file, request, reporter, max_seconds=job.most_seconds)
@@ -75,6 +79,19 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
             report_window(plan, text, reporter.read_clock() - started, reporter)
             reporter.attend()
             started = reporter.read_clock()
+        report_speakers(plan.speech, request, networks, reporter)
+    reporter.report(protocol.Finished())
+
+
+def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
+    """Run the stages that tell who speaks when on a recording that is transcribed already."""
+    file, request = job.recording, job.request
+    networks = speakers.require_networks(request)
+    with remove_spool_files(file):
+        decoded = decode(file, request, reporter)
+        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+        del decoded  # the file that it maps may be removed
+        report_speakers(speech, request, networks, reporter)
     reporter.report(protocol.Finished())
 
 
@@ -215,6 +232,15 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
             warnings=tuple(notices),
         )
     )
+
+
+def report_speakers(speech: Speech, request: Request, networks: Path | None, reporter: Reporter) -> None:
+    """Report who speaks when, where it is wanted and somebody does. `networks` is their folder."""
+    if networks is not None and speech.seconds:
+        heartbeat = reporter.watch_phase("telling speakers apart", speech.length / backends.SAMPLE_RATE)
+        found = speakers.find_speakers(speech, request, networks, heartbeat)
+        crash.reach("speakers")
+        reporter.report(found)
 
 
 @contextlib.contextmanager

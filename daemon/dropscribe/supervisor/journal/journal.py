@@ -75,7 +75,11 @@ class Journal(Database):
         with self.transaction():
             old = self.recordings.find(file.key)
             moved = old is not None and self.sources.has_moved(old.id)
-            if old is not None and old.sha256 == sha256 and old.state != State.GONE and not moved:
+            if old is not None and old.state == State.SKIPPED and old.sha256 is None and not moved:
+                self.recordings.save_digest(file, sha256)  # it was skipped before it was digested
+                return False
+            lost = old is not None and old.state == State.FAILED and old.missing  # with it, the record of its failure
+            if old is not None and old.sha256 == sha256 and old.state != State.GONE and not moved and not lost:
                 self.recordings.update_file(file)
                 return False
             self.recordings.put_in_queue(file, sha256, now)
@@ -89,6 +93,13 @@ class Journal(Database):
             for content in old_contents - {None, "", sha256}:
                 self.results.drop_unused_checkpoints(str(content))
         return True
+
+    def requeue_archived(self, recording: Recording, found: InboxFile, sha256: str, now: float) -> None:
+        """Queue a recording again whose file was changed where we archived it."""
+        with self.transaction():
+            self.recordings.put_in_queue(found, sha256, now)
+            if recording.sha256 is not None:
+                self.results.drop_unused_checkpoints(recording.sha256)
 
     def claim(
         self, fingerprint: str, now: float, settings: str = "", *, recording: int | None = None

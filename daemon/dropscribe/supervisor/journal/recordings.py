@@ -129,6 +129,14 @@ class Recordings:
                 (os.fsencode(file.path), file.size, file.mtime_ns, file.key),
             )
 
+    def save_digest(self, file: InboxFile, sha256: str) -> None:
+        """Save the digest of a file that has none, and its size and time."""
+        with self._database.transaction() as db:
+            db.execute(
+                "UPDATE recordings SET path = ?, size = ?, mtime_ns = ?, sha256 = ?, missing = 0 WHERE key = ?",
+                (os.fsencode(file.path), file.size, file.mtime_ns, sha256, file.key),
+            )
+
     def keep_outputs_under(self, mark: str, key: bytes) -> None:
         """Let the outputs that are there be kept under a mark when newer ones are published."""
         with self._database.transaction() as db:
@@ -252,7 +260,23 @@ class Recordings:
                 (State.FAILED, code, encode_text(reason), now, recording),
             )
 
-    # Once more
+    # Not at all, and once more
+
+    def skip(self, key: bytes, now: float) -> State | None:
+        """Take a recording out of the queue; returns its state then, None when it was not there.
+
+        One that was to be transcribed again is as done as before, unless its content is, or may be,
+        another one.
+        """
+        with self._database.transaction() as db:
+            row = db.execute(
+                "UPDATE recordings SET changed = ?, attempts = 0, code = '', reason = '', anew = 0,"
+                " state = iif(redo != '' AND NOT other AND sha256 IS NOT NULL, ?, ?),"
+                " redo = iif(redo != '' AND NOT other AND sha256 IS NOT NULL, '', redo)"
+                " WHERE key = ? AND state IN (?, ?, ?) RETURNING state",
+                (now, State.DONE, State.SKIPPED, key, *_BEFORE_WORK, State.PUBLISHING),
+            ).fetchone()
+        return None if row is None else State(row["state"])
 
     def retry(self, recording: int, now: float) -> None:
         """Queue a recording again as if it were new."""

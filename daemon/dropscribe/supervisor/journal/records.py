@@ -34,6 +34,8 @@ class State(enum.StrEnum):
     DONE = "done"
     FAILED = "failed"
     """Quarantined; tried again when the file changes or a person asks."""
+    SKIPPED = "skipped"
+    """A person does not want it transcribed; taken back by a retry, or when the file changes."""
     GONE = "gone"
     """Removed from the inbox before it was transcribed."""
 

@@ -85,6 +85,15 @@ class Sources:
         )
         return list(map(Leaving.from_row, rows))
 
+    def list_moved(self, since: float) -> list[int]:
+        """Return the recordings whose sources have left and that changed last after `since`."""
+        rows = self._database.read(
+            "SELECT recording FROM sources JOIN recordings ON recordings.id = recording"
+            " WHERE sources.state = ? AND target IS NOT NULL AND changed > ?",
+            (LeavingState.MOVED, since),
+        )
+        return [row["recording"] for row in rows]
+
     def list_staying(self, limit: int = -1) -> list[tuple[Recording, str]]:
         """Return the recordings that were to leave the inbox and have not, with the reason, the
         newest first.
