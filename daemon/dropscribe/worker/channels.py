@@ -39,6 +39,7 @@ def detect_speech(
     names: Sequence[str] = (),
     split: str = "auto",
     *,
+    threads: int = 0,
     heartbeat: Callable[[float], None] | None = None,
 ) -> Speech:
     """Return what is to be transcribed of a decoded recording, and where somebody speaks in it.
@@ -49,17 +50,20 @@ def detect_speech(
             is split.
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
+        threads: As `vad.estimate_probabilities`.
         heartbeat: Called now and then with seconds of sound worked through.
 
     Raises: EnvironmentFaultError `vad-missing`, `disk-full`, `spool-failed`.
     """
     try:
-        found = _split_channels(decoded, spool, names, split, heartbeat) if decoded.apart is not None else None
+        found = None
+        if decoded.apart is not None:
+            found = _split_channels(decoded, spool, names, split, threads, heartbeat)
     finally:
         decoding.beside(spool).unlink(missing_ok=True)
     if isinstance(found, Speech):
         return found
-    spans = tuple(vad.detect_speech(decoded.samples, heartbeat=heartbeat))
+    spans = tuple(vad.detect_speech(decoded.samples, threads=threads, heartbeat=heartbeat))
     return Speech(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -68,6 +72,7 @@ def _split_channels(
     spool: Path,
     names: Sequence[str],
     split: str,
+    threads: int,
     heartbeat: Callable[[float], None] | None,
 ) -> Speech | Notice | None:
     """Return the channels one after the other; a notice or None where they are to be mixed."""
@@ -89,7 +94,7 @@ def _split_channels(
     channel_spans = []
     for channel in range(decoded.channels):
         sound = separate[:, channel]
-        probabilities = vad.estimate_probabilities(sound, heartbeat=heartbeat)
+        probabilities = vad.estimate_probabilities(sound, threads=threads, heartbeat=heartbeat)
         probabilities[crosstalk[:, channel]] = 0.0
         channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in channel_spans]

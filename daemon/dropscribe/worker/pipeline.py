@@ -126,7 +126,12 @@ def detect_speech(
 ) -> Speech:
     """Find where somebody speaks, on each channel or in all together."""
     return channels.detect_speech(
-        decoded, Path(file.spool), request.channels, request.split_channels, heartbeat=heartbeat
+        decoded,
+        Path(file.spool),
+        request.channels,
+        request.split_channels,
+        threads=request.threads,
+        heartbeat=heartbeat,
     )
 
 
