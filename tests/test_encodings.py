@@ -77,7 +77,7 @@ def test_a_window_that_was_encoded_before_gets_the_same_text_to_the_last_bit(tin
         engine.close()
 
 
-def _encode(engine: object, sound: np.ndarray, window: Window) -> object:  # type: ignore[type-arg]
+def _encode(engine: object, sound: np.ndarray, window: Window) -> object:
     model = engine._model  # type: ignore[attr-defined]
     part = sound[window.start : window.end]
     extractor = model.feature_extractor

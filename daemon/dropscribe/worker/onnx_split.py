@@ -79,7 +79,7 @@ def _find(message: bytes, wanted: int) -> list[bytes]:
 
 
 def _write(fields: Iterable[tuple[int, bytes | int]]) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     for number, value in fields:
         if isinstance(value, _Raw):
             parts.append(value)
