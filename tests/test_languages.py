@@ -5,6 +5,7 @@ recording.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,3 +150,29 @@ def test_an_english_model_detects_english(talk: Speech, tiny_en: Path, mixed: st
     assert languages.decide_languages(engine, talk, windows, candidates=("fr",), mixed=mixed).language == "fr"
     assert languages.decide_languages(engine, talk, [], mixed=mixed) == languages.SpokenLanguages("und", None, (), ())
     engine.close()
+
+
+class Detector:
+    """Gives a clip the language that its first sample stands for: the surer, the more silence it gets."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[float | None, int]] = []
+
+    def detect_languages(self, audio: Any, windows: Any, *, silence_s: float | None = None) -> Any:
+        self.asked.append((silence_s, len(windows)))
+        for window in windows:
+            p = min(1.0, float(audio[window.start]) + (silence_s or 0) / 100)
+            yield {"en": p, "de": (1 - p) * 0.6, "fr": (1 - p) * 0.4}
+
+
+def test_a_clip_in_doubt_gets_more_silence_and_then_no_language_briefly() -> None:
+    windows = [Window(0, 0, 10), Window(0, 10, 20), Window(0, 20, 30)]
+    sound = np.zeros(30, np.float32)
+    sound[::10] = [0.9, 0.65, 0.5]
+    detector = Detector()
+    found = languages.decide_briefly(detector, sound, windows)  # type: ignore[arg-type]
+    assert found == [("en", 0.91), ("en", 0.72), None]
+    assert detector.asked == [(1.0, 3), (7.0, 2)]
+    # What can occur decides what is sure.
+    assert languages.decide_briefly(detector, sound, windows, ("en",)) == [("en", 1.0)] * 3  # type: ignore[arg-type]
+    assert languages.decide_briefly(detector, sound, [], ()) == []  # type: ignore[arg-type]

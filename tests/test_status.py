@@ -125,3 +125,13 @@ def test_a_command_that_refuses_leaves_the_journal_closed(
         refuse()
     assert (found.st_dev, found.st_ino) not in open_files()
     assert error.tb is not None  # which keeps alive whatever the command has not closed
+
+
+def test_why_counts_the_one_in_progress(chosen: settings.Settings, journal: Journal) -> None:
+    claimed = journal.claim("settings", time.time())
+    assert claimed is not None
+    (chosen.inbox / "later.wav").write_bytes(b"y")
+    file = InboxFile(lookup.open_inbox(chosen).key("later.wav"), PurePath("later.wav"), 1, 1)
+    assert journal.enqueue(file, "bb", time.time() - 5)
+    found = explain(chosen, chosen.inbox / "later.wav")
+    assert found.reason.startswith("It waits in the queue; 1 comes before it.")

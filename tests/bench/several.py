@@ -114,9 +114,11 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._backend, name)
 
-    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+    def detect_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
+    ) -> Iterator[dict[str, float]]:
         self.windows += len(windows)
-        return self._backend.detect_languages(audio, windows)
+        return self._backend.detect_languages(audio, windows, silence_s=silence_s)
 
 
 def in_languages(folder: Path, backend: Counting) -> None:

@@ -142,7 +142,9 @@ class Backend(Protocol):
         """
         ...
 
-    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+    def detect_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
+    ) -> Iterator[dict[str, float]]:
         """Yield for each window the probability of each language the model knows; they sum to 1.
 
         An `.en` model gives English with probability 1.
@@ -150,6 +152,10 @@ class Backend(Protocol):
         Args:
             audio: Shape (samples,), 16 kHz; it may be a memory map.
             windows: The windows of `audio` to judge.
+            silence_s: Encode no more than the sound and so many seconds of silence behind it, for
+                a price that grows with the length. None: the sound is filled up to 30 s, encoded
+                as `transcribe` does it, and what the encoder gave is kept for that: then the
+                detection costs next to nothing.
         """
         ...
 

@@ -29,11 +29,12 @@ import ctranslate2
 
 from dropscribe.backends import Loaded
 from dropscribe.backends.ctranslate2_device import load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends.encodings import KeptEncodings
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.faster_whisper_batch import Batch
 from dropscribe.backends.heap import share_heap, trim_heap
 from dropscribe.backends.number_normalisation import CHAIN
-from dropscribe.backends.results import detect_window_languages
+from dropscribe.backends.results import detect_window_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,6 +72,7 @@ class FasterWhisper:
         self._decoders: ThreadPoolExecutor | None = None
         self._normalisers: ThreadPoolExecutor | None = None
         self._running: set[Future[Any]] = set()
+        self._kept = KeptEncodings()
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load a CTranslate2 folder. See `Backend.load`."""
@@ -109,9 +111,17 @@ class FasterWhisper:
             versions={name: version(name) for name in ("faster-whisper", "ctranslate2")},
         )
 
-    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
-        """See `Backend.detect_languages`."""
-        return detect_window_languages(self._model, audio, windows)
+    def detect_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
+    ) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`. Several windows at once, on as many threads as batches."""
+
+        def detect(window: Window) -> dict[str, float]:
+            keep = functools.partial(self._kept.keep, audio, window)
+            return detect_window_language(self._model, audio, window, silence_s=silence_s, keep=keep)
+
+        assert self._decoders is not None  # noqa: S101 (a model is loaded)
+        return self._decoders.map(detect, windows)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
@@ -122,7 +132,8 @@ class FasterWhisper:
         chain = CHAIN if options.normalise_numbers else 1
         edges = divide_into_batches(len(windows), self._batch, self._workers)
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
-        work = (functools.partial(Batch, self._model, self._seed, audio, windows, part, options) for part in parts)
+        new = functools.partial(Batch, self._model, self._seed, self._kept, audio, windows)
+        work = (functools.partial(new, part, options) for part in parts)
         queued: collections.deque[Future[Batch]] = collections.deque()
         try:
             # Twice as many as there are threads for them: none waits while an earlier one takes
@@ -160,6 +171,7 @@ class FasterWhisper:
         for pool in filter(None, (self._decoders, self._normalisers)):
             pool.shutdown()
         self._model = self._load_again = self._decoders = self._normalisers = None
+        self._kept = KeptEncodings()
         trim_heap()
 
     def _submit(self, pool: ThreadPoolExecutor | None, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:

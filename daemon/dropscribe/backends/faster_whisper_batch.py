@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.backends import Options, Window
+    from dropscribe.backends.encodings import KeptEncodings
     from dropscribe.transcript import Segment
 
 BEAMS = 5
@@ -36,6 +37,7 @@ class Batch:
         self,
         model: Any,
         seed: Callable[[int], None],
+        kept: KeptEncodings,
         audio: NDArray[np.float32],
         windows: Sequence[Window],
         part: tuple[int, int],
@@ -47,6 +49,7 @@ class Batch:
         Args:
             model: A `WhisperModel`.
             seed: Makes what is sampled next depend on the given number alone.
+            kept: What the encoder made of some of the windows already.
             audio: The recording.
             windows: All of its windows.
             part: The first window of this batch, and one past the last.
@@ -67,10 +70,7 @@ class Batch:
         self._suppressed = list(get_suppressed_tokens(self._tokenizer, [-1]))
         extractor = model.feature_extractor
         samples = [copy_window(audio, window) for window in self._windows]
-        # The silence that fills a window up is part of the sound: zeros in the mel spectrogram,
-        # which no sound has, cost up to two more words in a hundred.
-        mels = [extractor(sound, padding=extractor.n_samples - len(sound)) for sound in samples]
-        self._encoded = model.encode(np.stack(mels))
+        self._encoded = self._encode(samples, [kept.take(audio, window) for window in self._windows])
         self._frames = [-(-len(sound) // extractor.hop_length) for sound in samples]
         self._encoded_on_cpu: NDArray[np.float32] | None = None
         decoded = self._generate(self._encoded, len(samples), beam_size=BEAMS)
@@ -120,6 +120,25 @@ class Batch:
             (window, build_segments(window, to_raw_segments(draft, self._time_words(row, draft))))
             for row, (window, draft) in rows
         ]
+
+    def _encode(self, samples: Sequence[NDArray[np.float32]], kept: Sequence[Any | None]) -> Any:
+        """Return the encoder's output for all windows, made of what was `kept` where that is."""
+        extractor = self._model.feature_extractor
+        # The silence that fills a window up is part of the sound: zeros in the mel spectrogram,
+        # which no sound has, cost up to two more words in a hundred.
+        new = [
+            extractor(sound, padding=extractor.n_samples - len(sound))
+            for sound, old in zip(samples, kept, strict=True)
+            if old is None
+        ]
+        encoded = self._model.encode(np.stack(new)) if new else None
+        if len(new) == len(samples):
+            return encoded
+        if len(samples) == 1:
+            return kept[0]
+        made = iter(_to_array(encoded) if encoded is not None else ())
+        rows = [next(made) if old is None else _to_array(old)[0] for old in kept]
+        return ctranslate2.StorageView.from_array(np.stack(rows))
 
     def _find_numbers(self, draft: Draft) -> list[Number]:
         words, pieces = self._tokenizer.split_to_word_tokens(draft.tokens)
@@ -219,5 +238,10 @@ class Batch:
     def _read_encoding(self, row: int) -> Any:
         """Return the encoder's output for one window."""
         if self._encoded_on_cpu is None:
-            self._encoded_on_cpu = np.asarray(self._encoded.to_device(ctranslate2.Device.cpu))
+            self._encoded_on_cpu = _to_array(self._encoded)
         return ctranslate2.StorageView.from_array(self._encoded_on_cpu[row : row + 1])
+
+
+def _to_array(encoded: Any) -> NDArray[np.float32]:
+    """Return the encoder's output in this process's memory, shape (windows, 1500, state)."""
+    return np.asarray(encoded.to_device(ctranslate2.Device.cpu))

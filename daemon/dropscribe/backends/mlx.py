@@ -25,10 +25,11 @@ import numpy as np
 
 from dropscribe.backends import Loaded
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
+from dropscribe.backends.encodings import KeptEncodings, count_encoded_samples
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.mlx_aligner import Aligner
 from dropscribe.backends.mlx_decoder import Decoder
-from dropscribe.backends.mlx_encoder import HOP, Encoder
+from dropscribe.backends.mlx_encoder import FRAMES, HOP, Encoder
 from dropscribe.backends.mlx_figures import AT_ONCE, FigureNormaliser
 from dropscribe.backends.mlx_layers import select_rows
 from dropscribe.backends.mlx_search import Rules
@@ -59,6 +60,8 @@ MEMORY_SHARE = 0.25
 """Share of the device's memory for one batch."""
 CACHE_BYTES = 512 << 20
 """Freed buffers that MLX may keep; without a limit a process grew to 17 GB."""
+_STEP_S = 5.0
+"""Seconds; MLX takes its time with each new shape, and rows of one length share a batch."""
 
 _DEVICE = mx.default_device()
 """The GPU where there is one."""
@@ -79,6 +82,7 @@ class MLX:
         self._aligner: Any = None
         self._batch = 1
         self._gpu = False
+        self._kept = KeptEncodings()
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load an MLX folder, float16 on a GPU and float32 on a CPU. See `Backend.load`."""
@@ -107,21 +111,29 @@ class MLX:
             versions={name: version(name) for name in ("mlx", "mlx-whisper")},
         )
 
-    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
+    def detect_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
+    ) -> Iterator[dict[str, float]]:
         """See `Backend.detect_languages`."""
+        if not self._model.is_multilingual:
+            yield from ({"en": 1.0} for _ in windows)
+            return
         tokenizer = self._make_tokenizer("en", "transcribe")
         for first in range(0, len(windows), self._batch):
             part = windows[first : first + self._batch]
-            if not self._model.is_multilingual:
-                yield from ({"en": 1.0} for _ in part)
-                continue
-            try:
-                features = self._encoder.encode([copy_window(audio, window) for window in part])
-                rows = self._decoder.detect_languages(features, tokenizer.sot, tokenizer.all_language_tokens)
-            except (RuntimeError, ValueError, MemoryError) as error:
-                raise to_engine_error(error) from error
-            for row in rows:
-                yield dict(zip(tokenizer.all_language_codes, row.tolist(), strict=True))
+            sounds = [copy_window(audio, window) for window in part]
+            found: dict[int, dict[str, float]] = {}
+            for frames, places in group_by_frames([len(sound) for sound in sounds], silence_s):
+                try:
+                    features = self._encoder.encode([sounds[place] for place in places], frames)
+                    rows = self._decoder.detect_languages(features, tokenizer.sot, tokenizer.all_language_tokens)
+                except (RuntimeError, ValueError, MemoryError) as error:
+                    raise to_engine_error(error) from error
+                for row, place in enumerate(places):
+                    if frames == FRAMES:
+                        self._kept.keep(audio, part[place], features[row : row + 1])
+                    found[place] = dict(zip(tokenizer.all_language_codes, rows[row].tolist(), strict=True))
+            yield from (found[place] for place in range(len(part)))
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
@@ -147,12 +159,22 @@ class MLX:
     def close(self) -> None:
         """See `Backend.close`."""
         self._model = self._encoder = self._decoder = self._aligner = None
+        self._kept = KeptEncodings()
         mx.clear_cache()
 
     def _make_tokenizer(self, language: str | None, task: str) -> Any:
         return mlx_whisper.tokenizer.get_tokenizer(
             self._model.is_multilingual, num_languages=self._model.num_languages, language=language, task=task
         )
+
+    def _encode(self, sounds: Sequence[NDArray[np.float32]], kept: Sequence[Any | None]) -> Any:
+        """Return the encoder's output for all windows, made of what was `kept` where that is."""
+        new = [sound for sound, old in zip(sounds, kept, strict=True) if old is None]
+        encoded: Any = self._encoder.encode(new) if new else None
+        if len(new) == len(sounds):
+            return encoded
+        made = iter(mx.split(encoded, len(new)) if new else ())
+        return mx.concatenate([next(made) if old is None else old for old in kept])
 
     def _transcribe_chains(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
@@ -166,7 +188,10 @@ class MLX:
         rules = build_rules(tokenizer, self._model.dims.n_vocab, len(prefix) - len(start))
         sounds = [copy_window(audio, window) for window in windows]
         batches = [range(low, min(low + self._batch, len(windows))) for low in range(0, len(windows), self._batch)]
-        features = mx.concatenate([self._encoder.encode([sounds[row] for row in batch]) for batch in batches])
+        kept = [self._kept.take(audio, window) for window in windows]
+        features = mx.concatenate(
+            [self._encode([sounds[row] for row in batch], [kept[row] for row in batch]) for batch in batches]
+        )
         whole = self._decoder.compute_memory(features) if len(batches) == 1 else None
 
         def compute_memory(rows: Sequence[int]) -> Memory:
@@ -226,6 +251,17 @@ class MLX:
             )
             words |= {row: build_words(tokenizer, drafts[row], each) for row, each in zip(rows, times, strict=True)}
         return [to_raw_segments(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
+
+
+def group_by_frames(lengths: Sequence[int], silence_s: float | None) -> list[tuple[int, list[int]]]:
+    """Return the windows, whose `lengths` in samples these are, by the frames that are encoded to
+    detect their language.
+    """
+    groups: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        frames = count_encoded_samples(length, silence_s, step_s=_STEP_S) // HOP
+        groups.setdefault(frames, []).append(place)
+    return list(groups.items())
 
 
 def choose_batch(row_bytes: int) -> int:

@@ -31,7 +31,7 @@ from dropscribe.backends.results import (
     RawSegment,
     build_segments,
     copy_window,
-    detect_window_languages,
+    detect_window_language,
 )
 from dropscribe.backends.whisperx_models import find_versions, load_aligner, load_diarizer, to_import_error
 from dropscribe.backends.whisperx_words import AlignedWord, fill_in_times, split_sentences
@@ -126,9 +126,12 @@ class WhisperX:
             versions=find_versions("whisperx", "ctranslate2", "torch", "pyannote-audio"),
         )
 
-    def detect_languages(self, audio: NDArray[np.float32], windows: Sequence[Window]) -> Iterator[dict[str, float]]:
-        """See `Backend.detect_languages`."""
-        return detect_window_languages(self._pipeline.model, audio, windows)
+    def detect_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
+    ) -> Iterator[dict[str, float]]:
+        """See `Backend.detect_languages`. WhisperX encodes by itself: nothing is kept for it."""
+        for window in windows:
+            yield detect_window_language(self._pipeline.model, audio, window, silence_s=silence_s)
 
     def transcribe(
         self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0

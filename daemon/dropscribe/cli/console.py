@@ -96,7 +96,7 @@ class ProgressBar:
             if self._bar.total is None:
                 self._bar.total, self._bar.bar_format = 100.0, _WITH_PERCENT
             self._bar.n = min(100.0, percent)
-        left = "" if left_s is None else f", about {format_duration(left_s)} left"
+        left = "" if left_s is None else f"about {format_duration(left_s)} left"
         self._bar.set_postfix_str(left, refresh=False)
         self._bar.refresh()
 

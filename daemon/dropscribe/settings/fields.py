@@ -213,8 +213,8 @@ class Settings:
     observer: str = _describe_setting(
         "auto",
         "`native`: the system's file events. `polling`: a look every five seconds, less often where it costs more,\n"
-        "but every `scan_seconds`; for network folders, which send none. `auto`: polling on network file systems,\n"
-        "else native.",
+        "but every `scan_seconds`; for network folders, which send none. `auto`: polling on network\n"
+        "file systems, else native.",
         choices=("auto", "native", "polling"),
     )
     idle_minutes: float = _describe_setting(

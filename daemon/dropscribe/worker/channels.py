@@ -41,6 +41,7 @@ def detect_speech(
     split: str = "auto",
     *,
     threshold: float = vad.THRESHOLDS.begin,
+    threads: int = 0,
     heartbeat: Callable[[float], None] | None = None,
 ) -> Speech:
     """Return what is to be transcribed of a decoded recording, and where somebody speaks in it.
@@ -52,6 +53,7 @@ def detect_speech(
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
         threshold: The probability from which on sound is speech; 0 for all of it.
+        threads: As `vad.estimate_probabilities`.
         heartbeat: Called now and then with seconds of sound worked through.
 
     Raises: EnvironmentFaultError `vad-missing`, `disk-full`, `spool-failed`.
@@ -59,12 +61,12 @@ def detect_speech(
     try:
         found = None
         if decoded.channel_samples is not None:
-            found = _split_channels(decoded, spool, names, split, threshold, heartbeat)
+            found = _split_channels(decoded, spool, names, split, threshold, threads, heartbeat)
     finally:
         decoding.channels_path(spool).unlink(missing_ok=True)
     if isinstance(found, Speech):
         return found
-    spans = tuple(vad.detect_speech(decoded.samples, threshold=threshold, heartbeat=heartbeat))
+    spans = tuple(vad.detect_speech(decoded.samples, threshold=threshold, threads=threads, heartbeat=heartbeat))
     return Speech(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -74,6 +76,7 @@ def _split_channels(
     names: Sequence[str],
     split: str,
     threshold: float,
+    threads: int,
     heartbeat: Callable[[float], None] | None,
 ) -> Speech | Notice | None:
     """Return the channels one after the other; a notice or None where they are to be mixed."""
@@ -96,7 +99,9 @@ def _split_channels(
     for channel in range(decoded.channels):
         sound = separate[:, channel]
         part = (_LEVELS + _SPEECH * (channel + at) / decoded.channels for at in (0, 1))
-        probabilities = vad.estimate_probabilities(sound, heartbeat=_part(heartbeat, decoded.seconds, *part))
+        probabilities = vad.estimate_probabilities(
+            sound, threads=threads, heartbeat=_part(heartbeat, decoded.seconds, *part)
+        )
         probabilities[crosstalk[:, channel]] = -1.0  # below every threshold
         channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S, threshold))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in channel_spans]

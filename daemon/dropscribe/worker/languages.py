@@ -21,6 +21,9 @@ from dropscribe.worker.windows import Cutting, cut_windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from dropscribe.backends import Backend
     from dropscribe.worker.speech import Speech
 
@@ -43,6 +46,14 @@ class LanguageRules:
     """Probability of a recording's language from which on its windows are not asked one by one."""
     other: float = 0.6
     """Probability of another language in one window from which on all of them are asked."""
+    brief: tuple[tuple[float, float], ...] = ((1.0, 0.8), (7.0, 0.7))
+    """Seconds of silence behind a clip, instead of those that fill up 30 s, and the probability
+    from which on the language is believed that is detected so; else the next is tried. Of 158
+    clips of 0.7 to 15 s in five languages, 138 were believed at the first with 1 s, for 0.11 of
+    the cost, 149 with 5 to 10 s, for 0.26: all of them had the same language by the whole window,
+    from 0.7 and from 0.5 on (base). Sound cut off after 3 s is no such evidence: 3 differed."""
+    stretch_silence_s: float = 1.0
+    """Seconds of silence behind a stretch of a recording that may be mixed."""
     sure: float = 0.9
     """Probability of a stretch's language from which on it counts as one language."""
     possible: float = 0.5
@@ -138,8 +149,8 @@ def decide_languages(
     if not windows:
         return _use_one(UNKNOWN, None, windows)
 
-    def detect(chosen: Sequence[Window]) -> list[Detection]:
-        return list(_detect(backend, speech, chosen, candidates, heartbeat))
+    def detect(chosen: Sequence[Window], silence_s: float | None = None) -> list[Detection]:
+        return list(_detect(backend, speech, chosen, candidates, heartbeat, silence_s))
 
     if mixed != "always":
         detections = detect(_spread(windows))
@@ -147,12 +158,12 @@ def decide_languages(
         if mixed == "never" or (probability >= RULES.clear and not has_other_language(detections, best)):
             return _use_one(best, probability, windows)
     closer = speech.cut_windows(_CLOSER)
-    stretches = list(zip(closer, detect(closer), strict=True))
+    stretches = list(zip(closer, detect(closer, RULES.stretch_silence_s), strict=True))
     # Where the language may change inside a stretch, the languages of its parts are detected.
     parts = {window: cut for window in find_unsure(speech, stretches) if len(cut := _divide(speech, window)) > 1}
     finer = [part for cut in parts.values() for part in cut]
     stretches = [pair for pair in stretches if pair[0] not in parts]
-    stretches += zip(finer, detect(finer), strict=True)
+    stretches += zip(finer, detect(finer, RULES.stretch_silence_s), strict=True)
     stretches.sort(key=lambda pair: speech.sort_key(pair[0]))
     best, probability = find_main_language([detection for _, detection in stretches])
     pairs: list[tuple[Window, str]] = []
@@ -171,16 +182,45 @@ def decide_languages(
     return SpokenLanguages(best, probability, numbered, tuple(each for _, each in pairs))
 
 
+def decide_briefly(
+    backend: Backend,
+    sound: NDArray[np.float32],
+    windows: Sequence[Window],
+    candidates: Sequence[str] = (),
+) -> list[tuple[str, float] | None]:
+    """Return the language of each window and its probability at a fraction of the cost; None where
+    the model is not sure enough, and `decide_languages` is asked.
+
+    Args:
+        backend: With a model.
+        sound: Shape (samples,), 16 kHz.
+        windows: Of `sound`.
+        candidates: The languages that can occur; none: all.
+    """
+    found: list[tuple[str, float] | None] = [None] * len(windows)
+    for silence_s, sure in RULES.brief:
+        waiting = [place for place, each in enumerate(found) if each is None]
+        detected = backend.detect_languages(sound, [windows[place] for place in waiting], silence_s=silence_s)
+        for place, probabilities in zip(waiting, detected, strict=True):
+            known = restrict(probabilities, candidates)
+            language = max(known, key=lambda each: known[each])
+            if known[language] >= sure:
+                found[place] = (language, round(min(1.0, known[language]), 4))
+    return found
+
+
 def _detect(
     backend: Backend,
     speech: Speech,
     windows: Sequence[Window],
     candidates: Sequence[str],
     heartbeat: Callable[[float], None] | None,
+    silence_s: float | None = None,
 ) -> Iterator[Detection]:
     """Yield the languages of each window."""
     spans = speech.spans
-    for window, probabilities in zip(windows, backend.detect_languages(speech.samples, windows), strict=True):
+    found = backend.detect_languages(speech.samples, windows, silence_s=silence_s)
+    for window, probabilities in zip(windows, found, strict=True):
         seconds = sum(span.end - span.start for span in _clip_spans(spans, window)) / SAMPLE_RATE
         yield Detection(seconds, restrict(probabilities, candidates))
         if heartbeat is not None:

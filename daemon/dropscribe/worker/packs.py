@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from dropscribe import protocol
 from dropscribe.errors import JobError
-from dropscribe.worker import packing, pipeline, plans, window_text
+from dropscribe.worker import languages, packing, pipeline, plans, window_text
+from dropscribe.worker.languages import SpokenLanguages
 from dropscribe.worker.plans import WorkPlan
 from dropscribe.worker.speakers import stage as speakers
 
@@ -101,22 +102,48 @@ def _plan(
     """Yield the recordings that have one window, or none. Takes what is `decoded` out of the
     list.
     """
+    found: list[tuple[Reporter, Speech, list[Window]]] = []
     for file, speech in _detect_speech(decoded, request, reporter):
         own = reporter.of(file.job)
-        started = time.monotonic()
         windows = pipeline.plan_windows(speech)
         if speech.speakers:
             own.report(protocol.Excluded(code="speakers-on-channels"))
-            continue
-        if len(windows) > 1:
+        elif len(windows) > 1:
             own.report(protocol.Excluded(code="long-pauses"))
-            continue
+        else:
+            found.append((own, speech, windows))
+    started = time.monotonic()
+    brief = _decide_briefly(engine.backend, [each[1] for each in found], [each[2] for each in found], request)
+    share = (time.monotonic() - started) / max(1, len(found))
+    for (own, speech, windows), known in zip(found, brief, strict=True):
+        started = time.monotonic()
         basis = plans.make_basis(speech, windows, engine.loaded)
-        spoken = pipeline.decide_languages(engine.backend, speech, windows, request, own)
+        spoken = known or pipeline.decide_languages(engine.backend, speech, windows, request, own)
         if len(spoken.windows) > 1:
             own.report(protocol.Excluded(code="several-languages"))
             continue
-        yield Clip(WorkPlan(speech, basis, spoken), time.monotonic() - started, own)
+        yield Clip(WorkPlan(speech, basis, spoken), share + time.monotonic() - started, own)
+
+
+def _decide_briefly(
+    backend: Backend, speeches: Sequence[Speech], windows: Sequence[Sequence[Window]], request: Request
+) -> list[SpokenLanguages | None]:
+    """Return the language of each clip at a fraction of the cost; None where that is not to be
+    had: nobody speaks, the model is in doubt, or the settings leave nothing to detect.
+    """
+    spoken: list[SpokenLanguages | None] = [None] * len(speeches)
+    numbers = [number for number, found in enumerate(windows) if found]
+    if request.language != "auto" or len(request.languages) == 1 or request.mixed_languages == "always":
+        return spoken
+    sound, pieces = packing.join_clips([(speeches[n].samples, windows[n][0], speeches[n].spans) for n in numbers])
+    parts = [packing.cover([piece], 0) for piece in pieces]
+    for number, found in zip(
+        numbers, languages.decide_briefly(backend, sound, parts, request.languages), strict=True
+    ):
+        if found is not None:
+            language, probability = found
+            spoken[number] = SpokenLanguages(language, probability, tuple(windows[number]), (language,))
+    return spoken
 
 
 def _detect_speech(

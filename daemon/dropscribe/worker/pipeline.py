@@ -166,6 +166,7 @@ def detect_speech(
         request.channels,
         request.split_channels,
         threshold=request.speech_threshold,
+        threads=request.threads,
         heartbeat=heartbeat,
     )
 

@@ -1,7 +1,7 @@
 """Voice activity detection: where somebody speaks.
 
 Guarantees: memory does not grow with the recording beyond four bytes for each 32 ms; equal samples
-give equal spans; the model is read from a file of this machine.
+give equal spans, on any number of threads; the model is read from a file of this machine.
 
 The detector is Silero VAD v6 (MIT, https://github.com/snakers4/silero-vad), the ONNX file that the
 distribution faster-whisper carries. Only that file is used: importing `faster_whisper` would bring
@@ -10,9 +10,12 @@ CTranslate2 along.
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import functools
 import math
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,9 +25,10 @@ import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EnvironmentFaultError
+from dropscribe.worker import onnx_split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -32,7 +36,8 @@ FRAME = 512
 """Samples (32 ms) that one probability of Silero VAD stands for at 16 kHz."""
 
 _CONTEXT = 64  # samples of the frame before that the model sees with each frame
-_BLOCK = 2048  # frames for each run of the model: 65 s, about 5 MB
+_BLOCK = 1024  # frames for each run of the model: 33 s, about 3 MB
+_MOST_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,20 @@ class Span:
     """One past the last sample."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Silero VAD in two sessions of ONNX Runtime."""
+
+    frames: Any
+    """From frames to what the LSTM gets: 84 % of the time, and each frame by itself."""
+    recurrent: Any
+    """From there to probabilities."""
+    between: str
+    """The name of what the first gives to the second."""
+
+
 @functools.cache
-def _load_model() -> Any:
+def _load_model() -> _Model:
     # Read at import: without it onnxruntime 1.32 writes a device number and asks for an upload
     # host's address.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -89,47 +106,82 @@ def _load_model() -> Any:
     options.intra_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # it would keep the largest block for good
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(str(found[-1]), providers=["CPUExecutionProvider"], sess_options=options)
+    halves = onnx_split.split_at_lstm(found[-1].read_bytes())
+    frames, recurrent = (
+        onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"], sess_options=options)
+        for half in halves[:2]
+    )
+    return _Model(frames, recurrent, halves[2])
 
 
 def estimate_probabilities(
-    audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None
+    audio: NDArray[np.float32], *, threads: int = 0, heartbeat: Callable[[float], None] | None = None
 ) -> NDArray[np.float32]:
     """Return the probability of speech in every frame of `FRAME` samples; shape (ceil(samples /
     FRAME),).
 
     Args:
-        audio: Shape (samples,), 16 kHz; may be a memory map, of which one block at a time is read.
+        audio: Shape (samples,), 16 kHz; may be a memory map, of which one block a thread is read.
+        threads: At most so many work on it; 0: as many as there are processors.
         heartbeat: Called after each block with the seconds worked through.
 
     Raises: EnvironmentFaultError `vad-missing`.
     """
-    session = _load_model()
+    model = _load_model()
     h = np.zeros((1, 1, 128), dtype=np.float32)
     c = np.zeros((1, 1, 128), dtype=np.float32)
-    context = np.zeros(_CONTEXT, dtype=np.float32)
     probabilities = np.empty(math.ceil(len(audio) / FRAME), dtype=np.float32)
-    for first in range(0, len(probabilities), _BLOCK):
-        block = np.asarray(audio[first * FRAME : (first + _BLOCK) * FRAME], dtype=np.float32)
-        frames = math.ceil(len(block) / FRAME)
-        rows = np.zeros((frames, _CONTEXT + FRAME), dtype=np.float32)
-        flat = np.zeros(frames * FRAME, dtype=np.float32)
-        flat[: len(block)] = block
-        rows[:, _CONTEXT:] = flat.reshape(frames, FRAME)
-        rows[0, :_CONTEXT] = context
-        rows[1:, :_CONTEXT] = rows[:-1, -_CONTEXT:]
-        context = rows[-1, -_CONTEXT:].copy()
-        output, h, c = session.run(None, {"input": rows, "h": h, "c": c})
-        probabilities[first : first + frames] = output.reshape(-1)[:frames]
-        if heartbeat is not None:
-            heartbeat(min(len(audio), (first + frames) * FRAME) / SAMPLE_RATE)
+    run = functools.partial(_run_frames, model, audio)
+    firsts = range(0, len(probabilities), _BLOCK)
+    workers = min(threads or os.cpu_count() or 1, _MOST_THREADS, len(firsts))
+    # A thread only for what it is worth: one block is worked on right here.
+    with ThreadPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
+        states = iter(map(run, firsts)) if pool is None else _map_ahead(pool, run, firsts, 2 * workers)
+        for first, state in zip(firsts, states, strict=True):
+            output, h, c = model.recurrent.run(None, {model.between: state, "h": h, "c": c})
+            found = output.reshape(-1)
+            probabilities[first : first + len(found)] = found
+            if heartbeat is not None:
+                heartbeat(min(len(audio), (first + len(found)) * FRAME) / SAMPLE_RATE)
     return probabilities
+
+
+def _run_frames(model: _Model, audio: NDArray[np.float32], first: int) -> NDArray[np.float32]:
+    """Return what the LSTM gets of the block that begins with the frame `first`."""
+    begin = first * FRAME
+    block = np.asarray(audio[begin : begin + _BLOCK * FRAME], dtype=np.float32)
+    frames = math.ceil(len(block) / FRAME)
+    # Each frame with the end of the one before; silence before the first and after the last.
+    flat = np.zeros(_CONTEXT + frames * FRAME, dtype=np.float32)
+    flat[_CONTEXT : _CONTEXT + len(block)] = block
+    if begin:
+        flat[:_CONTEXT] = audio[begin - _CONTEXT : begin]
+    rows = np.lib.stride_tricks.sliding_window_view(flat, _CONTEXT + FRAME)[::FRAME]
+    (state,) = model.frames.run(None, {"input": np.ascontiguousarray(rows)})
+    return state  # type: ignore[no-any-return]
+
+
+def _map_ahead(
+    pool: ThreadPoolExecutor,
+    run: Callable[[int], NDArray[np.float32]],
+    items: Iterable[int],
+    ahead: int,
+) -> Iterator[NDArray[np.float32]]:
+    """Yield what `run` gives for each item, in order; `ahead` items at most are worked on."""
+    waiting: collections.deque[Future[NDArray[np.float32]]] = collections.deque()
+    for item in items:
+        waiting.append(pool.submit(run, item))
+        if len(waiting) == ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def detect_speech(
     audio: NDArray[np.float32],
     *,
     threshold: float = THRESHOLDS.begin,
+    threads: int = 0,
     heartbeat: Callable[[float], None] | None = None,
 ) -> list[Span]:
     """Return the stretches of speech in `audio`, in order; empty when nobody speaks.
@@ -137,7 +189,8 @@ def detect_speech(
     With a `threshold` of 0 that is all of it. The other arguments and errors are those of
     `estimate_probabilities`.
     """
-    return find_spans(estimate_probabilities(audio, heartbeat=heartbeat), audio, threshold=threshold)
+    probabilities = estimate_probabilities(audio, threads=threads, heartbeat=heartbeat)
+    return find_spans(probabilities, audio, threshold=threshold)
 
 
 def find_spans(
