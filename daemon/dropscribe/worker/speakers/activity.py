@@ -81,13 +81,18 @@ def find_activity(
     step = _HOP * FRAME_STEP
     chunks = 1 + max(0, -(-(len(samples) - CHUNK) // step))
     local = np.empty((chunks, CHUNK_FRAMES, 3), np.float32)
-    for start in range(0, chunks, _BATCH):
+
+    def segment(start: int) -> Floats:
         batch = np.zeros((min(_BATCH, chunks - start), CHUNK), np.float32)
         for row, chunk in enumerate(batch, start):
             part = samples[row * step : row * step + CHUNK]
             chunk[: len(part)] = part
-        local[start : start + len(batch)] = networks.segment(batch)
+        return networks.segment(batch)
+
+    starts = range(0, chunks, _BATCH)
+    for start, found in zip(starts, networks.map(segment, starts), strict=True):
+        local[start : start + len(found)] = found
         if heartbeat is not None:
-            heartbeat(min(len(samples), (start + len(batch)) * step) / SAMPLE_RATE)
+            heartbeat(min(len(samples), (start + len(found)) * step) / SAMPLE_RATE)
     frames = max(1, -(-len(samples) // FRAME_STEP))
     return Activity(local, np.arange(chunks, dtype=np.intp) * _HOP, frames)

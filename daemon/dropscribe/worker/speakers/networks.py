@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from dropscribe.models.speakers import embedding, segmentation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MOST_THREADS = 8  # each takes some 60 MB
 
 CHUNK = 160_000
 """Samples that the segmentation network was trained on: 10 s."""
@@ -41,6 +51,24 @@ class Networks:
 
     segmentation: Any
     embedding: Any
+    threads: int = 1
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield the results of `work`, in order, done for several items at once.
+
+        The operators are too small to be divided among threads: two threads for one batch took longer than one.
+        """
+        if self.threads == 1:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(self.threads) as pool:
+            waiting: collections.deque[Future[Result]] = collections.deque()
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * self.threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
     def segment(self, chunks: Floats) -> Floats:
         """Return who speaks when in chunks of 10 s, shape (chunks, samples).
@@ -59,16 +87,16 @@ class Networks:
 
 
 def load_networks(folder: Path, threads: int = 0) -> Networks:
-    """Load both networks. `threads` 0 leaves their number to ONNX Runtime: one for each core."""
+    """Load both networks. `threads` 0: one for each processor, up to `_MOST_THREADS`."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    # Spinning threads burn CPU time between two small operators, which others need while a recording is transcribed.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1  # see `Networks.map`
     options.log_severity_level = 3
 
     def load(name: str) -> Any:
         return onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
 
-    return Networks(load("segmentation.onnx"), load("embedding.onnx"))
+    return Networks(
+        load("segmentation.onnx"), load("embedding.onnx"), threads or min(_MOST_THREADS, os.cpu_count() or 1)
+    )

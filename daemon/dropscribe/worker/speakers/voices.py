@@ -101,11 +101,15 @@ def embed_windows(
 ) -> Voices:
     """Return the voice of each window of a recording, mono, 16 kHz."""
     embeddings = np.empty((len(windows), DIMENSIONS), np.float32)
-    for first in range(0, len(windows), batch):
-        block = windows[first : first + batch]
-        embeddings[first : first + len(block)] = networks.embed(np.stack(list(_mel_windows(samples, block))))
+
+    def embed(first: int) -> Floats:
+        return networks.embed(np.stack(list(_mel_windows(samples, windows[first : first + batch]))))
+
+    starts = range(0, len(windows), batch)
+    for first, found in zip(starts, networks.map(embed, starts), strict=True):
+        embeddings[first : first + len(found)] = found
         if heartbeat is not None:
-            heartbeat(block[-1][1] / 100)
+            heartbeat(windows[first + len(found) - 1][1] / 100)
     edges = np.array(windows, np.float32).reshape(-1, 2) / np.float32(100)
     return Voices(edges[:, 0], edges[:, 1], embeddings, np.ones(len(windows), np.bool_))
 
