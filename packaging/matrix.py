@@ -7,7 +7,8 @@ environment of its own, which is removed afterwards. Oldest: the lower bounds of
 the first release after them that has a wheel for that Python; what those need in turn, and the tests' own packages,
 are the newest. Prints a row a pair with the versions it ran with; the exit code is 1 if any failed.
 
-The quick tests leave out what runs whole daemons, browsers or MLX. tests/test_install.py checks that they exist.
+The quick tests leave out what runs whole daemons, browsers or MLX. A pattern that matches no test ends this script
+before it makes an environment; tests/test_install.py holds that each matches one.
 """
 
 from __future__ import annotations
@@ -20,24 +21,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 QUICK = (
-    *("backends", "choice", "cli", "decoding", "drafts", "files", "formats*", "inbox", "journal*", "line_breaking"),
-    *(
-        "models_*",
-        "number_normalisation",
-        "outbox",
-        "protocol",
-        "recording_date",
-        "replacements",
-        "review",
-        "settings",
-    ),
-    *("subtitles", "transcript", "turns", "vad", "windows", "word_times"),
+    *("decoding*", "backends", "choice", "cli", "drafts", "files", "formats*", "inbox", "journal*", "line_breaking"),
+    *("models_*", "number_normalisation", "outbox", "protocol", "recording_date", "replacements", "review"),
+    *("settings", "subtitles", "transcript", "turns", "vad", "windows", "word_times"),
 )
-"""Patterns: `tests/test_NAME.py`."""
+"""Patterns: `tests/test_NAME.py`. One that matches no file is an error."""
 SHOWN = ("av", "faster-whisper", "ctranslate2", "huggingface-hub", "numpy", "onnxruntime", "structlog", "watchdog")
 
 
@@ -50,7 +46,7 @@ def main() -> int:
     parser.add_argument("pytest", nargs="*", help="instead of the quick tests")
     given = parser.parse_args()
     uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-    tests = given.pytest or [str(path) for name in QUICK for path in sorted(ROOT.glob(f"tests/test_{name}.py"))]
+    tests = given.pytest or list_quick_tests(QUICK)
     failed = 0
     for python in given.python:
         for versions in given.versions:
@@ -60,6 +56,17 @@ def main() -> int:
             failed += verdict != "passed"
             print(f"{python:<8} {versions:<7} {verdict:<24} {time.monotonic() - started:4.0f} s  {shown}", flush=True)
     return 1 if failed else 0
+
+
+def list_quick_tests(patterns: Sequence[str]) -> list[str]:
+    """Return the files of these tests. Ends the script when a pattern matches none."""
+    files: list[str] = []
+    for name in patterns:
+        matching = sorted(ROOT.glob(f"tests/test_{name}.py"))
+        if not matching:
+            sys.exit(f"tests/test_{name}.py: no such test; correct QUICK in {Path(__file__).name}")
+        files += map(str, matching)
+    return files
 
 
 def pair(uv: str, python: str, versions: str, venv: Path, tests: list[str]) -> tuple[str, str]:

@@ -45,9 +45,9 @@ _OTHERS = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 def _cache() -> Path:
     """Return the folder in which weights stay between runs; `DROPSCRIBE_TEST_MODELS` sets it."""
-    told = os.environ.get("DROPSCRIBE_TEST_MODELS")
+    configured = os.environ.get("DROPSCRIBE_TEST_MODELS")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(told) if told else base / "dropscribe-tests"
+    folder = Path(configured) if configured else base / "dropscribe-tests"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -108,7 +108,9 @@ def tiny_en_mlx(tiny_en: Path) -> Path:
         pytest.skip("mlx and mlx-whisper are not installed")
     from dropscribe.models import convert
 
-    source = hashlib.sha256(Path(convert.__file__).read_bytes()).hexdigest()[:12]  # a changed converter converts anew
+    source = hashlib.sha256(Path(convert.__file__).read_bytes()).hexdigest()[
+        :12
+    ]  # a changed converter converts again
     target = tiny_en.parent / f"tiny.en-mlx-{source}"
     with _locked(target.parent):
         if not (target / "config.json").is_file():

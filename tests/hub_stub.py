@@ -2,7 +2,7 @@
 
 Speaks what `huggingface_hub` 0.36 to 2.4 asks for when it downloads a model: the listing of a revision
 (`/api/models/...`), `HEAD` and `GET` of `/OWNER/NAME/resolve/REVISION/FILE`, and, for large files, the redirect
-to another host with their size and SHA-256. It counts what it was asked, and can be told to misbehave.
+to another host with their size and SHA-256. It counts what it was asked, and can be made to misbehave.
 """
 
 from __future__ import annotations

@@ -21,6 +21,11 @@ PATIENCE = 180.0
 """Seconds after which a test gives up; far more than a noisy machine needs."""
 
 
+def event_to_json(event: protocol.Event) -> dict[str, Any]:
+    """Return the fields of an event as JSON has them."""
+    return dict(protocol._write(event))
+
+
 class Talk:
     """A real worker, and what it says."""
 
@@ -41,7 +46,7 @@ class Talk:
         found: list[tuple[str, dict[str, Any]]] = []
         while not found or found[-1][0] not in last:
             event = self.messages.get(timeout=PATIENCE).event
-            found.append((event.event, protocol.event_to_json(event)))
+            found.append((event.event, event_to_json(event)))
         return found
 
 

@@ -346,7 +346,7 @@ def test_nothing_is_printed_and_no_address_is_looked_up(
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_a_folder_that_cannot_be_loaded_is_told_and_nothing_is_fetched(
+def test_a_folder_that_cannot_be_loaded_is_reported_and_nothing_is_fetched(
     name: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model_of(name, request)

@@ -78,17 +78,17 @@ def test_a_model_that_is_not_here_is_a_row_that_says_so(tmp_path: Path, tiny_en:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ([], "No model is on this machine"),
         (["--backend", "no such"], "invalid choice"),
         (["no such.wav"], "There is no recording"),
     ],
 )
-def test_what_cannot_be_measured_is_said(tmp_path: Path, arguments: list[str], told: str) -> None:
+def test_what_cannot_be_measured_is_said(tmp_path: Path, arguments: list[str], message: str) -> None:
     done = command(tmp_path, *arguments)
     assert done.returncode != 0
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stdout == ""
 
 
@@ -100,7 +100,7 @@ def test_no_recording_is_said_once_and_not_for_every_model(tmp_path: Path, tiny_
     assert done.stdout == ""
 
 
-def test_a_running_daemon_is_told_of_and_not_disturbed(tmp_path: Path, tiny_en: Path) -> None:
+def test_a_running_daemon_is_reported_and_not_disturbed(tmp_path: Path, tiny_en: Path) -> None:
     chosen = settings.load(environ={"HOME": str(tmp_path)}).settings
     daemon = Supervisor(chosen)
     try:

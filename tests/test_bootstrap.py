@@ -39,19 +39,19 @@ def test_nothing_that_asks_for_pytorch_is_installed_with_its_dependencies() -> N
 
 
 @pytest.mark.parametrize(
-    ("says", "told"),
+    ("says", "message"),
     [
         ("echo 3.9.18", "needs Python 3.11 or newer, and"),
         ("echo 3.11.2; case $1 in -m) echo ensurepip is not available; exit 1;; esac", "apt install python3-venv"),
     ],
 )
-def test_a_python_that_will_not_do_is_refused_with_a_reason(tmp_path: Path, says: str, told: str) -> None:
+def test_a_python_that_will_not_do_is_refused_with_a_reason(tmp_path: Path, says: str, message: str) -> None:
     python = tmp_path / "python"
     python.write_text(f"#!/bin/sh\n{says}\n")
     python.chmod(0o755)
     answer = bootstrap("demo", "--python", str(python), "--venv", str(tmp_path / "venv"))
     assert answer.returncode == 1
-    assert told in answer.stdout
+    assert message in answer.stdout
     assert not (tmp_path / "venv").exists()
 
 

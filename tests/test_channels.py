@@ -100,7 +100,7 @@ def file(folder: Path, *sides: NDArray[np.float32]) -> Path:
 def detect(
     folder: Path, sides: tuple[NDArray[np.float32], ...], names: tuple[str, ...] = (), split: str = "auto"
 ) -> Speech:
-    decoded = decoding.decode(file(folder, *sides), folder / "spool", apart=True)
+    decoded = decoding.decode(file(folder, *sides), folder / "spool", keep_channels=True)
     found = channels.detect_speech(decoded, folder / "spool", names, split)
     assert {path.name for path in folder.iterdir()} == {"talk.wav", "spool"}
     return found
@@ -171,7 +171,7 @@ def test_other_recordings_are_not_split(tmp_path: Path, sides: Sides, kind: str)
     assert sound.spans == vad.detect_speech(plain.samples)
 
 
-def test_what_is_told_counts_unless_the_channels_are_alike(tmp_path: Path, sides: Sides) -> None:
+def test_what_is_set_counts_unless_the_channels_are_alike(tmp_path: Path, sides: Sides) -> None:
     mix = sides[0] + sides[1]
     near = room(sides, -7)
     assert detect(tmp_path, near).speakers == ()
@@ -196,7 +196,7 @@ def test_most_of_the_time_one_side_must_be_ahead(alone: float) -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_sides_that_rise_and_fall_together_hear_the_same(together: bool) -> None:
+def test_sides_that_rise_and_fall_together_record_the_same(together: bool) -> None:
     """Two noises, of which either may be ahead, each with its own swell or both with one."""
     rng = np.random.default_rng(3)
     stretches = 22 * SAMPLE_RATE // 2048

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropscribe import settings
-from dropscribe.backends import choice
+from dropscribe.backends import choice, environments, listing
 from dropscribe.backends.choice import choose_backends
 from dropscribe.backends.factory import create_backend
+from dropscribe.models import catalogue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,3 +80,11 @@ def test_what_is_installed_here_is_found(tmp_path: Path) -> None:
 def test_only_names_make_a_backend() -> None:
     with pytest.raises(ValueError, match="torch"):
         create_backend("torch")
+
+
+def test_every_table_of_backends_names_every_one() -> None:
+    names = set(settings.BACKENDS)
+    assert {*choice.BUNDLED, environments.NAME} == names
+    assert set(listing._DISTRIBUTIONS) == names
+    assert {*catalogue.LAYOUTS, *catalogue.READS_MODELS_OF} == names
+    assert set(catalogue.AUTO) == set(catalogue.LAYOUTS)

@@ -182,8 +182,8 @@ def test_why_has_one_reason_for_any_path(shell: Shell) -> None:
 
 def test_a_name_or_a_word_that_the_terminal_cannot_show_stops_nothing(shell: Shell) -> None:
     name = os.fsdecode(b"caf\xe9.wav")
-    told = json.loads(shell.run("why", "--json", name, PYTHONIOENCODING="utf-8:strict").stdout)
-    assert (told["file"], told["state"]) == (name, "unknown")
+    answer = json.loads(shell.run("why", "--json", name, PYTHONIOENCODING="utf-8:strict").stdout)
+    assert (answer["file"], answer["state"]) == (name, "unknown")
     (shell.folder / "talk.json").write_text(TWO.to_json())
     done = shell.run("export", "talk.json", "--to", "txt", "-o", "\u2713", PYTHONIOENCODING="ascii:strict")
     assert done.stdout.splitlines() == ["\\u2713/talk.txt"]
@@ -212,7 +212,7 @@ def test_what_the_disk_refuses_is_one_line(shell: Shell) -> None:
     assert shell.run("pause", code=1, DROPSCRIBE_STATE=state).stderr == f"dropscribe: {state}: File exists.\n"
 
 
-def test_a_journal_without_content_is_told_as_any_damaged_one(shell: Shell) -> None:
+def test_a_journal_without_content_is_reported_as_any_damaged_one(shell: Shell) -> None:
     """As it is for a moment while the first daemon makes it, and after a disk ran full."""
     path = shell.folder / ".local/state/dropscribe/journal.sqlite3"
     path.parent.mkdir(parents=True)
@@ -333,6 +333,12 @@ def test_a_command_imports_what_it_needs_and_no_more(shell: Shell, arguments: li
     assert done.stdout == "[]\n"
 
 
+def test_models_list_shows_for_whisperx_the_models_that_it_shares(shell: Shell) -> None:
+    rows = shell.run("models", "list", "--json", "--backend", "whisperx").stdout
+    assert json.loads(rows)
+    assert rows == shell.run("models", "list", "--json", "--backend", "faster-whisper").stdout
+
+
 def test_models_list_needs_no_network_and_no_model(shell: Shell) -> None:
     rows = json.loads(shell.run("models", "list", "--json", HF_ENDPOINT="http://127.0.0.1:9").stdout)
     assert {"mlx", "faster-whisper"} == {row["backend"] for row in rows}
@@ -385,15 +391,15 @@ def test_a_model_that_a_daemon_uses_is_not_removed_unsaid(shell: Shell) -> None:
             assert daemon.stderr is not None
             assert daemon.stderr.readline().startswith("Watching")
             until_running(shell)
-            told = shell.run(*remove, code=1, DROPSCRIBE_MODEL="tiny").stderr
-            assert "running daemon uses the model tiny" in told
+            answer = shell.run(*remove, code=1, DROPSCRIBE_MODEL="tiny").stderr
+            assert "running daemon uses the model tiny" in answer
             assert snapshot.is_dir()
         finally:
             daemon.terminate()
             daemon.wait()
     assert "other programs" in shell.run(*remove, code=2).stderr
-    told = shell.run(*remove, "--yes", "--json").stdout
-    assert json.loads(told)["path"] == str(snapshot)
+    answer = shell.run(*remove, "--yes", "--json").stdout
+    assert json.loads(answer)["path"] == str(snapshot)
     assert not repo.exists()
     assert "not on this machine" in shell.run(*remove, "--yes", code=1).stderr
 

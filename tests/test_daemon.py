@@ -137,8 +137,8 @@ def test_whatever_way_a_recording_comes_it_is_transcribed_once(daemon: Daemon, t
     assert first["segments"]
     assert first["engine"]["backend"] == "faster-whisper"
     assert first["source"]["bytes"] == speech.stat().st_size
-    heard = Transcript.from_json(json.dumps(first))
-    assert heard.review == review(heard)
+    transcript = Transcript.from_json(json.dumps(first))
+    assert transcript.review == review(transcript)
 
     # Renamed into place, in a subfolder that comes with it.
     (tmp_path / "album" / "disc 1").mkdir(parents=True)
@@ -221,7 +221,7 @@ def test_killed_in_the_middle_it_leaves_no_orphan_and_goes_on(daemon: Daemon) ->
 
 
 def long_recording(folder: Path, parts: int, channels: int = 1, pause: int = 9) -> Path:
-    """Return a recording of some parts with so many seconds between them: after 9 s a window begins anew.
+    """Return a recording of some parts with so many seconds between them: after 9 s a new window begins.
 
     With more channels than one, these take turns.
     """
@@ -268,7 +268,7 @@ def test_windows_of_another_version_are_not_joined_with_ours(tiny_en: Path, tmp_
 def test_killed_after_each_window_it_ends_with_the_same_transcript(
     tmp_path: Path, backend: str, channels: int, parts: int, pause: int, request: pytest.FixtureRequest
 ) -> None:
-    """Of a window of seven parts with 4 s between them, some of each pause is not heard."""
+    """Of a window of seven parts with 4 s between them, some of each pause is left out."""
     model = request.getfixturevalue("tiny_en_mlx" if backend == "mlx" else "tiny_en")
     recording = long_recording(tmp_path, parts, channels, pause)
     made = []

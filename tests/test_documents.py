@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = (".github", "config", "daemon", "packaging", "tests")
 DOCUMENTS = [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.md"))]
 IDS = [str(path.relative_to(ROOT)) for path in DOCUMENTS]
+PACKAGE = ROOT / "daemon/dropscribe"
+DESIGN = ROOT / "daemon/README.md"
 README_BYTES = 9_000
 """More than this nobody reads to its end."""
 PATH = re.compile(rf"(?<![\w./~-])(?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]+")
@@ -152,7 +154,7 @@ def test_every_document_is_reached_from_the_readme(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_command_and_option_shown_exists(document: Path) -> None:
-    assert {command: told for command in commands(document) if (told := problem(command))} == {}
+    assert {command: error for command in commands(document) if (error := problem(command))} == {}
 
 
 def test_a_command_that_does_not_exist_would_be_found() -> None:
@@ -176,19 +178,42 @@ def test_every_file_named_in_code_exists(document: Path) -> None:
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+def modules_in(folder: Path) -> list[str]:
+    """Return the names of a folder's modules and packages, but for those with underscores around."""
+    packages = [path.parent.name for path in folder.glob("*/__init__.py")]
+    return sorted(packages + [path.stem for path in folder.glob("*.py") if not path.stem.startswith("__")])
+
+
 def test_every_module_named_in_the_design_exists() -> None:
-    package = ROOT / "daemon/dropscribe"
-    text = (ROOT / "daemon/README.md").read_text(encoding="utf-8")
-    rooms = re.findall(r"^\| (?:\[(\w+)\]\(dropscribe/\w+\)|ground) \| (.*) \|$", text, re.MULTILINE)
-    named = {Path(room, module) for room, cell in rooms for module in re.findall(r"`([a-z_]+)`", cell)}
-    assert len(named) > 20
-    assert {
-        str(path)
-        for path in named
-        if not (package / path).with_suffix(".py").exists() and not (package / path / "__init__.py").exists()
-    } == set()
-    folders = {path.parent.name for path in package.glob("*/__init__.py")}
-    assert folders - {str(path) for path in named} == {room for room, _ in rooms if room}
+    text = DESIGN.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:\[(\w+)\]\(dropscribe/\w+\)|base modules) \| (.*) \|$", text, re.MULTILINE)
+    named = {folder: set(re.findall(r"`([a-z_]+)`", cell)) for folder, cell in rows}
+    for folder, modules in named.items():
+        assert modules <= set(modules_in(PACKAGE / folder)), folder or "base modules"
+    assert sorted([*filter(None, named), *named[""]]) == modules_in(PACKAGE)
+
+
+@pytest.mark.parametrize("package", ["supervisor", "worker"])
+def test_the_design_says_what_each_module_does_and_names_no_other(package: str) -> None:
+    section = DESIGN.read_text(encoding="utf-8").split(f"\n### Modules of the {package}\n")[1].split("\n#")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == modules_in(PACKAGE / package)
+
+
+def test_the_drawing_of_the_layers_is_the_contract() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = (each for each in project["tool"]["importlinter"]["contracts"] if each["id"] == "layers")
+    section = DESIGN.read_text(encoding="utf-8").split("\n## Modules\n")[1]
+    drawing = section.split("```\n")[1].splitlines()
+    assert [re.split(r"  +", line)[0] for line in drawing] == contract["layers"]
+
+
+def test_the_drawing_of_the_supervisor_names_only_its_modules() -> None:
+    section = DESIGN.read_text(encoding="utf-8").split("\n### Modules of the supervisor\n")[1]
+    lines = [line.split("  ") for line in section.split("```\n")[1].splitlines()]
+    chains = [part for line in lines for part in line if "─►" in part]
+    named = {word for chain in chains for word in re.findall(r"─► (\w+)", chain)}
+    assert len(named) > 10
+    assert named <= {*modules_in(PACKAGE / "supervisor"), *modules_in(PACKAGE)}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)

@@ -162,7 +162,7 @@ def test_it_ends_with_its_parent_and_can_be_killed(talk: Talk, other: str, tiny_
     assert another.until("exit")[-1][1]["how"] == "signal SIGKILL"
 
 
-def test_what_cannot_be_used_is_told_and_the_next_one_taken(
+def test_what_cannot_be_used_is_reported_and_the_next_one_taken(
     talk: Talk, bare: str, other: str, tiny_en: Path, tmp_path: Path
 ) -> None:
     old = tmp_path / "old-python"

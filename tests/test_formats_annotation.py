@@ -37,29 +37,29 @@ def by_speaker(made: Transcript) -> list[str]:
 @given(named)
 def test_a_textgrid_keeps_every_letter_of_each_speaker(made: Transcript) -> None:
     tiers = read_textgrid(RENDERERS["TextGrid"](made))
-    told = {}
+    tiers_text = {}
     for name, tier in tiers.items():
         spans = [(i.minTime, i.maxTime) for i in tier]
         assert tiled(spans)
         assert all(a[1] == b[0] for a, b in itertools.pairwise(spans))
         assert (spans[0][0], spans[-1][1]) == (0, tier.maxTime)
-        told[name] = letters("".join(i.mark for i in tier))
-    assert sorted(told.values()) == sorted(2 * by_speaker(made)) or not made.segments or not said(made)
+        tiers_text[name] = letters("".join(i.mark for i in tier))
+    assert sorted(tiers_text.values()) == sorted(2 * by_speaker(made)) or not made.segments or not said(made)
 
 
 @given(named)
 def test_an_elan_document_keeps_every_letter_of_each_speaker(made: Transcript) -> None:
     document = read_eaf(RENDERERS["eaf"](made))
-    told = []
+    tiers_text = []
     for name in document.get_tier_names():
         rows = sorted(document.get_annotation_data_for_tier(name))
         assert tiled((row[0], row[1]) for row in rows)
-        told.append(letters("".join(row[2] for row in rows)))
+        tiers_text.append(letters("".join(row[2] for row in rows)))
         parent = document.get_parameters_for_tier(name).get("PARENT_REF")
         if parent:
             outer = document.get_annotation_data_for_tier(parent)
             assert all(any(a[0] <= row[0] and row[1] <= a[1] for a in outer) for row in rows)
-    assert sorted(told) == sorted(2 * by_speaker(made)) or not said(made)
+    assert sorted(tiers_text) == sorted(2 * by_speaker(made)) or not said(made)
 
 
 def test_an_elan_document_finds_the_recording_and_its_words() -> None:

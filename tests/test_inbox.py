@@ -94,7 +94,7 @@ def test_a_file_settles_when_it_stands_still() -> None:
     assert settler.next_due() is None
 
 
-def test_an_event_begins_the_time_anew_only_when_something_changed() -> None:
+def test_an_event_restarts_the_time_only_when_something_changed() -> None:
     settler = Settler(2.0)
     settler.observe("a", Stat(1, 1), 100.0)
     settler.observe("a", Stat(1, 1), 101.0)

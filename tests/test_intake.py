@@ -49,7 +49,7 @@ def test_outputs_of_what_a_person_took_away_are_kept_when_another_recording_come
     house.run()
     path.unlink()
     house.run()
-    # The same one put back is known, and changed where it lies it is still the same one.
+    # The same one put back is known, and changed in place it is still the same one.
     house.drop("one.wav", "First.")
     assert house.run().done == 0
     path.write_text("First, and longer.")

@@ -52,7 +52,7 @@ def claimed(journal: Journal, now: float = 2.0) -> Recording:
     return recording
 
 
-def test_a_recording_goes_its_way(journal: Journal) -> None:
+def test_a_recording_takes_every_step_to_done(journal: Journal) -> None:
     queued(journal)
     recording = claimed(journal)
     assert (recording.state, recording.attempts, recording.result) == (State.RUNNING, 1, "aa:settings")
@@ -134,7 +134,7 @@ def test_leaving_does_not_touch_what_is_done(journal: Journal) -> None:
     assert found(journal).state == State.DONE
 
 
-def test_a_file_that_cannot_be_read_is_told_once(journal: Journal) -> None:
+def test_a_file_that_cannot_be_read_is_reported_once(journal: Journal) -> None:
     assert journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "permission-denied", "No.", 1.0)
     assert not journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "permission-denied", "No.", 2.0)
     assert journal.recordings.mark_waiting(InboxFile(key(TALK), TALK, 1, 2), "unreadable", "Bad disk.", 3.0)
@@ -181,6 +181,22 @@ def test_a_failed_transaction_leaves_nothing(journal: Journal) -> None:
     assert found(journal).audio_s is None
     journal.set_meta(works="still")
     assert journal.get_meta("works") == "still"
+
+
+def test_a_transaction_in_another_one_is_undone_with_it(journal: Journal) -> None:
+    recording = queued(journal)
+
+    def fail_halfway() -> None:
+        with journal.transaction():
+            journal.recordings.mark_done(recording.id, 2.0)
+            journal.set_meta(model="base")
+            raise RuntimeError("the end")
+
+    with pytest.raises(RuntimeError, match="the end"):
+        fail_halfway()
+    assert (found(journal).state, journal.get_meta("model")) == (State.QUEUED, "")
+    journal.set_meta(model="base")
+    assert journal.get_meta("model") == "base"
 
 
 def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
@@ -296,7 +312,7 @@ def test_what_cannot_be_read_and_leaves_before_it_is_done_again_is_not_done(jour
 def test_other_content_after_the_file_was_taken_away_is_another_recording(
     journal: Journal, missed: bool, redo: str
 ) -> None:
-    """One that was changed where it lies is the same one still."""
+    """One that was changed in place is the same one still."""
     number = queued(journal).id
     journal.finish(claimed(journal).id, [Published("a/talk.txt", "d")], 86400.0 / 2)
     if missed:

@@ -162,7 +162,7 @@ def test_an_older_journal_says_what_it_said(tmp_path: Path, version: int) -> Non
 
 
 @pytest.mark.parametrize("version", EARLIER)
-def test_the_work_of_an_older_program_is_gone_on_with(tmp_path: Path, version: int) -> None:
+def test_the_work_of_an_older_program_is_resumed(tmp_path: Path, version: int) -> None:
     """In a journal that is opened twice: what the first opening did is there."""
     path = copy(version, tmp_path)
     with Journal(path) as journal:

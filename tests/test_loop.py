@@ -34,7 +34,7 @@ def test_recordings_become_outputs_in_the_same_subfolders(house: House) -> None:
     assert house.run() == loop.Summary(done=0, failed=0, waiting=0, outage=None)
 
 
-def test_the_log_tells_each_step_and_never_what_was_said(house: House) -> None:
+def test_the_log_has_each_step_and_never_what_was_said(house: House) -> None:
     house.drop("one.wav", "Unmistakable words.")
     house.run()
     steps = [e["event"] for e in house.events() if e.get("file") == "one.wav"]
@@ -117,7 +117,7 @@ def test_the_queue_stands_still_while_paused(house: House) -> None:
     assert house.run().done == 1
 
 
-def test_a_second_daemon_is_told_so(house: House, tmp_path: Path) -> None:
+def test_a_second_daemon_is_refused(house: House, tmp_path: Path) -> None:
     daemon = loop.Supervisor(house.settings, command=FAKE)
     assert locks.is_running(house.settings.state)
     with pytest.raises(locks.AlreadyRunningError, match="already running"):

@@ -145,7 +145,7 @@ def test_only_files_as_we_wrote_them_are_removed(tmp_path: Path) -> None:
     assert files(tmp_path) == {"talk.srt": "mine\n"}
 
 
-def test_an_outbox_that_was_taken_away_is_not_made_anew(tmp_path: Path) -> None:
+def test_an_outbox_that_was_taken_away_is_not_made_again(tmp_path: Path) -> None:
     """As when its volume goes between two files of a set: the rest must not land in a folder in its place."""
     gone = tmp_path / "gone"
     for base in ("talk", "a/b/talk"):

@@ -25,6 +25,7 @@ from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, packing
 from dropscribe.worker.packing import Piece
 from dropscribe.worker.vad import Span
+from talk import event_to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ lengths = st.lists(st.integers(1, WINDOW), max_size=40)
 
 
 @given(lengths)
-def test_every_recording_is_in_one_window_that_whisper_can_hear(lengths: list[int]) -> None:
+def test_every_recording_is_in_one_window_that_whisper_takes(lengths: list[int]) -> None:
     groups = packing.group_clips(lengths)
     assert sorted(number for group in groups for number in group) == list(range(len(lengths)))
     for group in groups:
@@ -171,7 +172,7 @@ def test_a_word_drawn_over_the_pause_is_believed_where_a_sentence_ends() -> None
         max_size=12,
     )
 )
-def test_a_word_is_given_to_one_recording_at_most_and_lies_in_its_window(
+def test_a_word_is_given_to_one_recording_at_most_and_is_in_its_window(
     drawn: list[tuple[float, float, str]],
 ) -> None:
     edge, words = 0.0, []
@@ -264,7 +265,7 @@ def steps(events: list[protocol.Event]) -> list[str]:
 
 
 def facts(events: list[protocol.Event], name: str) -> dict[str, Any]:
-    return next(protocol.event_to_json(e) for e in events if e.event == name)
+    return next(event_to_json(e) for e in events if e.event == name)
 
 
 def plain(messages: list[protocol.Event]) -> list[str]:

@@ -109,10 +109,10 @@ def test_a_folder_without_recordings_can_be_asked_for(general: Settings) -> None
 )
 def test_what_is_wrong_is_said_with_the_file_and_the_cure(general: Settings, text: str, words: list[str]) -> None:
     path = write(general, "a/dropscribe.toml", text)
-    told = wrong(general)
-    assert told.startswith(str(path))
+    found = wrong(general)
+    assert found.startswith(str(path))
     for word in words:
-        assert word in told
+        assert word in found
     assert of(general, "talk.m4a") == general  # nobody else is concerned
 
 
@@ -201,14 +201,14 @@ def test_whatever_the_file_holds_it_gives_settings_or_one_error(data: bytes) -> 
         inbox.mkdir()
         general = settings.load({"inbox": inbox}, {"HOME": folder}).settings
         (inbox / "dropscribe.toml").write_bytes(data)
-        told = None
+        found = None
         try:
             chosen = of(general, "talk.m4a")
         except ProfileError as error:
-            told = error
-        if told:
-            assert told.message.startswith(str(inbox / "dropscribe.toml"))
-            assert told.cure
+            found = error
+        if found:
+            assert found.message.startswith(str(inbox / "dropscribe.toml"))
+            assert found.cure
         else:
             assert (
                 result_options.restore_options(json.dumps(result_options.read_output_options(chosen)), general)
@@ -236,8 +236,8 @@ def test_check_finds_every_fault_once(general: Settings) -> None:
     write(general, "notes.toml", "anything = 1")
     (general.inbox / ".hidden").mkdir()
     write(general, ".hidden/dropscribe.toml", "langage = 1")
-    told = [error.message for error in profiles.check_all(general)]
-    assert told == [
+    found = [error.message for error in profiles.check_all(general)]
+    assert found == [
         f"{general.inbox}/talk.m4a.toml: `prompt` is 1.",
         f"{general.inbox}/a/dropscribe.toml: there is no setting `langage`.",
     ]
@@ -265,16 +265,32 @@ def test_what_was_used_can_be_noted_and_compared(general: Settings) -> None:
     assert Profiles(general).list_changes(PurePath("a/talk.m4a"), noted) == []
 
 
-def test_what_whisperx_was_told_counts_where_it_is_the_engine(general: Settings) -> None:
+def test_options_of_whisperx_count_where_it_is_the_engine(general: Settings) -> None:
     there = dataclasses.replace(general, backend="whisperx", whisperx_python=sys.executable)
-    told = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
+    chosen = dataclasses.replace(there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
     noted = json.dumps(result_options.read_output_options(there))
     assert Profiles(there).list_changes(PurePath("talk.m4a"), noted) == []
-    assert Profiles(told).list_changes(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
-    both = json.dumps(result_options.read_output_options(told))
+    assert Profiles(chosen).list_changes(PurePath("talk.m4a"), noted) == ["whisperx_aligner", "whisperx_diarizer"]
+    both = json.dumps(result_options.read_output_options(chosen))
     assert Profiles(there).list_changes(PurePath("talk.m4a"), both) == ["whisperx_aligner", "whisperx_diarizer"]
-    assert result_options.restore_options(both, there) == told
-    assert result_options.restore_options(noted, told) == there
-    other = dataclasses.replace(told, backend="faster-whisper")
+    assert result_options.restore_options(both, there) == chosen
+    assert result_options.restore_options(noted, chosen) == there
+    other = dataclasses.replace(chosen, backend="faster-whisper")
     assert Profiles(other).list_changes(PurePath("talk.m4a"), both)[0] == "backend"
     assert not result_options.read_output_options(other)["whisperx_aligner"]
+
+
+def test_track_and_threshold_are_noted_only_where_they_are_set(general: Settings) -> None:
+    """So a version that brings them makes no transcript of an older one out of date."""
+    plain = result_options.read_output_options(general)
+    assert (plain["audio_track"], plain["speech_threshold"]) == ("", "")
+    (general.inbox / "film.mkv.toml").write_text('audio_track = 2\nspeech_threshold = "off"\n')
+    chosen = Profiles(general).resolve(PurePath("film.mkv")).settings
+    noted = result_options.read_output_options(chosen)
+    assert (noted["audio_track"], noted["speech_threshold"]) == ("2", "0")
+    assert result_options.restore_options(json.dumps(noted), general) == chosen
+    assert result_options.restore_options(json.dumps(plain), chosen).audio_track == 0
+    changes = Profiles(general).list_changes(PurePath("film.mkv"), json.dumps(plain))
+    assert changes == ["audio_track", "speech_threshold"]
+    job = worker_process.make_request(chosen, download=False)
+    assert (job.audio_track, job.speech_threshold) == (2, 0.0)

@@ -44,7 +44,7 @@ def test_a_wrong_profile_fails_its_recordings_until_it_is_corrected(house: House
     assert f"{path}: there is no setting `langage`. Did you mean `language`?" in record.read_text()
     assert "taken up again by itself" in record.read_text()
     assert (house.row("a/one.wav").code, house.row("a/one.wav").attempts) == ("profile-wrong", 0)
-    # Nothing is done while it is as it was; another fault is told; corrected, it is forgotten.
+    # Nothing is done while it is as it was; another fault is reported; corrected, it is forgotten.
     assert house.run() == loop.Summary(done=0, failed=0, waiting=0, outage=None)
     path.write_text('language = "finnish"\n')
     assert house.run().failed == 1

@@ -29,7 +29,7 @@ def test_a_copy_is_published_from_the_result_that_is_there(house: House) -> None
     assert json.loads((house.outbox / "renamed.json").read_text())["source"]["name"] == "renamed.wav"
 
 
-def test_when_it_was_recorded_is_told_by_the_name_or_by_the_file_also_for_a_copy(house: House) -> None:
+def test_the_date_of_a_recording_is_from_its_name_or_its_file_also_for_a_copy(house: House) -> None:
     path = house.drop("Voice 240131_093000.wav", "Same.")
     house.run()
     made = json.loads((house.outbox / "Voice 240131_093000.json").read_text())
@@ -108,7 +108,7 @@ def test_an_outbox_that_vanishes_is_waited_for_and_nothing_is_done_twice(house: 
     assert house.run().done == 1
 
 
-def test_where_to_listen_again_is_told_of_what_is_written(house: House) -> None:
+def test_the_passages_to_review_are_of_the_text_that_is_written(house: House) -> None:
     """Replacements may make words alike, which is then a loop; what is stored stays as the engine gave it."""
     words = [f"word{n}" for n in range(20)]
     profile(house, "a/dropscribe.toml", f"replacements = {settings.to_toml(settings.Table.fromkeys(words, 'yes'))}\n")

@@ -18,7 +18,7 @@ from dropscribe.backends import SAMPLE_RATE, Options, Window
 from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import Segment, Word
 from dropscribe.worker import decoding, pipeline, recheck, vad
-from dropscribe.worker.recheck import Suspicion
+from dropscribe.worker.recheck import Suspicion, SuspicionKind
 from dropscribe.worker.vad import Span
 from dropscribe.worker.window_text import WindowContext
 from dropscribe.worker.windows import cut_windows
@@ -53,10 +53,12 @@ class TestFindSuspicions:
 
     def test_speech_without_words(self) -> None:
         assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [
-            Suspicion("speech-without-words", 5.0, 8.0)
+            Suspicion(SuspicionKind.MISSED_SPEECH, 5.0, 8.0)
         ]
         partly = [segment((" Say", 1.0, 1.8), SECOND_, LAST)]
-        assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [Suspicion("speech-without-words", 1.8, 4.0)]
+        assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [
+            Suspicion(SuspicionKind.MISSED_SPEECH, 1.8, 4.0)
+        ]
 
     def test_what_the_detection_takes_for_speech_counts_only_where_there_is_sound(self) -> None:
         silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
@@ -67,39 +69,42 @@ class TestFindSuspicions:
         found = recheck.find_suspicions(
             WINDOW, [segment(FIRST, SECOND_, LAST, (" Thanks!", 17.0, 17.5))], SPANS, SOUND
         )
-        assert found == [Suspicion("words-over-silence", 17.0, 17.5)]
+        assert found == [Suspicion(SuspicionKind.WORDS_OVER_SILENCE, 17.0, 17.5)]
 
     def test_words_faster_than_anybody_speaks(self) -> None:
         fast = segment(FIRST, SECOND_, (" incomprehensibilities", 9.0, 9.3), LAST)
-        assert recheck.find_suspicions(WINDOW, [fast], SPANS, SOUND) == [Suspicion("too-fast", 9.0, 9.3)]
+        assert recheck.find_suspicions(WINDOW, [fast], SPANS, SOUND) == [Suspicion(SuspicionKind.TOO_FAST, 9.0, 9.3)]
 
     def test_a_loop(self) -> None:
         words = [(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)]
         assert recheck.find_suspicions(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [
-            Suspicion("loop", 5.0, 8.0)
+            Suspicion(SuspicionKind.LOOP, 5.0, 8.0)
         ]
 
 
 class TestChoosePieces:
     def test_they_begin_and_end_in_the_pauses_around(self) -> None:
-        (piece,) = recheck.choose_pieces(WINDOW, [Suspicion("speech-without-words", 5.0, 8.0)], SOUND)
+        (piece,) = recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.MISSED_SPEECH, 5.0, 8.0)], SOUND)
         assert piece == Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
 
     def test_a_suspicious_window_is_cut_in_two(self) -> None:
-        found = recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], SOUND)
+        found = recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.LOOP, 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
-        assert recheck.choose_pieces(WINDOW, [Suspicion("loop", 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0)) == []
+        assert (
+            recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.LOOP, 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0))
+            == []
+        )
 
     @given(
         st.lists(st.tuples(st.integers(0, 200), st.integers(0, 100)), min_size=1, max_size=20),
         st.lists(st.tuples(st.integers(1, 20), st.integers(1, 40)), max_size=12),
     )
-    def test_few_in_order_apart_and_never_the_same_window_again(
+    def test_few_in_order_without_overlap_and_never_the_same_window_again(
         self, drawn: list[tuple[int, int]], steps: list[tuple[int, int]]
     ) -> None:
         edges = list(itertools.accumulate(itertools.chain.from_iterable(steps)))
         sounds = tuple(SoundSegment(a / 10, b / 10) for a, b in zip(edges[::2], edges[1::2], strict=True) if b <= 200)
-        asked = [Suspicion("loop", a / 10, min(20.0, (a + b) / 10)) for a, b in drawn]
+        asked = [Suspicion(SuspicionKind.LOOP, a / 10, min(20.0, (a + b) / 10)) for a, b in drawn]
         found = recheck.choose_pieces(WINDOW, asked, Sound(sounds, 25.0))
         assert len(found) <= recheck.RULES.most_pieces
         assert [p.index for p in found] == list(range(len(found)))

@@ -1,4 +1,4 @@
-"""When it was recorded: what programs write into names, what cannot be, and what is told of a guess."""
+"""When it was recorded: what programs write into names, what cannot be, and what is said of a guess."""
 
 from __future__ import annotations
 
@@ -87,32 +87,32 @@ def test_what_is_no_date_or_cannot_be_is_not_taken(name: str) -> None:
     assert recording_date.read_name(PurePath(name), NOW) is None
 
 
-def told(name: str, *, at: str | None = None, source: str | None = None, mtime_ns: int = MTIME) -> tuple[object, ...]:
+def find(name: str, *, at: str | None = None, source: str | None = None, mtime_ns: int = MTIME) -> tuple[object, ...]:
     made = Source(PurePath(name).name, name, "ab", 1, at, None, source)
     return recording_date.find_date(made, PurePath(name), mtime_ns, NOW)
 
 
 def test_the_container_goes_before_the_name_and_the_name_before_the_file() -> None:
     at = "2026-08-01T10:00:00+02:00"
-    assert told("20240131 093000.m4a", at=at, source="container") == (at, "container")
-    assert told("20240131 093000.m4a", at=at) == (at, "container")  # as older versions wrote it
-    assert told("20240131 093000.m4a") == ("2024-01-31T09:30:00", "name")
-    assert told("New Recording 5.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
+    assert find("20240131 093000.m4a", at=at, source="container") == (at, "container")
+    assert find("20240131 093000.m4a", at=at) == (at, "container")  # as older versions wrote it
+    assert find("20240131 093000.m4a") == ("2024-01-31T09:30:00", "name")
+    assert find("New Recording 5.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
 
 
 def test_a_guess_is_made_again_for_another_name() -> None:
-    assert told("New Recording 5.m4a", at="2024-01-31T09:30:00", source="name")[1] == "mtime"
+    assert find("New Recording 5.m4a", at="2024-01-31T09:30:00", source="name")[1] == "mtime"
 
 
 def test_a_name_is_not_believed_when_the_file_is_older() -> None:
-    assert told("Plans for 2026-10-01.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
-    assert told("Talk of 2026-08-20.m4a") == ("2026-08-20", "name")  # a time zone may lie between
+    assert find("Plans for 2026-10-01.m4a") == ("2026-08-19T11:00:00+01:00", "mtime")
+    assert find("Talk of 2026-08-20.m4a") == ("2026-08-20", "name")  # a time zone may lie between
 
 
 @pytest.mark.parametrize("mtime_ns", [0, -1, 10**9, 978307200 * 10**9, 10**19, 2 * 10**18])
 def test_a_file_whose_own_time_cannot_be_gets_no_date(mtime_ns: int) -> None:
-    assert told("talk.m4a", mtime_ns=mtime_ns) == (None, None)
-    assert told("talk 2024-01-31.m4a", mtime_ns=mtime_ns) == ("2024-01-31", "name")
+    assert find("talk.m4a", mtime_ns=mtime_ns) == (None, None)
+    assert find("talk 2024-01-31.m4a", mtime_ns=mtime_ns) == ("2024-01-31", "name")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from house import House, ask, four, profile
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise"])
-def test_a_damaged_journal_is_set_aside_and_made_anew_from_the_outbox(house: House, damage: str) -> None:
+def test_a_damaged_journal_is_set_aside_and_rebuilt_from_the_outbox(house: House, damage: str) -> None:
     house.drop("one.wav", "First.")
     house.drop("a/two.wav", "Second.")
     house.run()

@@ -32,7 +32,7 @@ def test_redo_transcribes_again_and_keeps_the_older_outputs(house: House) -> Non
     assert house.run() == loop.Summary(done=0, failed=0, waiting=0, outage=None)
 
 
-def test_what_is_stale_is_made_again_with_no_more_work_than_it_needs(house: House) -> None:
+def test_what_is_stale_is_transcribed_again_with_no_more_work_than_it_needs(house: House) -> None:
     for name in ("a/one.wav", "b/one.wav", "c/one.wav"):
         house.drop(name, f"This is {name}.")
     house.run()
@@ -109,7 +109,7 @@ def test_a_redo_that_fails_keeps_the_older_outputs_and_its_place_in_the_record(h
 def test_a_recording_that_was_archived_before_it_was_opened_is_no_failure(
     house: House, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """It was asked for again while it was leaving: the worker was told where it had been."""
+    """It was asked for again while it was leaving: the worker was given its former path."""
     monkeypatch.setenv("FAKE_GATES", str(tmp_path))
     path = house.drop("one.wav", "Said.")
     house.run()

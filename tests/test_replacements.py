@@ -137,9 +137,9 @@ def test_joined_the_words_are_the_text_and_times_stay_in_order(said: Transcript,
 def test_words_without_anything_to_replace_are_the_same(said: Transcript, table: dict[str, str]) -> None:
     """A word that has no letter in common with any left side is found again, with its times, in the same order."""
     used = set("".join(table).casefold())
-    apart = [w for w in said.segments[0].words if w.word.strip() and not used.intersection(w.word.casefold())]
+    separate = [w for w in said.segments[0].words if w.word.strip() and not used.intersection(w.word.casefold())]
     after = iter(replace(said, table).segments[0].words)
-    assert all(any(word == other for other in after) for word in apart)
+    assert all(any(word == other for other in after) for word in separate)
 
 
 @given(sentences(), tables)

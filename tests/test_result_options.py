@@ -15,7 +15,7 @@ def test_other_settings_make_another_result(house: House) -> None:
     assert len(house.events("job.claimed")) == 2
 
 
-def test_what_whisperx_was_told_makes_another_result_where_it_is_the_engine(house: House) -> None:
+def test_options_of_whisperx_make_another_result_where_it_is_the_engine(house: House) -> None:
     there = {"backend": "whisperx", "whisperx_python": sys.executable}
     house.drop("one.wav", "Same.")
     house.run(**there)
@@ -24,8 +24,8 @@ def test_what_whisperx_was_told_makes_another_result_where_it_is_the_engine(hous
     house.drop("three.wav", "Same.")
     house.run(**there, whisperx_aligner="/an/aligner", whisperx_diarizer="/a/diarizer")
     assert [e["file"] for e in house.events("job.claimed")] == ["one.wav", "two.wav", "three.wav"]
-    told = [made(house, name)["engine"]["options"] for name in ("one", "two", "three")]
-    assert [(o["whisperx_aligner"], o["whisperx_diarizer"]) for o in told] == [
+    options = [made(house, name)["engine"]["options"] for name in ("one", "two", "three")]
+    assert [(o["whisperx_aligner"], o["whisperx_diarizer"]) for o in options] == [
         ("", ""),
         ("/an/aligner", ""),
         ("/an/aligner", "/a/diarizer"),
@@ -35,7 +35,7 @@ def test_what_whisperx_was_told_makes_another_result_where_it_is_the_engine(hous
     assert [e["file"] for e in house.events("job.known")] == ["four.wav"]
 
 
-def test_what_whisperx_was_told_is_nothing_to_another_engine(house: House) -> None:
+def test_options_of_whisperx_change_nothing_for_another_engine(house: House) -> None:
     house.drop("one.wav", "Same.")
     house.run(backend="faster-whisper")
     house.drop("two.wav", "Same.")

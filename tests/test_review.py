@@ -61,9 +61,9 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_a_pause_ends_a_passage_and_what_is_close_is_joined_again() -> None:
-    apart = review(made(spoken(0.1, 0.1), spoken(0.1, 0.1, at=4)))
+    separate = review(made(spoken(0.1, 0.1), spoken(0.1, 0.1, at=4)))
     close = review(made(spoken(0.1, 0.1), spoken(0.1, 0.1, at=2.2)))
-    assert sorted(spans(apart)) == [(0.0, 1.0, "unsure"), (4.0, 5.0, "unsure")]
+    assert sorted(spans(separate)) == [(0.0, 1.0, "unsure"), (4.0, 5.0, "unsure")]
     assert spans(close) == [(0.0, 3.2, "unsure")]
 
 
@@ -145,7 +145,7 @@ def test_where_two_things_are_wrong_both_are_said_once() -> None:
 
 
 @given(transcripts, st.integers(0, 5))
-def test_few_in_order_apart_and_inside(made: Transcript, most: int) -> None:
+def test_few_in_order_without_overlap_and_inside(made: Transcript, most: int) -> None:
     found = review(made, most)
     assert len(found) <= most
     assert found == review(made)[:most]

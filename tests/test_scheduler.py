@@ -64,7 +64,7 @@ def test_with_packing_off_each_goes_alone(house: House) -> None:
     assert packs(house) == [("a.wav", None), ("b.wav", None)]
 
 
-def test_where_speakers_are_told_apart_each_goes_alone(house: House) -> None:
+def test_with_speaker_labels_each_goes_alone(house: House) -> None:
     house.drop("a.wav", "A.")
     house.drop("b.wav", "B.")
     house.queue()
@@ -90,7 +90,7 @@ def test_one_that_breaks_the_engine_takes_none_of_its_neighbours_with_it(house: 
 
 
 @pytest.mark.parametrize("order", ["!apart", "!fail engine out-of-memory", "!fail environment permission-denied"])
-def test_a_doubtful_one_goes_alone_and_it_costs_no_attempt(house: House, order: str) -> None:
+def test_one_that_is_excluded_from_its_pack_goes_alone_and_it_costs_no_attempt(house: House, order: str) -> None:
     house.drop("a.wav", f"!until 1 {order}", "A.")
     house.drop("b.wav", "B.")
     house.queue()
@@ -100,7 +100,7 @@ def test_a_doubtful_one_goes_alone_and_it_costs_no_attempt(house: House, order: 
     assert (house.outbox / "b.txt").read_text() == "B.\n"
 
 
-def test_one_that_is_no_recording_is_told_apart_and_fails_alone(house: House) -> None:
+def test_one_that_is_no_recording_is_separated_and_fails_alone(house: House) -> None:
     house.drop("a.wav", "!fail recording no-audio")
     house.drop("b.wav", "B.")
     house.queue()
@@ -130,7 +130,7 @@ def test_a_copy_of_a_packed_one_waits_for_its_result(house: House) -> None:
     assert [e["file"] for e in house.events("job.known")] == ["b.wav"]
 
 
-def test_begun_work_is_gone_on_with_and_not_packed(house: House) -> None:
+def test_interrupted_work_is_resumed_and_not_packed(house: House) -> None:
     house.drop("a.wav", "One.", "!until 1 !hang", "Three.")
     logs.configure(house.settings)
 

@@ -80,16 +80,16 @@ def test_a_command_is_a_list_or_a_text_split_as_a_shell_would(environ: dict[str,
     assert settings.load({"on_done": ""}, environ).settings.on_done == ()
 
 
-def test_the_archive_lies_beside_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
+def test_the_archive_is_next_to_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
     assert settings.load(environ=environ).settings.archive == Path(environ["HOME"]) / "Dropscribe/Archive"
     assert settings.load({"inbox": "/srv/in"}, environ).settings.archive == Path("/srv/Archive")
     assert settings.load({"inbox": "/srv/in", "archive": "/old"}, environ).settings.archive == Path("/old")
     assert settings.load({"inbox": "."}, environ).settings.archive == Path.cwd().parent / "Archive"
 
 
-def test_what_a_hook_is_told_is_no_setting(environ: dict[str, str]) -> None:
-    told = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
-    assert settings.load(environ=environ | told).settings == settings.load(environ=environ).settings
+def test_what_a_hook_is_given_is_no_setting(environ: dict[str, str]) -> None:
+    variables = hook_facts.format_variables(dict.fromkeys(["event", "id", "source", "model", "seconds"], "x"))
+    assert settings.load(environ=environ | variables).settings == settings.load(environ=environ).settings
 
 
 def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]) -> None:
@@ -100,6 +100,46 @@ def test_lists_and_tables_come_from_the_file_and_as_text(environ: dict[str, str]
     again = settings.load({"replacements": "drop scribe = Drop=scribe,"}, environ).settings
     assert again.replacements == loaded.replacements
     assert settings.load({"replacements": ""}, environ).settings.replacements == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("audio_track", 2, 2),
+        ("audio_track", "2", 2),
+        ("audio_track", "auto", 0),
+        ("speech_threshold", 0.3, 0.3),
+        ("speech_threshold", "0.3", 0.3),
+        ("speech_threshold", "off", 0.0),
+        ("speech_threshold", 0, 0.0),
+    ],
+)
+def test_some_numbers_may_be_words(name: str, given: object, value: float) -> None:
+    assert settings.parse_value(name, given, "a file") == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("audio_track", -1),
+        ("audio_track", 1.5),
+        ("audio_track", "off"),
+        ("speech_threshold", 2),
+        ("speech_threshold", 0.01),
+        ("speech_threshold", "on"),
+        ("speech_threshold", False),
+    ],
+)
+def test_numbers_have_their_limits(name: str, given: object) -> None:
+    with pytest.raises(UsageError) as caught:
+        settings.parse_value(name, given, "a file")
+    assert (
+        caught.value.cure
+        == {
+            "audio_track": 'Write a whole number, 0 or more, or "auto".',
+            "speech_threshold": 'Write a number, 0.05 to 0.95, or "off".',
+        }[name]
+    )
 
 
 def test_names_of_channels_keep_their_places(environ: dict[str, str]) -> None:

@@ -60,7 +60,7 @@ def test_what_takes_its_place_at_the_last_moment_is_put_back(tmp_path: Path, way
     assert files(tmp_path) == {"in/one.wav": NEW, "out/one.json": b"{}"}
 
 
-def test_what_cannot_be_put_back_is_lost_neither(tmp_path: Path) -> None:
+def test_what_cannot_be_put_back_is_not_lost_either(tmp_path: Path) -> None:
     made = order(tmp_path, "delete")
     made.source.rename(made.hidden)
     made.source.write_bytes(NEW)

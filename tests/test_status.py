@@ -18,7 +18,7 @@ from dropscribe.supervisor import lookup
 from dropscribe.supervisor.explanation import Explanation, explain
 from dropscribe.supervisor.journal import FILE_NAME, InboxFile, Journal
 from dropscribe.supervisor.locks import Locks
-from dropscribe.supervisor.status import Outage, StatusReport, read_status
+from dropscribe.supervisor.status import OutageNote, StatusReport, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,7 +102,7 @@ def test_what_the_daemon_waits_for_is_in_the_report_and_in_the_answer(
     chosen: settings.Settings, journal: Journal
 ) -> None:
     journal.set_meta(trouble='{"code": "disk-full", "reason": "The disk is full.", "since": 5.0}')
-    assert read_status(chosen).trouble == Outage("disk-full", "The disk is full.", 5.0)
+    assert read_status(chosen).trouble == OutageNote("disk-full", "The disk is full.", 5.0)
     assert explain(chosen, chosen.inbox / TALK) == Explanation(
         "queued", "It waits in the queue; 0 come before it. The daemon waits: The disk is full."
     )

@@ -179,7 +179,7 @@ def test_limits_are_settings_and_a_language_only_tightens_them() -> None:
 
 
 def test_a_neighbour_gives_time_before_a_rule_is_broken() -> None:
-    # The middle one lacks 0.2 s, and those beside it are slow.
+    # The middle one lacks 0.2 s, and those next to it are slow.
     made = transcript(
         [
             Segment(0, 0.0, 3.0, "Well, then.", speaker="A"),

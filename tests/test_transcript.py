@@ -88,7 +88,7 @@ def test_readers_ignore_fields_they_do_not_know() -> None:
 
 
 def test_a_transcript_of_an_older_version_is_read_and_written_as_it_was() -> None:
-    """What a journal made anew compares with the files that are there."""
+    """What a journal that is made again compares with the files that are there."""
     assert TWO.review is None
     assert not {"review", "recorded_from"} & (json.loads(TWO.to_json()).keys() | json.loads(TWO.to_json())["source"])
     assert Transcript.from_json(TWO.to_json()).to_json() == TWO.to_json()

@@ -1,4 +1,4 @@
-"""Small random weights of the kinds that WhisperX takes beside Whisper's, made where PyTorch is.
+"""Small random weights of the kinds that WhisperX takes next to Whisper's, made where PyTorch is.
 
 usage: PYTHON_OF_WHISPERX tests/whisperx_weights.py FOLDER
 
@@ -75,11 +75,11 @@ def save(model: Any, folder: Path) -> None:
 
 def diarizer(folder: Path) -> None:
     frames = {"duration": 10.0, "warm_up": (0.0, 0.0)}
-    heard = PyanNet(
+    network = PyanNet(
         lstm={"hidden_size": 8, "num_layers": 1, "bidirectional": True, "monolithic": True, "dropout": 0.0},
         linear={"hidden_size": 8, "num_layers": 1},
     )
-    heard.specifications = Specifications(
+    network.specifications = Specifications(
         problem=Problem.MONO_LABEL_CLASSIFICATION,
         resolution=Resolution.FRAME,
         classes=["a", "b", "c"],
@@ -87,10 +87,10 @@ def diarizer(folder: Path) -> None:
         permutation_invariant=True,
         **frames,
     )
-    heard.build()
+    network.build()
     with torch.no_grad():
-        heard.classifier.bias[1] += 10
-    save(heard, folder / "segmentation")
+        network.classifier.bias[1] += 10
+    save(network, folder / "segmentation")
     voice = XVectorMFCC(dimension=16)
     voice.specifications = Specifications(
         problem=Problem.REPRESENTATION, resolution=Resolution.CHUNK, classes=None, **frames

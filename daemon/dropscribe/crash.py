@@ -1,7 +1,8 @@
-"""Named points at which a test has the process killed, to prove that any moment is a safe one to die at.
+"""Named points at which a test has the process killed, to prove that every moment is a safe one.
 
-`DROPSCRIBE_CRASH="POINT COUNT FOLDER"` kills the process with SIGKILL the first COUNT times that any process reaches
-POINT; FOLDER keeps the count across processes. Not set, a point is an empty function.
+`DROPSCRIBE_CRASH="POINT COUNT FOLDER"` kills the process with SIGKILL the first COUNT times that
+any process reaches POINT; FOLDER keeps the count across processes. Not set, a point is an empty
+function.
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ class Request:
     mixed_languages: str = "auto"
     channels: tuple[str, ...] = ()
     split_channels: str = "auto"
+    audio_track: int = 0
+    """The number of the sound track, from 1; 0 to choose."""
+    speech_threshold: float = 0.5
+    """The probability from which on sound is speech; 0 for all of it."""
     threads: int = 0
     batch: int = 0
     max_seconds: float | None = None
@@ -436,11 +440,6 @@ def decode_event(line: str) -> tuple[int, WrittenEvent]:
     with _reading("event"):
         data = json.loads(line)
         return int(data["job"]), _read(_KINDS[data["event"]], data)
-
-
-def event_to_json(event: Event) -> JSON:
-    """Return the fields of an event as JSON values."""
-    return _write(event)  # type: ignore[no-any-return]
 
 
 # Reading and writing dataclasses

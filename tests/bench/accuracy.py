@@ -1,4 +1,4 @@
-"""How well and how fast recordings with known words and times are transcribed, beside the library called directly.
+"""How well and how fast recordings with known words and times are transcribed, next to the library called directly.
 
 usage: accuracy.py --speech DIR --model NAME=FOLDER [--model ...] [--backend faster-whisper|mlx] [--sets en fr ...]
                    [--score FILE] [--seconds N] [--plain] [--batch N] [--out DIR]
@@ -84,7 +84,7 @@ class Row:
     cpu_s: float
 
 
-def heard(path: Path, seconds: float | None) -> NDArray[np.float32]:
+def read_sound(path: Path, seconds: float | None) -> NDArray[np.float32]:
     """Decode; the file behind the samples is gone with the process."""
     with tempfile.TemporaryDirectory() as folder:
         samples = decoding.decode(path, Path(folder) / "spool").samples
@@ -99,7 +99,7 @@ def ours(name: str, folder: Path) -> list[Way]:
     )  # loads the detector; the library's own: see `libraries`
 
     def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
-        samples = heard(path, seconds)
+        samples = read_sound(path, seconds)
         spans = vad.detect_speech(samples)
         segments: list[Segment] = []
         context = WindowContext(backend, samples, spans, backends.Options(language=language))
@@ -123,7 +123,7 @@ def libraries(folder: Path, both: bool, batch: int = 0) -> list[Way]:
 
     def way(name: str, **options: Any) -> Way:
         def run(path: Path, seconds: float | None, language: str) -> dict[str, Any]:
-            samples = np.array(heard(path, seconds))
+            samples = np.array(read_sound(path, seconds))
             found, _ = model.transcribe(samples, language=language, vad_filter=True, word_timestamps=True, **options)
             segments = [
                 {
@@ -255,7 +255,7 @@ def one_set(name: str, model: str, side: Side, way: str, options: argparse.Names
     made, wall, cpu = side.timed(way, paths, seconds, language)
     for path, transcript in zip(paths, made, strict=True):
         (target / f"{path.stem}.json").write_text(json.dumps(transcript, ensure_ascii=False), encoding="utf-8")
-    audio_s = sum(len(heard(path, seconds)) for path in paths) / backends.SAMPLE_RATE
+    audio_s = sum(len(read_sound(path, seconds)) for path in paths) / backends.SAMPLE_RATE
     if truth is None:
         score = measured(script, "--clips", options.speech / "clips.json", target)
         return Row(model, name, way, score, None, audio_s, wall, cpu)

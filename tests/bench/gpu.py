@@ -1,4 +1,4 @@
-"""How fast and how well the MLX engine works beside mlx-whisper's own `transcribe`, on a GPU.
+"""How fast and how well the MLX engine works next to mlx-whisper's own `transcribe`, on a GPU.
 
 usage: gpu.py prepare SPEECH DATA          on any machine: recordings as arrays, and their speech
        (needs PyAV) gpu.py run DATA MODEL OUT [--rounds N] [--sets en fr ...] [--batch N] [--ours]

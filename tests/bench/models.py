@@ -32,7 +32,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1] / "daemon")]
 
-from bench import gpu  # noqa: E402 (it lies beside this file)
+from bench import gpu  # noqa: E402 (it is next to this file)
 
 SIZES = {"fp16": None, "8bit": 8, "4bit": 4}
 MOST = 16
@@ -288,13 +288,13 @@ def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> No
     from dropscribe import backends, log_bridge
     from dropscribe.worker.windows import cut_windows
 
-    log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
+    log_bridge.sink = lambda *line: print(*line, file=sys.stderr)  # WhisperX's environment has no structlog
     from dropscribe.backends.factory import create_backend
 
     engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
-    Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): VmHWM starts again
     device_peak_mb()
     samples, spans, language = gpu.read(recording)
     windows = cut_windows(samples, spans)
@@ -378,12 +378,12 @@ def wer(row: dict[str, Any], speech: Path, seconds: float) -> float:
     """Return the word error rate in percent of one set, of what is said in the first `seconds` of it."""
     truth = json.loads((speech / f"{row['set']}.json").read_text())
     with tempfile.TemporaryDirectory() as scratch:
-        told, heard = Path(scratch) / "truth.json", Path(scratch) / "heard.json"
+        truth_file, text_file = Path(scratch) / "truth.json", Path(scratch) / "heard.json"
         if seconds:
             truth["segments"] = [s for s in truth["segments"] if s["end"] <= seconds]
-        told.write_text(json.dumps(truth))
-        heard.write_text(json.dumps({"segments": row["segments"]}))
-        command = [sys.executable, str(speech / "score.py"), str(told), str(heard)]
+        truth_file.write_text(json.dumps(truth))
+        text_file.write_text(json.dumps({"segments": row["segments"]}))
+        command = [sys.executable, str(speech / "score.py"), str(truth_file), str(text_file)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return 100 * float(json.loads(done.stdout)["wer"])
 
@@ -400,14 +400,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(gpu.SETS))
     parser.add_argument("--seconds", type=float, default=0.0, help="only the first of each recording")
     parser.add_argument("--whisperx", help="interpreter that has WhisperX")
-    told = parser.parse_args()
-    first, *rest = told.given
-    match told.action:
+    arguments = parser.parse_args()
+    first, *rest = arguments.given
+    match arguments.action:
         case "make":
             make(Path(first), rest)
         case "run":
             out, *folders = map(Path, rest)
-            run(Path(first), out, folders, told.sets, rounds=told.rounds, seconds=told.seconds)
+            run(Path(first), out, folders, arguments.sets, rounds=arguments.rounds, seconds=arguments.seconds)
         case "shape":
             shape(Path(first))
         case "turbo":
@@ -415,11 +415,11 @@ def main() -> None:
         case "score":
             score(Path(first), Path(rest[0]))
         case "worker":
-            worker(Path(first), Path(rest[0]), told.sets, told.seconds)
+            worker(Path(first), Path(rest[0]), arguments.sets, arguments.seconds)
         case "memory":
-            memory(Path(first), Path(rest[0]), told.whisperx, told.sets[0], told.seconds)
+            memory(Path(first), Path(rest[0]), arguments.whisperx, arguments.sets[0], arguments.seconds)
         case "one-memory":
-            memory_worker(first, Path(rest[0]), Path(rest[1]), told.seconds)
+            memory_worker(first, Path(rest[0]), Path(rest[1]), arguments.seconds)
         case "one-shape":
             shape_worker(first)
         case _:

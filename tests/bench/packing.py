@@ -62,8 +62,8 @@ def direct(options: argparse.Namespace, out: Path) -> dict[str, float]:
     command = [sys.executable, "-c", DIRECT, str(options.model), str(out)]
     files = "\n".join(map(str, clips_of(options)))
     done = subprocess.run(command, input=files, capture_output=True, text=True, check=True)
-    told: dict[str, float] = json.loads(done.stdout)
-    return told
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
 
 
 def events(folder: Path) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
 
 
 def cpu_seconds(process: int) -> float:
-    """Return the processor time that a process and its threads have used; 0 where nobody can tell."""
+    """Return the processor time that a process and its threads have used; 0 where it is not known."""
     try:
         fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -107,14 +107,14 @@ def daemon(options: argparse.Namespace, out: Path, *, pack: bool) -> dict[str, f
                 shutil.copyfile(clip, folder / "inbox" / clip.name)
             wait(folder, process, 1 + len(clips))
             cpu = cpu_seconds(process.pid) + cpu_seconds(worker) - before
-            told = [e for e in events(folder) if e.get("file") not in {"warm.flac", None}]
+            found = [e for e in events(folder) if e.get("file") not in {"warm.flac", None}]
             for clip in clips:
                 shutil.copyfile(folder / "outbox" / f"{clip.stem}.json", out / f"{clip.stem}.json")
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(30)
-    settled = min(clock(e) for e in told if e["event"] == "inbox.settled")
-    return {"seconds": max(clock(e) for e in told if e["event"] == "job.done") - settled, "cpu": cpu}
+    settled = min(clock(e) for e in found if e["event"] == "inbox.settled")
+    return {"seconds": max(clock(e) for e in found if e["event"] == "job.done") - settled, "cpu": cpu}
 
 
 def wait(folder: Path, process: subprocess.Popen[bytes], number: int) -> None:

@@ -1,4 +1,4 @@
-"""How well speakers on channels of their own, and several languages in one recording, are told apart.
+"""How well speakers on channels of their own, and several languages in one recording, are distinguished.
 
 usage: several.py --speech DIR [--model FOLDER] [--backend faster-whisper|mlx]
 
@@ -50,19 +50,19 @@ def read(folder: Path, name: str) -> NDArray[np.float32]:
 def turns(voices: Sequence[NDArray[np.float32]], overlap: float) -> list[NDArray[np.float32]]:
     """Lay equally loud voices on a channel each, where they take turns of 1 to 7 s."""
     rng = np.random.default_rng(1)
-    laid = [np.zeros(LENGTH, np.float32) for _ in voices]
+    sides = [np.zeros(LENGTH, np.float32) for _ in voices]
     read_to = [0] * len(voices)
     at = 0
     for who in itertools.cycle(range(len(voices))):
         if at >= LENGTH:
-            return laid
+            return sides
         length = min(int(rng.uniform(1, 7) * SAMPLE_RATE), LENGTH - at)
         voice = voices[who] * np.float32(0.1 / np.sqrt(np.square(voices[who]).mean()))
         part = voice[read_to[who] : read_to[who] + length]
-        laid[who][at : at + len(part)] += part
+        sides[who][at : at + len(part)] += part
         read_to[who] += length
         at += max(length - int(overlap * SAMPLE_RATE), SAMPLE_RATE // 2)
-    return laid
+    return sides
 
 
 def frames(spans: Sequence[Span], count: int) -> NDArray[np.bool_]:
@@ -74,7 +74,7 @@ def frames(spans: Sequence[Span], count: int) -> NDArray[np.bool_]:
 
 def on_channels(folder: Path) -> None:
     voices = [read(folder, "en"), read(folder, "it")]
-    print("| turns | on the other channel | split | other's speech as it is | as heard | own speech lost |")
+    print("| turns | on the other channel | split | other's speech as it is | as detected | own speech lost |")
     print("|---|---|---|---|---|---|")
     for overlap, decibels in itertools.product((0.0, 2.0), (None, -20, -12)):
         sides = turns(voices, overlap)
@@ -86,10 +86,10 @@ def on_channels(folder: Path) -> None:
         total = {"before": 0, "after": 0, "lost": 0, "own": 0}
         for channel in (0, 1):
             own = frames(vad.detect_speech(sides[channel]), len(levels))
-            heard = vad.estimate_probabilities(apart[:, channel])
-            before = frames(vad.find_spans(heard, apart[:, channel]), len(levels))
-            heard[leaks[:, channel]] = 0.0
-            after = frames(vad.find_spans(heard, apart[:, channel], 0.1), len(levels))
+            probabilities = vad.estimate_probabilities(apart[:, channel])
+            before = frames(vad.find_spans(probabilities, apart[:, channel]), len(levels))
+            probabilities[leaks[:, channel]] = 0.0
+            after = frames(vad.find_spans(probabilities, apart[:, channel], 0.1), len(levels))
             near = np.convolve(own, np.ones(7), "same") > 0
             total["before"] += int((before & ~near).sum())
             total["after"] += int((after & ~near).sum())
@@ -155,8 +155,8 @@ def in_languages(folder: Path, backend: Counting) -> None:
             for span in sound.spans
             for sample in range(max(start, span.start), min(end, span.end), SAMPLE_RATE // 10)
         ]
-        told = " ".join(sorted(set(found.languages)))
-        print(f"| {name} | {told} | {100 * np.mean(right):.0f} % | {len(windows)} | {backend.windows} |")
+        codes = " ".join(sorted(set(found.languages)))
+        print(f"| {name} | {codes} | {100 * np.mean(right):.0f} % | {len(windows)} | {backend.windows} |")
 
 
 def main() -> None:

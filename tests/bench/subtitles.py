@@ -1,4 +1,4 @@
-"""How many subtitle cues break a rule of readability: ours beside those of other writers, from the same words.
+"""How many subtitle cues break a rule of readability: ours next to those of other writers, from the same words.
 
 usage: subtitles.py [--whisperx FILE] [--each] [--faster FACTOR] TRANSCRIPT.json ...
 

@@ -21,7 +21,7 @@ from dropscribe.supervisor import loop  # noqa: E402 (found by the line above)
 
 
 def main() -> int:
-    """Run the daemon until it is told to stop."""
+    """Run the daemon until it is asked to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backoff", nargs=2, type=float, default=loop.BACKOFF)
     parser.add_argument("--worker", nargs="+", default=FAKE)

@@ -53,7 +53,7 @@ class Life(World):
     """
 
     def __init__(self, folder: Path, after: str = "keep", *, hooks: bool = False) -> None:
-        """Make the folders; the outbox lies on a disk that can be filled, where that is possible.
+        """Make the folders; the outbox is on a disk that can be filled, where that is possible.
 
         Args:
             folder: an empty folder for all of it.
@@ -71,7 +71,7 @@ class Life(World):
             self.environ |= dict.fromkeys(["DROPSCRIBE_ON_DONE", "DROPSCRIBE_ON_FAILED"], str(self._hooks))
         self.environ |= {"DROPSCRIBE_AFTER": after, "XDG_DATA_HOME": str(folder / "data")}
         self._mine: dict[str, bytes] = {}
-        """What lies in the inbox as far as is known."""
+        """What is in the inbox as far as is known."""
         self._left: list[tuple[str, bytes]] = []
         """What the daemon let leave."""
         self._perhaps: list[bytes] = []
@@ -192,10 +192,10 @@ class Life(World):
         new.parent.mkdir(exist_ok=True, parents=True)
         new.write_text(json.dumps({"redo": None, "stale": stale}))
         new.rename(new.with_name(f"{next(self._number)}.json"))
-        self.disturbances += 2  # one that crashes is begun anew at its last attempt, too
+        self.disturbances += 2  # one that crashes is begun again at its last attempt, too
 
     def quiet(self) -> bool:
-        """Return also whether all was taken up that was asked for, and that failed because of a profile.
+        """Return also whether every request was acted on, and every profile that was wrong was read again.
 
         And whether every hook has run, and every source that may leave has left.
         """
@@ -285,7 +285,7 @@ class Life(World):
         self.paused = False
 
     def lose_journal(self, how: str) -> None:
-        """Damage or remove the journal, and start: what the outbox tells is all that is known any more."""
+        """Damage or remove the journal, and start: what the outbox holds is all that is known any more."""
         path = self.state / "journal.sqlite3"
         if not path.exists():
             return
@@ -320,7 +320,7 @@ class Life(World):
         self.mend()
         self.settle()
         self._look()
-        broken = [*self.broken(), *self._astray(), *self._untold()]
+        broken = [*self.broken(), *self._astray(), *self._find_missed_hooks()]
         assert not broken, "\n".join([*broken, self.evidence()])
         self._no_orphans_but_one()
 
@@ -346,19 +346,19 @@ class Life(World):
             if fails(data) or text != " ".join(data.decode().splitlines()):
                 yield f"{name!r} left, and its text is {text!r}"
 
-    def _untold(self) -> Iterator[str]:
+    def _find_missed_hooks(self) -> Iterator[str]:
         """Yield what is wrong about hooks: each was run for each recording, twice as its first time fails."""
         if not self._hooks.exists():
             return
         runs = collections.Counter(self._hooks.with_name("hook.sh.ran").read_text().splitlines())
-        told = collections.Counter(tuple(line.split(" ", 2)[::2]) for line in runs)
+        runs_of = collections.Counter(tuple(line.split(" ", 2)[::2]) for line in runs)
         events = self.events("job.done", "job.failed")[self._forgotten :]
         for (event, file), times in collections.Counter((e["event"][4:], e["file"]) for e in events).items():
-            if told[event, file] < times:
-                yield f"{file!r} was {event} {times} times, of which {told[event, file]} were told"
+            if runs_of[event, file] < times:
+                yield f"{file!r} was {event} {times} times, of which {runs_of[event, file]} were reported"
         for line, times in runs.items():
             if not 2 <= times <= 2 + self.disturbances and not self._forgotten:
-                yield f"{line!r} was told {times} times"
+                yield f"{line!r} was reported {times} times"
 
     def _no_orphans_but_one(self) -> None:
         workers = [e["pid"] for e in self.events("worker.started")]

@@ -58,7 +58,7 @@ def act(life: Life, chance: random.Random) -> str:
 
 def soak(life: Life, chance: random.Random, until: float, done: collections.Counter[str]) -> None:
     """Live until the time is over; raises AssertionError when the promise is broken."""
-    told = time.monotonic()
+    reported = time.monotonic()
     while time.monotonic() < until:
         for _ in range(chance.randrange(1, 30)):
             done[act(life, chance)] += 1
@@ -66,9 +66,9 @@ def soak(life: Life, chance: random.Random, until: float, done: collections.Coun
                 time.sleep(chance.random() * 0.3)  # the moments at which things happen are what is drawn here
         life.check()
         done["check"] += 1
-        if time.monotonic() - told > 20:
-            told = time.monotonic()
-            left = (until - told) / 60
+        if time.monotonic() - reported > 20:
+            reported = time.monotonic()
+            left = (until - reported) / 60
             print(f"{sum(done.values())} operations, {done['check']} checks, {left:.1f} min left", file=sys.stderr)
 
 

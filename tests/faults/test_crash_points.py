@@ -24,9 +24,9 @@ AFTER_WORK = {"kept", "rendered", "written", "renamed", "published", "committed"
 """Points that are reached when the text is already in the journal: no window may be done again."""
 AFTER_FAILURE = {"quarantined"}
 AFTER_DAMAGE = {"adopted"}
-"""Reached only while a journal is made anew from the outbox."""
+"""Reached only while a journal is made again from the outbox."""
 AFTERWARDS = {"hooked", "leaving", "reserved", "moved", "copied", "withdrawn", "removed"}
-"""Reached only with hooks, or when sources leave: test_hooks.py and test_leaving.py."""
+"""Reached only with hooks, or when sources leave: test_hooks.py and test_disposal.py."""
 AFTER_REQUEST = {"asked", "retired"}
 """Reached only when recordings are to be done again."""
 
@@ -66,7 +66,7 @@ def test_killed_twice_at_any_point_everything_is_there_once(world: World, point:
     done = collections.Counter(f"{path.rpartition('/')[2]} {index}" for path, index, _ in world.work())
     assert set(done) == {*(f"one.wav {n}" for n in range(5)), *(f"two.mp3 {n}" for n in range(3))}
     attempts = {r.path: r.attempts for r in world.rows()}
-    if pack:  # what the worker had not told of both may be done again; the pack's failure is nobody's
+    if pack:  # what the worker had not reported of both may be done again; the pack's failure is nobody's
         # A kill counts against what the worker had alone: the first may be begun before the second is there.
         assert 2 <= sum(attempts.values()) <= 2 + (2 if point in IN_WORKER else 0)
         return
@@ -94,7 +94,7 @@ def test_killed_after_a_record_of_failure_it_leaves_one_record(world: World) -> 
     assert world.row("bad.wav").attempts == 1
 
 
-def test_a_record_the_journal_never_heard_of_goes_when_the_recording_succeeds(world: World) -> None:
+def test_a_record_that_the_journal_does_not_know_is_removed_when_the_recording_succeeds(world: World) -> None:
     armed(world, "quarantined", 1)
     world.drop("bad.wav", "!fail recording no-audio")
     assert world.spawn().wait() == -signal.SIGKILL
@@ -127,7 +127,7 @@ def test_half_published_over_an_older_set_and_then_replaced_it_leaves_one_set(wo
     assert world.outputs() == ["one.json", "one.srt", "one.txt", "one.vtt"]
 
 
-def test_killed_while_the_journal_is_made_anew_nothing_is_transcribed_twice(world: World) -> None:
+def test_killed_while_the_journal_is_rebuilt_nothing_is_transcribed_twice(world: World) -> None:
     for number in range(6):
         world.drop(f"{number}.wav", f"Number {number}.")
     live(world)
@@ -192,7 +192,7 @@ def test_a_text_of_another_content_is_never_kept_for_this_one(world: World) -> N
     world.environ |= {"FAKE_READ": "read"}
     world.start(DROPSCRIBE_SETTLE_SECONDS="2")
     world.until(lambda: world.events("job.claimed"))
-    # As many windows as before: nothing but the text tells them apart.
+    # As many windows as before: nothing but the text distinguishes them.
     path.write_text("New 0.\nNew 1.\n!gate never")
     world.open_gate("read")
     world.until(lambda: world.row("one.wav").done_s == 2.0 or world.events("job.superseded"))

@@ -64,7 +64,7 @@ def elsewhere() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_archived_it_lies_beside_the_inbox_in_the_same_subfolder(world: World) -> None:
+def test_archived_it_is_next_to_the_inbox_in_the_same_subfolder(world: World) -> None:
     path = world.drop("sub/one.wav", *LINES)
     before = path.stat()
     world.drop("bad.wav", "!fail recording no-audio")
@@ -113,7 +113,7 @@ def test_what_comes_under_the_same_name_is_a_new_recording(world: World, *, same
     assert world.claimed("one.wav") == 2
 
 
-def test_what_lies_in_the_archive_is_never_overwritten(world: World) -> None:
+def test_what_is_in_the_archive_is_never_overwritten(world: World) -> None:
     archive = world.folder / "Archive"
     archive.mkdir()
     (archive / "one.wav").write_bytes(b"")
@@ -239,7 +239,7 @@ def test_an_archive_that_cannot_be_written_is_waited_for(world: World) -> None:
     assert copies(world) == [blocked / "one.wav"]
 
 
-def test_an_archive_that_is_away_is_waited_for_and_not_made_anew(world: World) -> None:
+def test_an_archive_that_is_away_is_waited_for_and_not_made_again(world: World) -> None:
     """Its volume may not be there now."""
     archive = world.folder / "Archive"
     world.drop("one.wav", *LINES)
@@ -360,11 +360,11 @@ def test_what_is_redone_is_found_in_the_archive(world: World) -> None:
     (kept,) = (world.outbox / "_old/sub").glob("*.json")
     assert kept.read_bytes() == before
     assert old(world) == FOUR
-    heard = [line.split(" ", 1) for line in (world.folder / "heard").read_text().splitlines()]
-    assert [source for _, source in heard] == [str(path), str(place)]
-    assert len({number for number, _ in heard}) == 2
+    runs = [line.split(" ", 1) for line in (world.folder / "heard").read_text().splitlines()]
+    assert [source for _, source in runs] == [str(path), str(place)]
+    assert len({number for number, _ in runs}) == 2
 
-    # A folder's profile holds for what was archived from it, and tells that it is stale.
+    # A folder's profile holds for what was archived from it, and shows that it is stale.
     (path.parent / "dropscribe.toml").write_text('replacements = {"two" = "2"}\nformats = ["txt"]\n')
     status = json.loads(world.command("status", "--json").stdout)
     assert [row["file"] for row in status["stale"]] == ["sub/one.wav"]
@@ -387,10 +387,10 @@ def test_what_is_neither_in_the_inbox_nor_in_the_archive_cannot_be_redone(world:
     world.environ["DROPSCRIBE_AFTER"] = "delete"
     world.start()
     world.until(lambda: gone(world, "one.wav"))
-    told = world.command("redo", str(path))
-    assert told.returncode == 2
-    assert f"{path} was deleted, as set, and is not there now." in told.stderr
-    assert "Put it back to have it transcribed again." in told.stderr
+    answer = world.command("redo", str(path))
+    assert answer.returncode == 2
+    assert f"{path} was deleted, as set, and is not there now." in answer.stderr
+    assert "Put it back to have it transcribed again." in answer.stderr
     two = world.drop("two.wav", "Two.")
     world.until(lambda: gone(world, "two.wav"))
     world.signal(signal.SIGTERM)
@@ -401,9 +401,9 @@ def test_what_is_neither_in_the_inbox_nor_in_the_archive_cannot_be_redone(world:
     world.until(lambda: gone(world, "three.wav"))
     assert json.loads(world.command("status", "--json").stdout)["stale"] == []
     assert "language; put back into the inbox it is made anew." in world.command("why", str(two)).stdout
-    told = world.command("redo", "--stale")
-    assert "0 recordings will be" in told.stderr
-    assert "2 more would be, but the recording is neither in the inbox nor in the archive." in told.stderr
+    answer = world.command("redo", "--stale")
+    assert "0 recordings will be" in answer.stderr
+    assert "2 more would be, but the recording is neither in the inbox nor in the archive." in answer.stderr
     place = world.folder / "Archive/three.wav"
     place.unlink()
     assert (
@@ -456,6 +456,6 @@ def test_killed_twice_while_an_archived_one_is_redone_all_is_there_once(world: W
     )
     # The hook of the last one may be on its way still.
     world.until(lambda: len(set((world.folder / "heard").read_text().splitlines())) == 4)
-    heard = (world.folder / "heard").read_text().splitlines()
-    assert len(set(heard)) == 4
-    assert len(heard) == (6 if point == "hooked" else 4)
+    runs = (world.folder / "heard").read_text().splitlines()
+    assert len(set(runs)) == 4
+    assert len(runs) == (6 if point == "hooked" else 4)

@@ -24,7 +24,7 @@ LONG = "A sentence that takes room. " * 20
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[World]:
-    """A world whose outbox lies on a disk of 1 MB."""
+    """A world whose outbox is on a disk of 1 MB."""
     made = World(tmp_path / "world", disk_bytes=1 << 20)
     if not made.mounted:
         pytest.skip("this process may not mount a disk")
@@ -93,7 +93,7 @@ def test_a_disk_that_is_too_small_for_all_of_them_gets_the_rest_later(small: Wor
 
 
 def test_replaced_while_half_of_its_files_are_out_it_leaves_one_set(small: World) -> None:
-    """The disk is full after the first files of a set; the files of the old content are replaced, not kept beside."""
+    """The disk is full after the first files of a set; the old files are replaced, not kept next to them."""
     long = [f"{line} {LONG}" for line in range(60)]
     with (small.disk / "filler").open("wb") as file:
         file.truncate(0)

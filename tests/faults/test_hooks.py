@@ -1,4 +1,4 @@
-"""Hooks: what a command and a server are told, and what happens when they fail, hang, or die with the daemon."""
+"""Hooks: what a command and a server are given, and what happens when they fail, hang, or die with the daemon."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_command_that_is_not_there_fails_and_nothing_else_does(world: World) -
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there are signals without names")
 def test_a_hook_that_ends_by_a_signal_without_a_name_fails_as_any_other(world: World) -> None:
-    """An end that is not told of would keep every later hook from running."""
+    """An end that is not reported would keep every later hook from running."""
     world.drop("one.wav", "One.")
     world.drop("two.wav", "Two.")
     world.start(DROPSCRIBE_ON_DONE='/bin/sh -c "kill -36 $$"', DROPSCRIBE_HOOK_TRIES="1")
@@ -154,15 +154,15 @@ def test_a_hook_that_ends_by_a_signal_without_a_name_fails_as_any_other(world: W
     assert {e["reason"] for e in world.events("hook.failed")} == {"It ended with signal 36."}
 
 
-def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_told(tmp_path: Path) -> None:
+def test_a_text_that_no_process_can_be_given_is_a_failure_that_is_reported(tmp_path: Path) -> None:
     facts = {"relative": "one.wav", "source": "/one.wav", "files": [], "reason": "half of a pair: \ud83d"}
-    told: queue.Queue[Ended] = queue.Queue()
+    posted: queue.Queue[Ended] = queue.Queue()
     journal = Journal(tmp_path / "journal.sqlite3")
     journal.enqueue(InboxFile(b"one.wav", PurePath("one.wav"), 1, 1), "aa", 1.0)
     journal.finish(1, [], 2.0, hooks=[NewHook(HookWay.ON_FAILED, json.dumps(facts))])
-    hooks = Hooks(settings.load({"on_failed": ["/bin/true"]}, {"HOME": str(tmp_path)}).settings, told.put, (1, 1))
+    hooks = Hooks(settings.load({"on_failed": ["/bin/true"]}, {"HOME": str(tmp_path)}).settings, posted.put, (1, 1))
     hooks.tick(journal)
-    ended = told.get(timeout=60)
+    ended = posted.get(timeout=60)
     assert ended.problem.startswith("It cannot be started")
     hooks.save_end(journal, ended)
     assert not hooks.is_running
@@ -213,7 +213,7 @@ def test_hooks_that_are_no_longer_set_are_forgotten(world: World) -> None:
 
 
 class Server:
-    """A server on loopback that answers as it is told, one answer a request."""
+    """A server on loopback that answers as it is set, one answer a request."""
 
     def __init__(self, *answers: int | str) -> None:
         self.got: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()

@@ -1,4 +1,4 @@
-"""What lies in an inbox and is no recording, names nobody would choose, and files that change under the hand."""
+"""What is in an inbox and is no recording, names nobody would choose, and files that change under the hand."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ def test_an_inbox_that_is_unmounted_and_mounted_again(tmp_path: Path) -> None:
         subprocess.run(["umount", "--lazy", str(world.inbox)], check=False)
 
 
-# What lies in the outbox
+# What is in the outbox
 
 
 def test_what_others_put_into_the_outbox_stays_theirs(world: World) -> None:

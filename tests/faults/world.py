@@ -1,7 +1,7 @@
 """A daemon process, its folders, what may happen to them, and what must be true all the same.
 
 `World` is what the tests of faults, the state machine and the soak have in common. The daemon is a real process
-(daemon.py), its folders are real ones, its outbox lies where possible on a disk of its own that can be filled.
+(daemon.py), its folders are real ones, its outbox is where possible on a disk of its own that can be filled.
 
 The one promise, checked by `World.broken`: every recording in the inbox has exactly one complete set of outputs, made
 from the content it has now, or exactly one record of its failure.
@@ -297,7 +297,7 @@ class World:
             found += [f"{name!r}: {what}" for what in self._broken(name, claims.get(readable(name), []))]
         # A worker that opens a file just when another takes its place has worked on that one too early.
         often = 1 + self.disturbances + len(self.events("job.superseded"))
-        often += any(e["attempt"] == ATTEMPTS for e in self.events("job.claimed"))  # the last one begins anew
+        often += any(e["attempt"] == ATTEMPTS for e in self.events("job.claimed"))  # the last one begins again
         done = collections.Counter(self.work())
         found += [f"{window} was done {times} times" for window, times in done.items() if times > often]
         return found
@@ -318,8 +318,8 @@ class World:
             transcript = Transcript.from_json(path.read_bytes())
             if transcript.text != " ".join(data.decode("utf-8", "replace").splitlines()):
                 yield f"its text is {transcript.text!r}"
-            told = transcript.engine.options["channels"]
-            names = told if isinstance(told, list) and told else ["Speaker 1", "Speaker 2"]
+            chosen = transcript.engine.options["channels"]
+            names = chosen if isinstance(chosen, list) and chosen else ["Speaker 1", "Speaker 2"]
             spoke = [segment.speaker for segment in transcript.segments]
             if any(spoke) and (transcript.source.channels, spoke) != (2, (names * len(spoke))[: len(spoke)]):
                 yield f"its speakers are {spoke}"
@@ -327,8 +327,8 @@ class World:
                 yield f"it has {transcript.source.channels} channels, its speakers are {spoke}"
             for suffix in set(SUFFIXES) - {"json"}:
                 text = formats.RENDERERS[suffix](transcript).encode("utf-8", "replace")
-                whole = [p for p in _beside(path, suffix) if p not in self.edited and p.read_bytes() == text]
-                left_alone = [p for p in _beside(path, suffix) if p in self.edited]
+                whole = [p for p in _list_versions(path, suffix) if p not in self.edited and p.read_bytes() == text]
+                left_alone = [p for p in _list_versions(path, suffix) if p in self.edited]
                 if len(whole) > 1 or not (whole or left_alone):
                     yield f"{path.stem}.{suffix} is there {len(whole)} times"
 
@@ -337,8 +337,8 @@ def _read(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _beside(path: Path, suffix: str) -> list[Path]:
-    """Return the files of a set that have one suffix: the one with its own name, and any beside it."""
+def _list_versions(path: Path, suffix: str) -> list[Path]:
+    """Return the files of a set that have one suffix: the one with its own name, and any next to it."""
     stem = path.stem.removesuffix(" (2)")
     names = [f"{stem}.{suffix}", *(f"{stem} ({n}).{suffix}" for n in range(2, 10))]
     return [path.with_name(n) for n in names if path.with_name(n).exists()]

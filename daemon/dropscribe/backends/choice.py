@@ -18,10 +18,10 @@ from dropscribe.protocol import BackendChoice
 if TYPE_CHECKING:
     from dropscribe.settings import Settings
 
-BUNDLED = ("mlx", "faster-whisper")
-"""The backends that run in Dropscribe's own environment. `settings.BACKENDS` has every name."""
-
 _MODULES = {"mlx": ("mlx", "mlx_whisper"), "faster-whisper": ("faster_whisper", "ctranslate2")}
+"""The modules without which a backend is not installed, of those in Dropscribe's own environment."""
+BUNDLED = tuple(_MODULES)
+"""The backends that run in Dropscribe's own environment. `settings.BACKENDS` has every name."""
 _NOTHING_ELSE = "no other backend for this machine is installed"
 
 

@@ -1,8 +1,8 @@
 """What decoding many windows at once needs, whatever the engine: drafts, their checks, and the
 words of a draft.
 
-Guarantees: a draft that fails a check is decoded again, alone among its neighbours, at rising
-temperatures; what a window gives does not depend on the windows next to it. No model library is
+Guarantees: a draft that fails a check is decoded again at rising temperatures, and the other
+windows of its batch are not; what a window gives does not depend on the windows next to it. No model library is
 imported.
 """
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DraftLimits:
-    """The checks of a draft are those of OpenAI's `transcribe`; other engines' batched pipelines
-    leave them out.
+    """The limits beyond which a draft is decoded again.
+
+    They are those of OpenAI's `transcribe`. The batched pipelines of other engines do not check
+    them.
     """
 
     compression_ratio: float = 2.4

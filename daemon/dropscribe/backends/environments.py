@@ -107,5 +107,5 @@ def probe_interpreter(python: str) -> None:
     raise EnvironmentFaultError(
         "backend-broken",
         f"The backend {NAME} cannot start: {python}: {reason}.",
-        f"`dropscribe backends install {NAME}` makes its environment anew; one of your own needs Python {oldest}.",
+        f"`dropscribe backends install {NAME}` makes its environment again; one of your own needs Python {oldest}.",
     )

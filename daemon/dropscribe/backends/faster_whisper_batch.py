@@ -135,7 +135,7 @@ class Batch:
         def score(tokens: list[int]) -> NDArray[np.float64]:
             # The probabilities alone: two frames leave nothing to align, which would take a third
             # of the time.
-            (found,) = self._model.model.align(self._encoded_row(row), start, [tokens], [2], median_filter_width=1)
+            (found,) = self._model.model.align(self._read_encoding(row), start, [tokens], [2], median_filter_width=1)
             return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
         left = list(numbers)
@@ -171,7 +171,7 @@ class Batch:
         for row in rows:
             self._seed(10 * self._windows[row].index + round(5 * temperature))
             (found,) = self._generate(
-                self._encoded_row(row),
+                self._read_encoding(row),
                 1,
                 beam_size=1,
                 num_hypotheses=HYPOTHESES,
@@ -210,13 +210,13 @@ class Batch:
             return self._words[row]
         if draft.is_silent or not draft.tokens:
             return []
-        encoded = self._encoded_row(row)
+        encoded = self._read_encoding(row)
         (pieces,) = self._model.find_alignment(self._tokenizer, [draft.tokens], encoded, [self._frames[row]])
         return merge_pieces(
             [EngineWord(p["word"], float(p["start"]), float(p["end"]), float(p["probability"])) for p in pieces]
         )
 
-    def _encoded_row(self, row: int) -> Any:
+    def _read_encoding(self, row: int) -> Any:
         """Return the encoder's output for one window."""
         if self._encoded_on_cpu is None:
             self._encoded_on_cpu = np.asarray(self._encoded.to_device(ctranslate2.Device.cpu))

@@ -1,4 +1,4 @@
-"""The rules of a text, one step of a beam search, and the text it led to."""
+"""Beam search: which tokens may come next, the choice of one step, and the text that results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Decoded:
 def choose_beams(
     scores: mx.array, total: mx.array, end: mx.array
 ) -> tuple[mx.array, mx.array, mx.array, mx.array, mx.array]:
-    """Make one choice of a beam search.
+    """Choose the continuations of one step of a beam search.
 
     Args:
         scores: Shape (rows, beams, vocabulary).
@@ -58,8 +58,8 @@ def choose_beams(
     """
     rows, beams, vocabulary = scores.shape
     continuations = total[:, :, None] + scores - mx.logsumexp(scores, axis=-1, keepdims=True)
-    # The best are in the pieces with the best best: pieces are sorted, then what is in them,
-    # instead of everything.
+    # To sort everything takes long. The best are in the pieces with the highest maxima: sort the
+    # pieces by their maximum, then only what is in the first of them.
     pieces = -(-beams * vocabulary // _PIECE)
     wide = mx.pad(
         continuations.reshape(rows, -1),

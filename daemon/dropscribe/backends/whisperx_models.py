@@ -16,7 +16,7 @@ from dropscribe.errors import EnvironmentFaultError
 if TYPE_CHECKING:
     from dropscribe.errors import JobError
 
-_REINSTALL = "`dropscribe backends install whisperx` makes its environment anew."
+_REINSTALL = "`dropscribe backends install whisperx` makes its environment again."
 
 
 def load_aligner(language: str, wanted: str | None, device: str) -> Any:

@@ -1,14 +1,13 @@
 """Output for people and programs: messages, JSON, and a progress bar.
 
 Guarantees: data goes to stdout, messages and the bar to stderr; the bar is drawn on a terminal only; a file name
-cannot send control characters to the terminal (`log_bridge.plain`).
+cannot send control characters to the terminal (`log_bridge.sanitize`).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.log_bridge import sanitize
@@ -37,11 +36,6 @@ def print_json(value: Any) -> None:
 def count_recordings(count: int) -> str:
     """Return `1 recording`, `2 recordings`."""
     return f"{count} recording{'' if count == 1 else 's'}"
-
-
-def format_minute(stamp: float) -> str:
-    """Return a time in seconds since the epoch as local date, hour and minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(stamp))
 
 
 def format_duration(seconds: float) -> str:

@@ -26,6 +26,7 @@ from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import locks, worker_process
 from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.journal import FILE_NAME
 from dropscribe.supervisor.mounts import find_file_system
 from dropscribe.supervisor.watcher import Watcher
 
@@ -106,7 +107,7 @@ def examine(chosen: Settings) -> Iterator[Check]:
         yield _check_folder("archive", chosen.archive, "write")
     if inbox.verdict is not Verdict.FAIL:  # to ask for its file system may take as long as to read it
         yield _check_events(chosen)
-    yield _check_journal(chosen.state / "journal.sqlite3")
+    yield _check_journal(chosen.state / FILE_NAME)
     yield from _check_hooks(chosen)
     yield _check_daemon(chosen)
     yield from _check_service(chosen)
@@ -189,9 +190,7 @@ def _check_service(chosen: Settings) -> Iterator[Check]:
 def _check_torch() -> Check:
     if find_spec("torch") is None:
         return Check("pytorch", Verdict.OK, "not installed, as it should be")
-    return Check(
-        "pytorch", Verdict.NOTE, "installed next to Dropscribe, which does not use it", "README, `Install on a Mac`."
-    )
+    return Check("pytorch", Verdict.NOTE, "installed next to Dropscribe, which does not use it", "README, `Install`.")
 
 
 def _check_engine(chosen: Settings) -> Iterator[Check]:

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from dropscribe import settings
 from dropscribe.backends import choice
-from dropscribe.cli.console import ProgressBar, format_minute, print_json, say
+from dropscribe.cli.console import ProgressBar, print_json, say
 from dropscribe.errors import DropscribeError, Exit, UsageError
-from dropscribe.models.catalogue import name_quantised
+from dropscribe.models.catalogue import READS_MODELS_OF, name_quantised
 from dropscribe.models.store import ModelStore
+from dropscribe.supervisor import locks
+from dropscribe.supervisor.lookup import format_minute, read_journal
 
 if TYPE_CHECKING:
     from dropscribe.cli import commands
@@ -20,8 +22,12 @@ _VERDICTS = {True: "ok", False: "DAMAGED", None: "no digest known"}
 
 
 def list_models(arguments: commands.ListModels) -> int:
-    """Print the known models, and of those on this machine their size, origin and last use."""
-    rows = [row for row in ModelStore().list_models() if arguments.backend in {None, row.backend}]
+    """Print the known models, and of those on this machine their size, origin and last use.
+
+    The models of WhisperX are those of faster-whisper, and are listed under its name.
+    """
+    backend = arguments.backend and READS_MODELS_OF.get(arguments.backend, arguments.backend)
+    rows = [row for row in ModelStore().list_models() if backend in {None, row.backend}]
     if arguments.json:
         print_json([{name: getattr(row, name) for name in _LISTING_KEYS} for row in rows])
         return Exit.OK
@@ -115,9 +121,6 @@ def _pull(model: str, backend: str, *, as_json: bool) -> int:
 
 def _is_in_use(model: str, backend: str) -> bool:
     """Return whether a running daemon has this model in memory, or is set to load it."""
-    from dropscribe.supervisor import locks
-    from dropscribe.supervisor.lookup import read_journal
-
     chosen = settings.load().settings
     if not locks.is_running(chosen.state):
         return False

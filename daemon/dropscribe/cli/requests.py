@@ -13,7 +13,7 @@ from dropscribe.cli.console import count_recordings, say
 from dropscribe.errors import Exit, NotRunningError, UsageError
 from dropscribe.supervisor import disposal, locks, lookup, requests, status
 from dropscribe.supervisor.explanation import describe_disposal, explain
-from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.journal import LeavingState, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +106,7 @@ def _check_finished(
         if disposal.stat_source(lookup.open_inbox(chosen), recording, archived) is None:
             leaving = journal.sources.find(recording.id)
             why = "is no longer in the inbox"
-            if leaving is not None and leaving.state == "moved":
+            if leaving is not None and leaving.state is LeavingState.MOVED:
                 why = f"was {describe_disposal(leaving)}, as set, and is not there now"
             raise UsageError(f"{path} {why}.", "Put it back to have it transcribed again.")
         if wanted is None or lookup.format_name(recording) in wanted:

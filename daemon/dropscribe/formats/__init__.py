@@ -3,9 +3,17 @@
 Guarantees: no format can fail on any text or any finite times; nothing a speaker says can break a
 file's syntax; no word is lost.
 
-To add a format, write such a function in a module of this package and name it in `RENDERERS`.
-Settings, profiles, command line and outbox take it from there, and the tests that hold the
-guarantees run over every entry. Most functions begin with one of these:
+To add a format, write such a function in a module of this package, and enter it in these places:
+
+- `RENDERERS` below, and `settings.FORMATS`, in the same order: from these the settings, profiles,
+  the command line and the outbox take it, and the tests that hold the guarantees run over it;
+- `config/default.toml`, which is made from the settings, and the table of formats in
+  `config/README.md`: tests compare both;
+- a parser that is not ours in the extra `test` of `pyproject.toml`, and a test that reads the
+  format with it;
+- `CHANGELOG.md`; and `.github/SECURITY.md` where what a speaker says could be read as syntax.
+
+Most functions begin with one of these:
 
 - `utterances.split_utterances`: what was said, by segment and speaker, as clean text and as words
   with times;

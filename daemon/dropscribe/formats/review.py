@@ -224,10 +224,10 @@ def _find_switches(segments: Sequence[Segment]) -> Iterator[Passage]:
             continue
         start, end = stretch[0].start, stretch[-1].end
         if end - start < LIMITS.short:
-            why = f"A few words in another language ({new}, not {old}): perhaps heard wrongly."
+            why = f"A few words in another language ({new}, not {old}): perhaps recognised wrongly."
             yield Passage(start, end, "language", why, max(1.0, LIMITS.rate * (end - start)))
         else:
-            why = f"The language changes from {old} to {new}: words beside the border may be in the wrong one."
+            why = f"The language changes from {old} to {new}: words next to the border may be in the wrong one."
             yield Passage(
                 max(start - LIMITS.border, before[-1].start), min(start + LIMITS.border, end), "language", why, 1.0
             )

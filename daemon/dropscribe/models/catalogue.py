@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AUTO = {"mlx": "large-v3-turbo", "faster-whisper": "small"}
 """The model of the setting `auto`, by backend: what runs faster than real time there."""
 
+READS_MODELS_OF = {"whisperx": "faster-whisper"}
+"""Backends that read the models of another one."""
+
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 """Names that mean another name."""
 
@@ -203,12 +206,12 @@ def parse_request(model: str, backend: str) -> ModelRequest:
     Args:
         model: `auto`, a name (`small`, `small-4bit`, `small@revision`), a hub repository
             (`owner/name`, `owner/name@revision`) or a folder.
-        backend: a key of `LAYOUTS`, or `whisperx`, which reads what faster-whisper reads.
+        backend: a key of `LAYOUTS` or of `READS_MODELS_OF`.
 
     Raises:
         UsageError: there is no such backend or no such name.
     """
-    backend = "faster-whisper" if backend == "whisperx" else backend
+    backend = READS_MODELS_OF.get(backend, backend)
     try:
         layout = LAYOUTS[backend]
     except KeyError:

@@ -259,7 +259,7 @@ class ModelStore:
             if isinstance(found.source, Repository) and found.origin is Origin.CACHE:
                 if not shared:
                     raise UsageError(
-                        f"The model {request.name} lies in the Hugging Face cache ({found.path}), "
+                        f"The model {request.name} is in the Hugging Face cache ({found.path}), "
                         "from which other programs on this machine read it too.",
                         "Add --yes to remove it all the same.",
                     )

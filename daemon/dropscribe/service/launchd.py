@@ -96,7 +96,7 @@ class Launchd:
         self._launchctl("enable", self._target)  # undoes a `disable`, which else makes bootstrap fail
         if before == content and loaded:
             self._kickstart()
-            return Outcome("restarted", f"It was installed already, as {self.path()}; it was started anew.")
+            return Outcome("restarted", f"It was installed already, as {self.path()}; it was started again.")
         if before != content:
             write_file(self.path(), content)
         if loaded:
@@ -105,7 +105,7 @@ class Launchd:
         if before is None:
             return Outcome("installed", f"Installed as {self.path()}, and started.")
         if before != content:
-            return Outcome("replaced", f"{self.path()} differed and was replaced; the service was started anew.")
+            return Outcome("replaced", f"{self.path()} differed and was replaced; the service was started again.")
         return Outcome("started", f"It was installed already, as {self.path()}; it was started.")
 
     def uninstall(self) -> Outcome:
@@ -142,7 +142,7 @@ class Launchd:
         if self._require_installed() is None:
             return self.start()
         self._kickstart()
-        return Outcome("restarted", "Started anew.")
+        return Outcome("restarted", "Started again.")
 
     def status(self, spec: Spec | None = None) -> Status:
         """See `Manager.status`."""

@@ -120,10 +120,10 @@ class Systemd:
             return Outcome("installed", f"Installed as {self.path()}, and started.", notes)
         if before != content:
             return Outcome(
-                "replaced", f"{self.path()} differed and was replaced; the service was started anew.", notes
+                "replaced", f"{self.path()} differed and was replaced; the service was started again.", notes
             )
         if was.get("ActiveState") == "active":
-            return Outcome("restarted", f"It was installed already, as {self.path()}; it was started anew.", notes)
+            return Outcome("restarted", f"It was installed already, as {self.path()}; it was started again.", notes)
         return Outcome("started", f"It was installed already, as {self.path()}; it was started.", notes)
 
     def uninstall(self) -> Outcome:
@@ -157,7 +157,7 @@ class Systemd:
         """See `Manager.restart`."""
         self._require_installed()
         self._systemctl("restart", UNIT, more=STOP_SECONDS)
-        return Outcome("restarted", "Started anew.", self._list_notes())
+        return Outcome("restarted", "Started again.", self._list_notes())
 
     def status(self, spec: Spec | None = None) -> Status:
         """See `Manager.status`."""

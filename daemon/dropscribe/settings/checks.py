@@ -67,12 +67,12 @@ def check_folders(settings: Settings) -> None:
         msg = f"`inbox` and `outbox` are the same folder: {settings.inbox}."
         raise UsageError(msg, "Transcripts need a folder of their own.")
     if inbox.is_relative_to(outbox):
-        msg = f"The inbox {settings.inbox} lies inside the outbox {settings.outbox}."
-        raise UsageError(msg, "Put it beside the outbox, or the outbox inside the inbox.")
+        msg = f"The inbox {settings.inbox} is inside the outbox {settings.outbox}."
+        raise UsageError(msg, "Put it next to the outbox, or the outbox inside the inbox.")
     if state.is_relative_to(inbox) or state.is_relative_to(outbox):
-        msg = f"`state` ({settings.state}) lies inside the inbox or the outbox."
+        msg = f"`state` ({settings.state}) is inside the inbox or the outbox."
         raise UsageError(msg, "Give it a folder of its own.")
     archive = Path(os.path.realpath(settings.archive))
     if settings.after == "archive" and (archive.is_relative_to(inbox) or inbox.is_relative_to(archive)):
         msg = f"`archive` ({settings.archive}) and the inbox {settings.inbox} lie one inside the other."
-        raise UsageError(msg, "Give the archive a folder of its own: what lies in the inbox is transcribed.")
+        raise UsageError(msg, "Give the archive a folder of its own: what is in the inbox is transcribed.")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 BACKENDS = ("mlx", "faster-whisper", "whisperx")
 """Every engine, in the order in which `auto` falls back. `backends.choice` chooses among those
@@ -58,6 +62,8 @@ def _describe_setting(
     *,
     choices: tuple[str, ...] = (),
     least: float | None = None,
+    most: float = math.inf,
+    words: Mapping[str, float] | None = None,
     key: str = "",
     command: bool = False,
 ) -> Any:
@@ -68,10 +74,13 @@ def _describe_setting(
         text: What it means, for people.
         choices: The values that are allowed; none: any.
         least: The smallest number that is allowed.
+        most: The largest number that is allowed.
+        words: What may be written for some numbers, also for such as are out of bounds.
         key: Its name in the settings file, where that is not the field's.
         command: Whether it is a program with arguments.
     """
-    metadata = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata: dict[str, Any] = {"text": text, "choices": choices, "least": least, "key": key, "command": command}
+    metadata |= {"most": most, "words": words or {}}
     return field(default=default, metadata=metadata)
 
 
@@ -82,7 +91,7 @@ class Settings:
     inbox: Path = _describe_setting(Path("~/Dropscribe/Inbox"), "Recordings are dropped here.")
     outbox: Path = _describe_setting(
         Path("~/Dropscribe/Outbox"),
-        "Transcripts appear here, in the inbox's subfolders. If it lies inside the inbox it is not watched.",
+        "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
     )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
@@ -140,8 +149,23 @@ class Settings:
     split_channels: str = _describe_setting(
         "auto",
         "Transcribe each channel by itself, as its own speaker: `always`, `never`, or `auto` where that is set by\n"
-        "`channels` or heard from the recording.",
+        "`channels` or detected in the recording.",
         choices=("auto", "always", "never"),
+    )
+    audio_track: int = _describe_setting(
+        0,
+        "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"
+        "that is set, no commentary, else the one that the file itself names first.",
+        least=0,
+        words={"auto": 0},
+    )
+    speech_threshold: float = _describe_setting(
+        0.5,
+        "How sure the detection of speech must be, from 0.05 to 0.95: lower for whispering or speech in much\n"
+        "noise, higher where noise becomes words. off: all of the recording is transcribed, for singing.",
+        least=0.05,
+        most=0.95,
+        words={"off": 0.0},
     )
     pack: bool = _describe_setting(
         default=True,
@@ -219,7 +243,7 @@ class Settings:
     )
     archive: Path = _describe_setting(
         Path(),
-        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive beside the inbox.",
+        "Where `after = archive` moves recordings, in the inbox's subfolders. Default: Archive next to the inbox.",
     )
     state: Path = _describe_setting(
         Path(), "Journal and work files. Default: where the system keeps application state."

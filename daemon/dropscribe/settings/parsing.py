@@ -62,7 +62,7 @@ def _convert(key: str, value: Any) -> Any:
     if isinstance(default, bool):
         return _convert_bool(value)
     if isinstance(default, (int, float)):
-        return _convert_number(value, type(default), meta["least"])
+        return _convert_number(key, value)
     if isinstance(default, tuple):
         return _convert_names(key, value)
     if isinstance(default, Table):
@@ -95,12 +95,18 @@ def _convert_bool(value: Any) -> bool:
     return value
 
 
-def _convert_number(value: Any, kind: type[int | float], least: float) -> int | float:
+def _convert_number(key: str, value: Any) -> int | float:
+    meta = FIELDS[key].metadata
+    kind = int if isinstance(FIELDS[key].default, int) else float
+    word = meta["words"].get(value.strip().lower()) if isinstance(value, str) else None
+    if word is not None:
+        return kind(word)
     try:
         number, exact = kind(value), float(value)
     except (TypeError, ValueError, OverflowError):
         raise _WrongValueError from None
-    if isinstance(value, bool) or not math.isfinite(exact) or number < least or exact != number:
+    is_allowed = exact in meta["words"].values() or meta["least"] <= number <= meta["most"]
+    if isinstance(value, bool) or not math.isfinite(exact) or not is_allowed or exact != number:
         raise _WrongValueError
     return number
 
@@ -159,7 +165,11 @@ def _describe_expected(key: str) -> str:
     if isinstance(default, bool):
         return "true or false"
     if isinstance(default, (int, float)):
-        return f"a {'whole ' if isinstance(default, int) else ''}number, {meta['least']:g} or more"
+        limits = (
+            f"{meta['least']:g} or more" if meta["most"] == math.inf else f"{meta['least']:g} to {meta['most']:g}"
+        )
+        words = "".join(f', or "{word}"' for word in meta["words"])
+        return f"a {'whole ' if isinstance(default, int) else ''}number, {limits}{words}"
     if isinstance(default, tuple):
         codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
         return "a list of " + (", ".join(meta["choices"]) or codes)

@@ -1,1 +1,1 @@
-"""The daemon: one loop that holds every piece of state and imports no model library."""
+"""The daemon: one thread owns all state and decides; it imports no model library."""

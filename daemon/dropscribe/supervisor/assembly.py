@@ -36,9 +36,9 @@ def assemble_transcript(
 
     Args:
         source: The recording; `recorded_at`, `recorded_from` and `channels` are filled in.
-        decoded: What the worker reported of the recording,
-        loaded: of the model,
-        planned: and of its plan.
+        decoded: The worker's report of the recording's file.
+        loaded: Its report of the model.
+        planned: Its report of the plan of windows.
         windows: All windows, in order.
         settings: What was asked for.
     """

@@ -1,4 +1,4 @@
-"""Digesting settled files in a thread, one after another, so that a large one does not stop the loop."""
+"""Digesting settled files in a thread, one after another: a large one does not stop the loop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Digested:
 
 
 class Digester:
-    """The thread. What it has finished is posted; the owner says with `forget` that it has seen that."""
+    """The thread, and the names of the files that it has or has posted. See `forget`."""
 
     def __init__(self, inbox: Path, post: Callable[[Digested], None]) -> None:
         """`post` takes what was digested, from the thread."""

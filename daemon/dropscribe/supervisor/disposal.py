@@ -1,8 +1,10 @@
-"""The disposal of sources: a recording whose outputs are there stays, or is archived, trashed or deleted.
+"""The disposal of sources: a recording whose outputs are there stays, or is archived, trashed or
+deleted.
 
-Guarantees: one source at a time, after its hooks, and transcribing never waits for it; the journal has the target
-before anything moves, so that the next start finishes what a killed daemon began; what cannot be done now is tried
-again after pauses that double, and `dropscribe why` says why. What guards the file itself is in `source_moves`.
+Guarantees: one source at a time, after its hooks, and transcribing never waits for it; the journal
+has the target before anything moves, so that the next start finishes what a killed daemon began;
+what cannot be done now is tried again after pauses that double, and `dropscribe why` says why.
+What guards the file itself is in `source_moves`.
 """
 
 from __future__ import annotations
@@ -35,10 +37,14 @@ if TYPE_CHECKING:
 
 
 class Disposal:
-    """The sources of one daemon that are to leave. Every method is called by the thread that owns the journal."""
+    """The sources of one daemon that are to leave. Every method is called by the thread that owns
+    the journal.
+    """
 
     def __init__(self, settings: Settings, post: Callable[[Left], None], pauses: tuple[float, float]) -> None:
-        """`post` takes what became of a source, from another thread; `pauses` are between tries, first and last."""
+        """`post` takes what became of a source, from another thread; `pauses` are between tries,
+        first and last.
+        """
         self._settings = settings
         self._post = post
         self._pauses = pauses
@@ -47,7 +53,9 @@ class Disposal:
         self._next = 0.0
         """time.monotonic() of the next look at the journal."""
         self._waits: dict[int, tuple[float, float]] = {}
-        """By recording: time.monotonic() before which it is not tried again, and the pause that led there."""
+        """By recording: time.monotonic() before which it is not tried again, and the pause that
+        led there.
+        """
 
     def look_soon(self) -> None:
         """Look into the journal at the next tick: there may be more to do."""
@@ -64,7 +72,9 @@ class Disposal:
         return not self._is_moving and self._next <= time.monotonic()
 
     def tick(self, journal: Journal, is_settling: Callable[[Recording], bool]) -> None:
-        """Let the next source leave that may; `is_settling` says whether its file is being written or looked at."""
+        """Let the next source leave that may; `is_settling` says whether its file is being written
+        or looked at.
+        """
         if not self.is_due:
             return
         now = time.monotonic()
@@ -111,7 +121,8 @@ class Disposal:
         threading.Thread(target=lambda: self._post(carry_out(order)), daemon=True, name="disposal").start()
 
     def _is_archive_available(self, journal: Journal) -> bool:
-        """Return whether the archive can be used; it is made once, and then waited for, as the outbox is.
+        """Return whether the archive can be used; it is made once, and then waited for, as the
+        outbox is.
 
         Where a volume was mounted, its bare mount point is no archive.
         """
@@ -190,8 +201,8 @@ def stat_source(inbox: Inbox, recording: Recording, place: Path | None) -> Stat 
     Args:
         inbox: where it is, unless it was archived.
         recording: its row.
-        place: where it was archived (`Sources.find_archived`). Its time there is given as the journal has it where
-            the two differ by no more than another file system's rounding.
+        place: where it was archived (`Sources.find_archived`). Its time there is given as the
+            journal has it where the two differ by no more than another file system's rounding.
     """
     if place is None:
         return inbox.stat(str(recording.name))

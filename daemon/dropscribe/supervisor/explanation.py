@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.supervisor import locks, lookup, requests
-from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.journal import DisposalWay, LeavingState, State
 from dropscribe.supervisor.recording_names import explain_refusal
 
 if TYPE_CHECKING:
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Hook, Journal, Leaving, Recording
+
+_DISPOSED = {
+    DisposalWay.ARCHIVE: "archived",
+    DisposalWay.TRASH: "put into the trash",
+    DisposalWay.DELETE: "deleted",
+}
+"""What becomes of a source, as a participle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +59,9 @@ def explain(settings: Settings, path: Path) -> Explanation:
 
 def describe_disposal(leaving: Leaving) -> str:
     """Return what happened to a source that has left the inbox, as a participle: `archived as …`, `deleted`."""
-    if leaving.way == "archive":
+    if leaving.way is DisposalWay.ARCHIVE:
         return f"archived as {leaving.place}"
-    return {"trash": "put into the trash", "delete": "deleted"}[leaving.way]
+    return _DISPOSED[leaving.way]
 
 
 def _explain_file(settings: Settings, relative: str) -> Explanation:
@@ -115,7 +122,7 @@ def _explain_done(settings: Settings, journal: Journal, recording: Recording, wh
     changed = lookup.read_profiles_in_force(settings, journal).list_changes(recording.name, recording.settings)
     if changed:
         leaving = journal.sources.find(recording.id)
-        away = leaving is not None and leaving.state == "moved" and leaving.way != "archive"
+        away = leaving is not None and leaving.state is LeavingState.MOVED and leaving.way is not DisposalWay.ARCHIVE
         how = "put back into the inbox it is made anew" if away else "`dropscribe redo` makes it anew"
         text += f" Since then changed: {', '.join(changed)}; {how}."
     return text
@@ -151,10 +158,9 @@ def _explain_hook(hook: Hook) -> str:
 
 
 def _explain_source(leaving: Leaving, *, has_hooks: bool) -> str:
-    if leaving.state == "moved":
+    if leaving.state is LeavingState.MOVED:
         return f"Then the recording was {describe_disposal(leaving)}, as set."
-    if leaving.state == "kept":
+    if leaving.state is LeavingState.KEPT:
         return f"The recording stays in the inbox: {leaving.reason}"
-    intended = {"archive": "archived", "trash": "put into the trash", "delete": "deleted"}[leaving.way]
     why = leaving.reason or ("its hooks come first." if has_hooks else "its turn comes.")
-    return f"The recording is to be {intended} and waits: {why}"
+    return f"The recording is to be {_DISPOSED[leaving.way]} and waits: {why}"

@@ -1,4 +1,4 @@
-"""The text that is written for a recording that could not be transcribed: what happened, and what to do."""
+"""The text for a recording that could not be transcribed: what happened, and what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def format_failure(source: str, code: str, reason: str, when: str) -> str:
 
 
 def is_failure_record(source: str, text: str) -> bool:
-    """Return whether a text is the record of a failure of this recording as we write it, whatever failed and when."""
+    """Return whether a text is the record of a failure of this recording as we write it, whatever
+    failed and when.
+    """
     filler = {"code": "\0", "reason": "\0", "when": "\0"}
     pattern = re.escape(format_failure(source, **filler)).replace(re.escape("\0"), ".*")
     return re.fullmatch(pattern, text, re.DOTALL) is not None

@@ -50,9 +50,15 @@ class Failures:
         self._log = structlog.get_logger()
 
     def handle(self, recording: Recording, settings: Settings, failed: protocol.Failed) -> None:
-        """The work on a recording failed, for which `settings` were in force.
+        """Decide what becomes of a recording on which the work failed.
 
-        Raises: EnvironmentFaultError.
+        Args:
+            recording: The recording, as it was claimed.
+            settings: Those that were in force for it.
+            failed: What the worker reported.
+
+        Raises:
+            EnvironmentFaultError: The fault concerns every recording; this one is queued again.
         """
         code, reason = failed.code, f"{failed.message} {failed.cure}".strip()
         found = self._intake.stat(recording)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def make_folders(settings: Settings, names: Sequence[str] = ("inbox", "outbox", "state")) -> None:
-    """Make the inbox, the outbox and the state folder, or those that are named, where they are missing.
+    """Make the inbox, the outbox and the state folder, or those that are named, where they are
+    missing.
 
     Raises: DropscribeError naming the folder.
     """

@@ -1,7 +1,9 @@
-"""One hook as a process: started without a shell, given its facts, and ended when it takes too long.
+"""One hook as a process: started without a shell, given its facts, and ended when it takes too
+long.
 
-A command gets the paths as arguments, exactly as the file system has them; `DROPSCRIBE_FACT_…` variables; and JSON on
-its standard input. A webhook gets the same JSON (`dropscribe.supervisor.webhook`).
+A command gets the paths as arguments, exactly as the file system has them; `DROPSCRIBE_FACT_…`
+variables; and JSON on its standard input. A webhook gets the same JSON
+(`dropscribe.supervisor.webhook`).
 """
 
 from __future__ import annotations

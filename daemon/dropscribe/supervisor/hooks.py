@@ -1,9 +1,10 @@
 """Hooks: a command, or a message to a server, for each recording that is done or failed.
 
-Guarantees: no shell; what is to be run is in the journal together with `done` or `failed`, so no hook is lost with
-the daemon; one that was cut off by the daemon's end is run again, so each runs at least once, and a hook may be
-run twice (with the same `id` in its facts); one of each kind at a time, in order but for those that wait after a
-failure; transcribing never waits for them. A hook that takes too long is ended with every process it started.
+Guarantees: no shell; what is to be run is in the journal together with `done` or `failed`, so no
+hook is lost with the daemon; one that was cut off by the daemon's end is run again, so each runs
+at least once, and a hook may be run twice (with the same `id` in its facts); one of each kind at a
+time, in order but for those that wait after a failure; transcribing never waits for them. A hook
+that takes too long is ended with every process it started.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class Hooks:
     """The hooks of one daemon. Every method is called by the thread that owns the journal."""
 
     def __init__(self, settings: Settings, post: Callable[[Ended], None], pauses: tuple[float, float]) -> None:
-        """`post` takes what ended, from another thread; `pauses` are the seconds after a first and a last failure."""
+        """`post` takes what ended, from another thread; `pauses` are the seconds after a first and
+        a last failure.
+        """
         self._settings = settings
         self._post = post
         self._pauses = pauses

@@ -1,7 +1,8 @@
 """The folder that recordings are dropped into, and how it is looked through.
 
-Guarantees: a full scan is the truth, events only make it quicker; only regular files inside the inbox are taken,
-links are never followed; the content that is digested is the content that had settled. Knows nothing of backends.
+Guarantees: a full scan is the truth, events only make it quicker; only regular files inside the
+inbox are taken, links are never followed; the content that is digested is the content that had
+settled. Knows nothing of backends.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Inbox:
     def key(self, relative: str | PurePath) -> bytes:
         """Return what names a file in the journal: its path relative to the root, in NFC.
 
-        One disk may report the same name composed or decomposed. Where both are there as two files, the decomposed
-        one keeps its own spelling.
+        One disk may report the same name composed or decomposed. Where both are there as two
+        files, the decomposed one keeps its own spelling.
         """
         spelled, composed = str(relative), unicodedata.normalize("NFC", str(relative))
         if spelled != composed:
@@ -73,8 +74,8 @@ class Inbox:
     def scan(self) -> Iterator[tuple[str, Stat]]:
         """Yield every recording by its name: path relative to the root, and size and time.
 
-        Raises: EnvironmentFaultError `inbox-missing` or `inbox-refused` for the root; a subfolder that vanishes or
-        refuses is passed over and found by a later scan.
+        Raises: EnvironmentFaultError `inbox-missing` or `inbox-refused` for the root; a subfolder
+        that vanishes or refuses is passed over and found by a later scan.
         """
         pending = [""]
         exclude = os.path.realpath(self.exclude)
@@ -100,7 +101,9 @@ class Inbox:
                     continue
 
     def stat(self, relative: str) -> Stat | None:
-        """Return the size and time of one path that an event named, or None when it is none of ours."""
+        """Return the size and time of one path that an event named, or None when it is none of
+        ours.
+        """
         pure = PurePath(relative)
         path = os.path.join(os.path.realpath(self.root), relative)  # noqa: PTH118
         if explain_refusal(pure) is not None or (not self.recursive and len(pure.parts) > 1):
@@ -124,9 +127,11 @@ def inbox_fault(root: Path, error: OSError) -> EnvironmentFaultError:
 
 
 def digest_file(path: Path, expected: Stat) -> str | None:
-    """Return the SHA-256 of a settled file, or None when it is no longer the file that had settled.
+    """Return the SHA-256 of a settled file, or None when it is no longer the file that had
+    settled.
 
-    Raises: OSError when it cannot be read; EnvironmentFaultError `in-icloud` when its content is not on this machine.
+    Raises: OSError when it cannot be read; EnvironmentFaultError `in-icloud` when its content is
+    not on this machine.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:

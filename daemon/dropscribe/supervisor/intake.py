@@ -1,8 +1,9 @@
-"""Taking recordings in: which files are in the inbox, whether they have settled, and their state in the journal.
+"""Taking recordings in: which files are in the inbox, whether they have settled, and their state
+in the journal.
 
-Guarantees: a file is queued when it has stood still and was digested, once for each content; one that cannot be read
-waits and says why; one that leaves before it was transcribed is marked as gone, unless we let it leave ourselves.
-Every method is called by the thread that owns the journal.
+Guarantees: a file is queued when it has stood still and was digested, once for each content; one
+that cannot be read waits and says why; one that leaves before it was transcribed is marked as
+gone, unless we let it leave ourselves. Every method is called by the thread that owns the journal.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Intake:
         self._digester.close()
 
     def tick(self) -> None:
-        """Look at what events named, through the whole inbox when that is due, and at what has settled."""
+        """Look at what events named, through the whole inbox when that is due, and at what has
+        settled.
+        """
         self._take_hints()
         if time.monotonic() >= self._next_scan:
             self._scan()
@@ -195,7 +198,9 @@ class Intake:
             self._settler.observe(relative, found, now)
 
     def observe_again(self, recording: Recording) -> None:
-        """Look at the file that has the name of a recording in the inbox: it was passed over for a while."""
+        """Look at the file that has the name of a recording in the inbox: it was passed over for a
+        while.
+        """
         if (found := self._inbox.stat(str(recording.name))) is not None:
             self._observe(str(recording.name), found, time.monotonic())
 
@@ -210,7 +215,11 @@ class Intake:
     # What is known of a file
 
     def key(self, relative: str) -> bytes:
-        """Return a file's key: its own spelling where it got that, also when the twin it differs from is gone."""
+        """Return a file's key.
+
+        Where one name is there composed and decomposed, as two files, the decomposed one has its
+        own spelling as its key (`Inbox.key`). It keeps that key when the other file is gone.
+        """
         spelled = os.fsencode(relative)
         return spelled if spelled in self._known else self._inbox.key(relative)
 
@@ -284,8 +293,8 @@ class Intake:
     def give_back(self, recording: Recording, found: Stat | None) -> None:
         """Put back a claimed recording that is no longer the file that had settled.
 
-        It settles again or, where it left the inbox, is marked as gone. One that was archived does not concern the
-        inbox.
+        It settles again or, where it left the inbox, is marked as gone. One that was archived does
+        not concern the inbox.
 
         Args:
             recording: as it was claimed.
@@ -307,7 +316,9 @@ class Intake:
             self.scan_soon()
 
     def mark_waiting(self, recording: Recording, code: str, reason: str) -> None:
-        """Save that a claimed recording cannot be read at present: it is looked at again at every scan."""
+        """Save that a claimed recording cannot be read at present: it is looked at again at every
+        scan.
+        """
         self._journal.recordings.mark_waiting(recording.file, code, reason, time.time())
         self.set_state(recording, State.WAITING)
 
@@ -318,7 +329,9 @@ class Intake:
         self.observe_again(recording)
 
     def forget_moved(self, recording: Recording) -> None:
-        """Once its work is over: what comes under the name of a recording that we moved away is a new one."""
+        """Once its work is over: what comes under the name of a recording that we moved away is a
+        new one.
+        """
         if self._journal.sources.has_moved(recording.id):
             self._known.pop(recording.key, None)
 

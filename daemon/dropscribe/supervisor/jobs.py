@@ -105,8 +105,8 @@ class Jobs:
         self._last_event = 0.0  # time.monotonic() of the last event of the worker
         self._idle_since = time.monotonic()
 
-    def tidy(self) -> None:
-        """Remove the sound that an earlier daemon's worker left behind."""
+    def prepare_spool(self) -> None:
+        """Make the folder for decoded sound, and remove the sound that an earlier daemon's worker left behind."""
         self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in self._spool.iterdir():
             left.unlink(missing_ok=True)
@@ -171,7 +171,9 @@ class Jobs:
         self._worker.send(protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last))
 
     def handle_taken_in(self, taken: Taken) -> None:
-        """A file was taken in: give up work on what it was before, unless only its date is new."""
+        """Act on a file that was taken in. If its content is new, work on the older content is given
+        up.
+        """
         for job in [job for job in self._jobs.values() if job.recording.key == taken.key]:
             if taken.new:
                 self._log.info("job.superseded", **job.recording.log_facts)

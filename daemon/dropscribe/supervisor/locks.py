@@ -1,4 +1,6 @@
-"""Locks that keep two daemons off one state folder and off one inbox. They end with the process that has them."""
+"""Locks that keep two daemons off one state folder and off one inbox. They end with the process
+that has them.
+"""
 
 from __future__ import annotations
 

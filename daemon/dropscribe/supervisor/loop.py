@@ -1,15 +1,18 @@
-"""The daemon: takes recordings from the inbox, has the worker transcribe them, puts the outputs into the outbox.
+"""The daemon: takes recordings from the inbox, has the worker transcribe them, puts the outputs
+into the outbox.
 
-Here is its loop, which drives the parts. Each of them owns its state: `intake` (files), `scheduler` (who is next),
-`jobs` (the work in progress), `publisher` (outputs and failures), `hooks`, `disposal` (sources that leave), `outage`
-(what is wrong around us) and `request_handler` (what the command line asks for).
+Here is its loop, which drives the parts. Each of them owns its state: `intake` (files),
+`scheduler` (who is next), `jobs` (the work in progress), `publisher` (outputs and failures),
+`hooks`, `disposal` (sources that leave), `outage` (what is wrong around us) and `request_handler`
+(what the command line asks for).
 
-Guarantees: one thread, the one that calls `run`, owns every piece of state; other threads (events, digests, the
-worker's pipes) and signal handlers only post messages to it. No model library is imported and no connection
-opened in this process. What is in the journal is true after any crash: each step is committed before the next begins.
+Guarantees: one thread, the one that calls `run`, owns every piece of state; other threads (events,
+digests, the worker's pipes) and signal handlers only post messages to it. No model library is
+imported and no connection opened in this process. What is in the journal is true after any crash:
+each step is committed before the next begins.
 
-The order of a recording's last steps: transcript into the journal, files into the outbox with the JSON last, then
-`done`. A crash between any two repeats only the step it interrupted.
+The order of a recording's last steps: transcript into the journal, files into the outbox with the
+JSON last, then `done`. A crash between any two repeats only the step it interrupted.
 """
 
 from __future__ import annotations
@@ -52,11 +55,15 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
 
 BACKOFF = (5.0, 300.0)
-"""Seconds before the first and, doubling, between the last tries while something of the environment is wrong."""
+"""Seconds before the first and, doubling, between the last tries while something of the
+environment is wrong.
+"""
 TICK = 1.0
 """Seconds between two looks at requests and deadlines."""
 MESSAGES = 100
-"""At most so many are taken before the next look: ten thousand files that settle at once must not stop the work."""
+"""At most so many are taken before the next look: ten thousand files that settle at once must not
+stop the work.
+"""
 
 Message = Wake | Digested | Ended | Left | worker_process.Message
 """What other threads post to the loop."""
@@ -137,7 +144,9 @@ class Supervisor:
         )
 
     def _make_new_folders(self) -> None:
-        """Make the inbox and the outbox, unless they were used before: then their volume may not be there now."""
+        """Make the inbox and the outbox, unless they were used before: then their volume may not
+        be there now.
+        """
         used = {name: self._journal.get_meta(name) for name in ("inbox", "outbox")}
         new = [name for name in used if used[name] != decode_name(getattr(self._settings, name))]
         make_folders(self._settings, new)
@@ -168,7 +177,8 @@ class Supervisor:
                             break
                         self._handle(self._messages.get_nowait())
         except Exception:
-            # A fault of ours, or a journal damaged while open: the service starts us again, and the start repairs it.
+            # A fault of ours, or a journal damaged while open: the service starts us again, and
+            # the start repairs it.
             self._stopping = "crash"
             self._log.exception("daemon.crashed")
             raise
@@ -179,8 +189,10 @@ class Supervisor:
         return Summary(results["done"], results["failed"], waiting, self._outage.error)
 
     def _begin(self) -> None:
-        """Tidy up after the last run. With the disk of the journal full this waits, as everything else does."""
-        self._jobs.tidy()
+        """Tidy up after the last run. With the disk of the journal full this waits, as everything
+        else does.
+        """
+        self._jobs.prepare_spool()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()

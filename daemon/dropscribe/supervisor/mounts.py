@@ -21,7 +21,9 @@ NETWORK = frozenset({
 
 
 def find_file_system(path: Path) -> str:
-    """Return the type of the file system that holds `path` (`ext4`, `apfs`, `nfs`, …), or an empty string."""
+    """Return the type of the file system that holds `path` (`ext4`, `apfs`, `nfs`, …), or an empty
+    string.
+    """
     target = os.path.realpath(path)
     best, kind = "", ""
     for mount, name in _list_mounts():

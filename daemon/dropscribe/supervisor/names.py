@@ -1,4 +1,4 @@
-"""Names of files: as text, as keys that a disk cannot tell apart, and as the names of a recording's outputs."""
+"""Names of files: as text, folded as a disk folds them, and those that outputs may have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import unicodedata
 from pathlib import Path, PurePath
 
+from dropscribe.settings import FORMATS
+
 NAME_BYTES = 255
 """Longest file name on ext4, APFS, HFS+ and NTFS alike, in UTF-8 bytes."""
-_ROOM = len(".whisperx.json") + len(" (999)")
-"""Bytes kept free for the longest suffix and for the number of a file whose name is taken."""
+_ROOM = max(len(f".{name}") for name in FORMATS) + len(" (999)")
+"""Bytes kept free for the longest suffix of a format and for the number of a file whose name is
+taken."""
 FAILED = "_failed"
 """Folder in the outbox for the records of recordings that could not be transcribed."""
 OLD = "_old"
@@ -23,22 +26,27 @@ def decode_name(name: str | PurePath) -> str:
 
 
 def fold_case(path: str | PurePath) -> str:
-    """Return the form under which two paths are the same file on a case-insensitive, normalising disk."""
+    """Return the form under which two paths are the same file on a case-insensitive, normalising
+    disk.
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
 def list_bases(recording: PurePath) -> list[str]:
-    """Return the output names a recording may take, best first, relative to the outbox and without suffix.
+    """Return the output names a recording may take, best first, relative to the outbox and without
+    suffix.
 
-    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a disk are cut and
-    end in a hash of the whole.
+    `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a
+    disk are cut and end in a hash of the whole.
     """
     wanted = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
     return [str(recording.parent / cut_name(name)) for name in wanted]
 
 
 def cut_name(name: str) -> str:
-    """Return a name that leaves room for suffixes: a long one is cut and ends in a hash of the whole."""
+    """Return a name that leaves room for suffixes: a long one is cut and ends in a hash of the
+    whole.
+    """
     encoded = os.fsencode(name)
     if len(encoded) + _ROOM <= NAME_BYTES:
         return name
@@ -48,7 +56,9 @@ def cut_name(name: str) -> str:
 
 
 def old_version_base(base: str, mark: str) -> PurePath:
-    """Return the name, without suffix, of an older version of a set of outputs, relative to the outbox."""
+    """Return the name, without suffix, of an older version of a set of outputs, relative to the
+    outbox.
+    """
     return PurePath(OLD) / PurePath(base).parent / cut_name(f"{PurePath(base).name} {mark}")
 
 

@@ -1,7 +1,9 @@
-"""An outage: a fault of the environment, such as a full disk, a folder that is gone or a model that is missing.
+"""An outage: a fault of the environment, such as a full disk, a folder that is gone or a model
+that is missing.
 
-Guarantees: logged once, when it begins and when it ends; saved in the journal for `dropscribe status`; tried again
-after pauses that double; no work is given out meanwhile, and no recording is to blame.
+Guarantees: logged once, when it begins and when it ends; saved in the journal for `dropscribe
+status`; tried again after pauses that double; no work is given out meanwhile, and no recording is
+to blame.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Outage:
         self._until = 0.0
 
     def begin(self, error: EnvironmentFaultError) -> None:
-        """Give out no work for a while. The same fault once more makes the pause longer and is not logged."""
+        """Give out no work for a while. The same fault once more makes the pause longer and is not
+        logged.
+        """
         first, last = self._pauses
         again = error.code == self.code
         self._delay = min(self._delay * 2, last) if again else first

@@ -1,11 +1,11 @@
 """Putting a set of outputs into the outbox.
 
-Guarantees: a file is there whole or not at all, and on the disk before the call returns; the JSON comes last, so a
-JSON means that its set is complete; a file that is not ours, or that a person has changed since, is never
-overwritten: the new version gets another name that is free.
+Guarantees: a file is there whole or not at all, and on the disk before the call returns; the JSON
+comes last, so a JSON means that its set is complete; a file that is not ours, or that a person has
+changed since, is never overwritten: the new version gets another name that is free.
 
-Accepted: between the look at an old file and the rename over it a person could still save it; the window is
-microseconds wide.
+Accepted: between the look at an old file and the rename over it a person could still save it; the
+window is microseconds wide.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ def publish(
         outbox: the folder, which must exist.
         base: name relative to it, without suffix.
         contents: text by suffix (`json`, `txt`, …); `json` is written last whatever the order.
-        known: digest by relative path of files that we wrote: only those may be replaced, while they are as written.
+        known: digest by relative path of files that we wrote: only those may be replaced, while
+            they are as written.
 
     Raises:
-        OSError: the disk is full, read-only, gone, …; files already written stay and are replaced next time.
+        OSError: the disk is full, read-only, gone, …; files already written stay and are replaced
+            next time.
     """
     done = []
     for suffix in sorted(contents, key=lambda s: s == "json"):
@@ -69,9 +71,9 @@ def publish(
 def keep_old_versions(outbox: Path, base: str, known: Mapping[str, str], mark: str) -> list[str]:
     """Copy a set of outputs to where older versions stay, and return the paths of what was copied.
 
-    `a/talk.txt` becomes `_old/a/talk MARK.txt`. Copied is what is still as we wrote it: what a person changed stays
-    where it is, and the new version gets another name. Done again after a crash it makes no second copy, for the new
-    files that are there by then are not the known ones.
+    `a/talk.txt` becomes `_old/a/talk MARK.txt`. Copied is what is still as we wrote it: what a
+    person changed stays where it is, and the new version gets another name. Done again after a
+    crash it makes no second copy, for the new files that are there by then are not the known ones.
 
     Args:
         outbox: the folder.
@@ -129,9 +131,11 @@ def _find_free_name(outbox: Path, base: str, suffix: str, digest: str, known: Ma
 
 
 def write(outbox: Path, name: PurePath | str, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and make its folders inside the outbox.
+    """Write a file so that it is there whole or not at all, and make its folders inside the
+    outbox.
 
-    An outbox that was taken away meanwhile is not made: the files would be hidden when its volume is mounted again.
+    An outbox that was taken away meanwhile is not made: the files would be hidden when its volume
+    is mounted again.
 
     Raises:
         OSError: as `publish`.

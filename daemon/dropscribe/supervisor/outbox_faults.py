@@ -1,4 +1,6 @@
-"""What an error of the outbox means: a fault of the environment that is waited out, or a name that no disk takes."""
+"""What an error of the outbox means: a fault of the environment that is waited out, or a name that
+no disk takes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _FAULTS = {
 
 
 def refuses_name(error: OSError) -> bool:
-    """Return whether a folder refused a name, which no waiting cures: too long, not its characters, a file's name."""
+    """Return whether a folder refused a name, which no waiting cures: too long, not its
+    characters, a file's name.
+    """
     return isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError) or error.errno in {
         errno.ENAMETOOLONG,
         errno.EILSEQ,

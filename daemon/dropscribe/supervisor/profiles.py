@@ -1,12 +1,15 @@
-"""Settings for some recordings: a `dropscribe.toml` in a folder, a `talk.m4a.toml` next to one recording.
+"""Settings for some recordings: a `dropscribe.toml` in a folder, a `talk.m4a.toml` next to one
+recording.
 
-A folder's profile applies to the recordings in it and below, the one next to a recording to that recording alone. For
-each key the nearest wins, over everything that is set for all: file, variables and flags.
+A folder's profile applies to the recordings in it and below, the one next to a recording to that
+recording alone. For each key the nearest wins, over everything that is set for all: file,
+variables and flags.
 
-Guarantees: whatever is in the inbox under such a name, reading it ends, follows no link, and gives checked settings
-or one ProfileError that names the file, the key and the cure. Whoever may drop files into the inbox may write
-profiles, so they hold only what shapes a transcript: none makes a program run, changes a folder, decides what is
-kept, loads a file from elsewhere, or makes a model be downloaded.
+Guarantees: whatever is in the inbox under such a name, reading it ends, follows no link, and gives
+checked settings or one ProfileError that names the file, the key and the cure. Whoever may drop
+files into the inbox may write profiles, so they hold only what shapes a transcript: none makes a
+program run, changes a folder, decides what is kept, loads a file from elsewhere, or makes a model
+be downloaded.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ KEYS = (
     "replacements",
     "channels",
     "split_channels",
+    "audio_track",
+    "speech_threshold",
     "formats",
 )
 """The settings that a profile may hold."""
@@ -49,7 +54,7 @@ MOST_BYTES = 1 << 16
 """A larger file is no profile."""
 WRONG = "profile-wrong"
 """Code of the failure of a recording whose profile is wrong."""
-FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable"})
+FAULTS = frozenset({WRONG, "model-missing", "model-damaged", "model-unusable", "no-such-track"})
 """Failures that a profile is to blame for: what is set for all makes the queue wait instead."""
 CORRECT_IT = "Correct or remove that file, and the recording is taken up again by itself."
 
@@ -79,7 +84,9 @@ class Profiles:
         return self._merge(recording.parent, recording.with_name(recording.name + ".toml"), origin)
 
     def resolve_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
-        """Return what holds for the recordings of a folder that have no profile of their own. See `resolve`."""
+        """Return what holds for the recordings of a folder that have no profile of their own. See
+        `resolve`.
+        """
         return self._merge(folder, None, origin)
 
     def list_changes(self, recording: PurePath, saved: str) -> list[str]:
@@ -148,7 +155,9 @@ def check_all(general: Settings) -> Iterator[ProfileError]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the checked values of one profile; none where there is no such file. Raises: ProfileError."""
+    """Return the checked values of one profile; none where there is no such file. Raises:
+    ProfileError.
+    """
     try:
         data = _read_bytes(path)
     except OSError as error:

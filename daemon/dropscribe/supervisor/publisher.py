@@ -1,8 +1,9 @@
 """Publishing a recording: its outputs go into the outbox, or the record of its failure does.
 
-Guarantees: the files come first, then the journal says `done` or `failed`, so that a crash between the two repeats
-the files and nothing else; an outbox that is gone, full or refuses leaves the recording to be published later; a name
-that no waiting makes possible is a failure of the recording.
+Guarantees: the files come first, then the journal says `done` or `failed`, so that a crash between
+the two repeats the files and nothing else; an outbox that is gone, full or refuses leaves the
+recording to be published later; a name that no waiting makes possible is a failure of the
+recording.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class Publisher:
         outage: Outage,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` go on with what is published; `progress` is called with it."""
+        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
+        `progress` is called with what came of it.
+        """
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -121,7 +124,9 @@ class Publisher:
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
     def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
-        """Write the files, given as text by suffix, after the older ones were copied if they are to be kept."""
+        """Write the files, given as text by suffix, after the older ones were copied if they are
+        to be kept.
+        """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
         base = self._journal.outputs.choose_base(recording)
         older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
@@ -167,7 +172,9 @@ class Publisher:
         self._progress(Progress(str(recording.name), 0.0, 0.0, outcome=f"failed: {reason}"))
 
     def _remove_failure(self, recording: Recording) -> None:
-        """Remove the record of an earlier failure if it is as we write it; the journal may not know of it."""
+        """Remove the record of an earlier failure if it is as we write it; the journal may not
+        know of it.
+        """
         path = self._settings.outbox / names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         try:
@@ -178,7 +185,9 @@ class Publisher:
                 raise
 
     def is_outbox_available(self) -> bool:
-        """Return whether the outbox can be used. Where a volume was mounted, its bare mount point is no outbox."""
+        """Return whether the outbox can be used. Where a volume was mounted, its bare mount point
+        is no outbox.
+        """
         if os.path.ismount(self._settings.outbox):
             if not self._is_volume:
                 self._journal.set_meta(outbox_volume=decode_name(self._settings.outbox))

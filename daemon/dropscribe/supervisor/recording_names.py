@@ -17,7 +17,9 @@ VIDEO = frozenset({
 # fmt: on
 UNFINISHED = (".part", ".tmp", ".crdownload", ".download", ".icloud", ".partial")
 PROFILE = "dropscribe.toml"
-"""Name of a folder's profile; that of a recording is its name with `.toml` (dropscribe.supervisor.profiles)."""
+"""Name of a folder's profile; that of a recording is its name with `.toml`
+(dropscribe.supervisor.profiles).
+"""
 FOREIGN_FOLDERS = frozenset({"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information"})
 """Folders that network drives put into every folder."""
 

@@ -1,7 +1,8 @@
 """Making a new journal from the outbox, when the old one is damaged or gone.
 
-Guarantees: a damaged journal is set aside, never erased; every transcript whose JSON is in the outbox is known again,
-so that its recording is not transcribed a second time; an output that a person edited stays a person's.
+Guarantees: a damaged journal is set aside, never erased; every transcript whose JSON is in the
+outbox is known again, so that its recording is not transcribed a second time; an output that a
+person edited stays a person's.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 
 
 def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
-    """Return the journal at `path`; one that is damaged is set aside, and a new one learns from the outbox `folder`.
+    """Return the journal at `path`; one that is damaged is set aside, and a new one learns from
+    the outbox `folder`.
 
-    Raises: sqlite3.OperationalError when the disk refuses; JournalError when it is of a newer program.
+    Raises: sqlite3.OperationalError when the disk refuses; JournalError when it is of a newer
+    program.
     """
     log = structlog.get_logger()
     journal = None
@@ -46,7 +49,8 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
             journal.close()
         aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
         path.rename(aside)
-        # What SQLite would roll back belongs to the damaged file and must not be applied to the new one.
+        # What SQLite would roll back belongs to the damaged file and must not be applied to the
+        # new one.
         rollback = path.with_name(path.name + "-journal")
         if rollback.exists():
             rollback.rename(aside.with_name(aside.name + "-journal"))
@@ -61,7 +65,9 @@ def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
 
 
 def _adopt_all(journal: Journal, folder: Path, inbox: Inbox) -> Iterator[str]:
-    """Enter every transcript of ours in the outbox into the journal; yield each that it did not know."""
+    """Enter every transcript of ours in the outbox into the journal; yield each that it did not
+    know.
+    """
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(f for f in folders if not f.startswith("."))
         for name in sorted(files, key=lambda n: (len(n), n)):
@@ -104,7 +110,9 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
 
 
 def _list_unedited(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:
-    """Return the files of a set that are as we would write them: those a person edited are not ours any more."""
+    """Return the files of a set that are as we would write them: those a person edited are not
+    ours any more.
+    """
     found = []
     for name, render in formats.RENDERERS.items():
         path = folder / f"{base}.{name}"

@@ -1,4 +1,6 @@
-"""Acting on the requests of the command line: recordings and hooks that are to be tried or transcribed again."""
+"""Acting on the requests of the command line: recordings and hooks that are to be tried or
+transcribed again.
+"""
 
 from __future__ import annotations
 

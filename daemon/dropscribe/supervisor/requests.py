@@ -1,7 +1,7 @@
 """What the command line asks of the daemon: requests as files in the state folder, and the pause.
 
-Guarantees: a request is there whole or not at all; it waits for a daemon that does not run; one that is damaged, or
-of another version, is dropped and harms nothing.
+Guarantees: a request is there whole or not at all; it waits for a daemon that does not run; one
+that is damaged, or of another version, is dropped and harms nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from dropscribe import files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
 PAUSED = "paused"
@@ -58,7 +58,7 @@ def write_request(state: Path, request: Request) -> None:
     files.write_atomically(state / FOLDER / name, json.dumps(data).encode())
 
 
-def take_requests(state: Path) -> Iterator[Request]:
+def take_requests(state: Path) -> Generator[Request]:
     """Yield the requests that are there, the oldest first; each is removed after it was acted on."""
     folder = state / FOLDER
     try:
@@ -79,6 +79,8 @@ def _parse(text: bytes) -> Request:
     data = json.loads(text)
     if "redo" in data:
         named = data["redo"]
+        if not isinstance(named, list | None):
+            raise TypeError(named)
         return Redo(None if named is None else tuple(map(_require_text, named)), bool(data["stale"]))
     named = data["retry"]
     return Retry(None if named is None else _require_text(named))

@@ -15,7 +15,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.formats import RENDERERS
-from dropscribe.settings import FIELDS, Table
+from dropscribe.settings import FIELDS, Table, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
 """Those of `RESULT_OPTIONS` that only WhisperX knows."""
+NUMBER_OPTIONS = ("audio_track", "speech_threshold")
+"""Those of `RESULT_OPTIONS` that are numbers. They are saved as text, and as nothing at their
+defaults."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -36,6 +39,7 @@ RESULT_OPTIONS = (
     "glossary",
     "channels",
     "split_channels",
+    *NUMBER_OPTIONS,
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the engine writes. Replacements and formats come after it."""
@@ -54,6 +58,7 @@ def read_options(settings: Settings) -> dict[str, Option]:
     if changed and not _is_whisperx_first(settings):
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
+    values |= {n: "" if values[n] == FIELDS[n].default else f"{values[n]:g}" for n in NUMBER_OPTIONS}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -81,6 +86,10 @@ def restore_options(saved: str, general: Settings) -> Settings:
         k: tuple(v) if isinstance(v, list) else v for k, v in saved_values if k in OUTPUT_OPTIONS
     }
     values |= {k: FIELDS[k].default for k in WHISPERX_OPTIONS if not values.get(k, "-")}
+    for name in NUMBER_OPTIONS:
+        if name in values:
+            text = values[name]
+            values[name] = parse_value(name, text, "") if text else FIELDS[name].default
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:

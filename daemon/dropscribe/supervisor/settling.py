@@ -1,4 +1,6 @@
-"""Which files have not changed for long enough to count as finished. Clocks may jump: `now` is always monotonic."""
+"""Which files have not changed for long enough to count as finished. Clocks may jump: `now` is
+always monotonic.
+"""
 
 from __future__ import annotations
 

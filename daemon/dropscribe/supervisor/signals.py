@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 
 def handle_signals(supervisor: Supervisor) -> None:
-    """Let SIGTERM and SIGINT end the loop, and SIGHUP too: a closed terminal is a stop, not a crash."""
+    """Let SIGTERM and SIGINT end the loop, and SIGHUP too: a closed terminal is a stop, not a
+    crash.
+    """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda n, _: supervisor.stop(signal.Signals(n).name))

@@ -1,13 +1,15 @@
-"""Moving a source out of the inbox: into the archive, into the trash, or away for good. Works on files alone.
+"""Moving a source out of the inbox: into the archive, into the trash, or away for good. Works on
+files alone.
 
-Guarantees: nothing leaves the inbox before every output was read from the disk and is as it was published, and the
-file is the very one that was transcribed (inode, size, time, SHA-256); nothing is ever overwritten; killed at any
-moment, there is a whole copy of it. Whatever is in doubt stays in the inbox.
+Guarantees: nothing leaves the inbox before every output was read from the disk and is as it was
+published, and the file is the very one that was transcribed (inode, size, time, SHA-256); nothing
+is ever overwritten; killed at any moment, there is a whole copy of it. Whatever is in doubt stays
+in the inbox.
 
-A file is moved by a rename over an empty file that was made, exclusively, under its new name: the one way to take a
-name without overwriting that every file system knows. To another disk it is copied, synced, read again, and then
-removed. What is removed is first renamed to a hidden name and looked at again, so that a file that took its place at
-the last moment is not lost: it is put back.
+A file is moved by a rename over an empty file that was made, exclusively, under its new name: the
+one way to take a name without overwriting that every file system knows. To another disk it is
+copied, synced, read again, and then removed. What is removed is first renamed to a hidden name and
+looked at again, so that a file that took its place at the last moment is not lost: it is put back.
 """
 
 from __future__ import annotations
@@ -91,7 +93,9 @@ class TakenError(Exception):
 
 
 def carry_out(order: Order) -> Left:
-    """Let a source leave, or finish what an earlier try began. Works on files alone, in any thread."""
+    """Let a source leave, or finish what an earlier try began. Works on files alone, in any
+    thread.
+    """
     try:
         _restore_hidden(order)
         source = _open_verified(order)
@@ -124,7 +128,8 @@ def _restore_hidden(order: Order) -> None:
 
 
 def _open_verified(order: Order) -> BinaryIO | None:
-    """Return the source, opened, when it is the very file and all its outputs are there; None when it has left.
+    """Return the source, opened, when it is the very file and all its outputs are there; None when
+    it has left.
 
     Raises: KeptError when it is not to leave.
     """
@@ -217,7 +222,8 @@ def move_out(order: Order, source: BinaryIO) -> None:
 
 
 def _reserve(order: Order) -> bool:
-    """Take the target's name with an empty file. Returns whether the whole file is there, from an earlier try.
+    """Take the target's name with an empty file. Returns whether the whole file is there, from an
+    earlier try.
 
     Raises: TakenError when the name is somebody else's.
     """

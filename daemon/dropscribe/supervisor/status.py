@@ -77,7 +77,7 @@ class CurrentRecording:
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class OutageNote:
     """What keeps the daemon from working on any recording."""
 
     code: str
@@ -103,7 +103,7 @@ class StatusReport:
     counts: dict[str, int] = field(default_factory=dict)
     """Recordings by state; empty before the first daemon ran."""
     current: CurrentRecording | None = None
-    trouble: Outage | None = None
+    trouble: OutageNote | None = None
     inbox_trouble: str = ""
     """Why the inbox cannot be read; empty when it can."""
     waiting: tuple[RecordingNote, ...] = ()
@@ -218,12 +218,12 @@ def _measure_progress(recording: Recording, phase: str, now: float) -> CurrentRe
     )
 
 
-def _read_outage(journal: Journal) -> Outage | None:
+def _read_outage(journal: Journal) -> OutageNote | None:
     noted = journal.get_meta("trouble")
     if not noted:
         return None
     found = json.loads(noted)
-    return Outage(found["code"], found["reason"], found["since"])
+    return OutageNote(found["code"], found["reason"], found["since"])
 
 
 def _note(recording: Recording) -> RecordingNote:

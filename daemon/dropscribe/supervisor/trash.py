@@ -1,6 +1,8 @@
-"""The trash of the system on Linux: "The FreeDesktop.org Trash specification" 1.0. On a Mac, Send2Trash does this.
+"""The trash of the system on Linux: "The FreeDesktop.org Trash specification" 1.0. On a Mac,
+Send2Trash does this.
 
-Each file in the trash has a note, in the folder `info`, that says where it came from and when it was put there.
+Each file in the trash has a note, in the folder `info`, that says where it came from and when it
+was put there.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def find_trash(source: Path, environ: Mapping[str, str]) -> Path:
-    """Return the trash that a file belongs in: the home's, or that of its own disk; see the specification.
+    """Return the trash that a file belongs in: the home's, or that of its own disk; see the
+    specification.
 
     Where its disk has none and none can be made, it is the home's.
     """
@@ -58,7 +61,8 @@ def note_path(place: Path) -> Path:
 
 
 def write_note(place: Path, source: Path, *, replace: bool) -> bool:
-    """Write the note of a file that is about to be put into the trash: from then on its name there is ours.
+    """Write the note of a file that is about to be put into the trash: from then on its name there
+    is ours.
 
     Returns False when the name is somebody else's.
 

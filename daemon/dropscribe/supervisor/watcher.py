@@ -1,6 +1,7 @@
 """Events of the inbox: a quicker way than the next scan to see that a file came or left.
 
-watchdog's threads do no more here than save a path: an exception in a handler would end all events for good.
+watchdog's threads do no more here than save a path: an exception in a handler would end all events
+for good.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ _MOST_PATHS = 10_000
 
 @dataclass(slots=True)
 class Hints:
-    """What events say about the inbox. A path, relative to it, may be in both sets: another file has its name now."""
+    """What events say about the inbox. A path, relative to it, may be in both sets: another file
+    has its name now.
+    """
 
     changed: set[str] = field(default_factory=set)
     removed: set[str] = field(default_factory=set)
@@ -111,7 +114,8 @@ class Watcher:
         return kind in NETWORK
 
     def ensure_running(self) -> bool:
-        """Start the observer, or restart it when it died or the folder was replaced. Returns True when it did.
+        """Start the observer, or restart it when it died or the folder was replaced. Returns True
+        when it did.
 
         Raises: EnvironmentFaultError when the inbox is not there.
         """

@@ -1,8 +1,9 @@
 """Sends one hook's JSON to the address of the setting `webhook`: a process of its own, run by
 `dropscribe.supervisor.hooks`.
 
-Guarantees: this process alone opens the connection, so the daemon never does; one POST, no redirect followed; exit
-code 0 only for an answer of 2xx; the address, which may hold a secret, is in no argument and in no message.
+Guarantees: this process alone opens the connection, so the daemon never does; one POST, no
+redirect followed; exit code 0 only for an answer of 2xx; the address, which may hold a secret, is
+in no argument and in no message.
 """
 
 from __future__ import annotations

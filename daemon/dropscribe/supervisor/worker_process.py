@@ -160,6 +160,8 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
         mixed_languages=settings.mixed_languages,
         channels=settings.channels,
         split_channels=settings.split_channels,
+        audio_track=settings.audio_track,
+        speech_threshold=settings.speech_threshold,
         threads=settings.threads,
         batch=settings.batch,
         max_seconds=settings.max_hours * 3600 or None,

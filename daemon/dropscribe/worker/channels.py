@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dropscribe.worker.decoding import Decoded
 
-_GAP_S = 2  # seconds of silence between two channels laid one after the other
+_GAP_S = 2  # seconds of silence between two channels that follow each other
 _NEAR_FRAMES = 6  # frames (0.2 s) around speech that are left as they are
 _FADE = 160  # samples (10 ms) over which sound is faded
 _SHORTEST_S = 0.1  # seconds; what is left of a span without crosstalk must last longer
@@ -39,6 +39,7 @@ def detect_speech(
     names: Sequence[str] = (),
     split: str = "auto",
     *,
+    threshold: float = vad.THRESHOLDS.begin,
     heartbeat: Callable[[float], None] | None = None,
 ) -> Speech:
     """Return what is to be transcribed of a decoded recording, and where somebody speaks in it.
@@ -49,17 +50,20 @@ def detect_speech(
             is split.
         names: Who speaks on each channel. Two or more say that there is one speaker a channel.
         split: `auto`, `always`, or `never`.
+        threshold: The probability from which on sound is speech; 0 for all of it.
         heartbeat: Called now and then with seconds of sound worked through.
 
     Raises: EnvironmentFaultError `vad-missing`, `disk-full`, `spool-failed`.
     """
     try:
-        found = _split_channels(decoded, spool, names, split, heartbeat) if decoded.apart is not None else None
+        found = None
+        if decoded.channel_samples is not None:
+            found = _split_channels(decoded, spool, names, split, threshold, heartbeat)
     finally:
-        decoding.beside(spool).unlink(missing_ok=True)
+        decoding.channels_path(spool).unlink(missing_ok=True)
     if isinstance(found, Speech):
         return found
-    spans = tuple(vad.detect_speech(decoded.samples, heartbeat=heartbeat))
+    spans = tuple(vad.detect_speech(decoded.samples, threshold=threshold, heartbeat=heartbeat))
     return Speech(decoded.samples, len(decoded.samples), (spans,), notices=() if found is None else (found,))
 
 
@@ -68,10 +72,11 @@ def _split_channels(
     spool: Path,
     names: Sequence[str],
     split: str,
+    threshold: float,
     heartbeat: Callable[[float], None] | None,
 ) -> Speech | Notice | None:
     """Return the channels one after the other; a notice or None where they are to be mixed."""
-    separate = decoded.apart
+    separate = decoded.channel_samples
     if split == "never" or separate is None:
         return None
     asked = split == "always" or len(names) > 1
@@ -90,13 +95,13 @@ def _split_channels(
     for channel in range(decoded.channels):
         sound = separate[:, channel]
         probabilities = vad.estimate_probabilities(sound, heartbeat=heartbeat)
-        probabilities[crosstalk[:, channel]] = 0.0
-        channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S))
+        probabilities[crosstalk[:, channel]] = -1.0  # below every threshold
+        channel_spans.append(vad.find_spans(probabilities, sound, _SHORTEST_S, threshold))
     lengths = [sum(span.end - span.start for span in spans) / SAMPLE_RATE for spans in channel_spans]
     if not asked and sum(length >= channel_levels.SPLIT_RULES.least_s for length in lengths) < 2:
         return None
     stride = (math.ceil(len(separate) / SAMPLE_RATE) + _GAP_S) * SAMPLE_RATE
-    samples = decoding.rewritten(spool, _render(separate, channel_spans, stride, heartbeat))
+    samples = decoding.rewrite_spool(spool, _render(separate, channel_spans, stride, heartbeat))
     return Speech(
         samples,
         len(separate),
@@ -136,7 +141,7 @@ def _render(
 
 
 def _find_spoken_frames(spans: Sequence[Span], frames: int) -> NDArray[np.bool_]:
-    """Return which frames lie in one of `spans` or near it."""
+    """Return which frames are in one of `spans` or near it."""
     found = np.zeros(frames, dtype=np.bool_)
     for span in spans:
         found[max(0, span.start // FRAME - _NEAR_FRAMES) : math.ceil(span.end / FRAME) + _NEAR_FRAMES] = True

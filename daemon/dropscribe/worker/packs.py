@@ -74,7 +74,7 @@ def transcribe_pack(job: protocol.PackJob, task: Task, engine: Engine, reporter:
             contexts = [pipeline.make_context(clip.plan.speech, backend, request, language) for clip in clips]
             for number, segments, seconds in _transcribe(backend, clips, contexts[0].options):
                 clip, context = clips[number], contexts[number]
-                text = window_text.add_sound(context, clip.window, segments)
+                text = window_text.make_window_text(context, clip.window, segments)
                 text = pipeline.complete_window(text, context)
                 _report_head(clip, engine)
                 pipeline.report_window(clip.plan, text, seconds, clip.reporter)

@@ -4,9 +4,10 @@
            -> transcribe -> place words -> recheck -> divide         of each window, which is then
            reported
 
-`transcribe_recording` and `complete_window` are the only places that know this order. A stage is
-one function that takes one value and returns the next. Words are placed before the recheck, which
-compares their times with the speech.
+This is the order for one recording; `packs` has that for several in shared windows. A stage of the
+whole recording goes into `transcribe_recording` and into `packs`; a stage of one window goes into
+`complete_window`, which both call. A stage is one function that takes one value and returns the
+next. Words are placed before the recheck, which compares their times with the speech.
 
 Guarantees: each window is reported before the next one is waited for; work that was interrupted
 goes through the same stages and leaves out the windows that are done; the spool files are gone
@@ -104,7 +105,9 @@ def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_sec
         Path(file.spool),
         heartbeat=reporter.heartbeat,
         max_seconds=min(limits, default=None),
-        apart=request.split_channels != "never",
+        keep_channels=request.split_channels != "never",
+        track=request.audio_track,
+        languages=decoding.list_set_languages(request.language, request.languages),
     )
     decode_s = time.monotonic() - started
     crash.reach("decoded")
@@ -126,7 +129,12 @@ def detect_speech(
 ) -> Speech:
     """Find where somebody speaks, on each channel or in all together."""
     return channels.detect_speech(
-        decoded, Path(file.spool), request.channels, request.split_channels, heartbeat=heartbeat
+        decoded,
+        Path(file.spool),
+        request.channels,
+        request.split_channels,
+        threshold=request.speech_threshold,
+        heartbeat=heartbeat,
     )
 
 
@@ -202,6 +210,6 @@ def remove_spool_files(*files: RecordingFile) -> Iterator[None]:
     finally:
         for file in files:
             spool = Path(file.spool)
-            for path in (spool, decoding.beside(spool)):
+            for path in (spool, decoding.channels_path(spool)):
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -1,10 +1,11 @@
 """The stage "recheck": text where there is speech, and only there; what is suspicious is
 transcribed a second time.
 
-Guarantees: what a window gives depends on the recording and that window alone; a window is
-re-transcribed at most once, no sample of it twice, in at most `RecheckRules.most_pieces` pieces; a
-piece replaces what was there only where it is better; what stays suspicious is reported with its
-times.
+Guarantees: what becomes of a window depends on that window and its speech, and on no other window;
+only the backend may look further, for the spelling of numbers (`Options.normalise_numbers`). A
+window is re-transcribed at most once, no sample of it twice, in at most `RecheckRules.most_pieces`
+pieces. A piece replaces what was there only where it is better. What stays suspicious is reported
+with its times.
 
 An engine may leave out a sentence, write "Thank you." over a silence, or run in a loop, and be
 sure of it. Its mistakes depend on where the audio was cut: another cut, at the pauses around, is
@@ -14,6 +15,7 @@ the best second opinion there is.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import re
 from dataclasses import dataclass
@@ -40,44 +42,54 @@ class RecheckRules:
     """Pieces of a window that are transcribed again; together they are never longer than the
     window."""
     alone_s: float = 0.4
-    """Seconds of a stretch of speech without any word: a shorter one may be a cough, or an "uh",
-    which Whisper drops."""
+    """Shortest stretch of speech, in seconds, that is suspicious when it has no word at all. A
+    shorter one may be a cough, or an "uh", which Whisper drops."""
     partly_s: float = 1.0
-    """Seconds without a word in a stretch of speech that has some: the times of its words are not
-    that sure."""
+    """Shortest gap between words, in seconds, that is suspicious inside a stretch of speech. It is
+    longer than `alone_s` because the times of words are not exact."""
     loud: float = 0.8
-    """Share of these seconds in which there must be sound."""
+    """Share of `alone_s`, or of `partly_s`, for which such speech or such a gap must hold sound."""
     reported_s: float = 1.0
-    """Seconds of speech without words that are reported; less than that is not worth a person's
+    """Shortest speech without words, in seconds, that is reported. Less is not worth a person's
     time."""
     away_s: float = 0.3
-    """Seconds between a word and all speech from which on the word is over silence."""
+    """Seconds between a word and the nearest speech, from which on the word counts as over
+    silence."""
     fastest: float = 35.0
-    """Letters a second that nobody speaks, over `fast_letters` letters or more; fast talkers come
-    to 20."""
+    """Letters a second above which a run of words is suspicious. Fast talkers reach 20."""
     fast_letters: int = 12
+    """Fewest letters of a run that `fastest` is applied to."""
     fast_pause_s: float = 0.1
-    """Seconds between two words that end a fast run."""
+    """Shortest pause, in seconds, between two words that ends a run."""
     cut_s: float = 0.2
-    """Seconds; a window is not cut in a shorter pause."""
+    """Shortest pause, in seconds, in which a window is cut."""
     gain_s: float = 0.3
-    """Suspicious seconds by which the second transcription must be better."""
+    """Suspicious seconds that the second transcription must have less than the first to replace
+    it."""
     trust: float = 0.75
-    """Share of the mean probability of the first words that those of the second transcription must
-    have."""
+    """Lowest mean probability of the words of the second transcription, as a share of that of the
+    first."""
     together_s: float = 1.0
-    """Seconds between two words over silence that are reported separately."""
+    """Words over silence that are less than this many seconds apart are reported together."""
 
 
 RULES = RecheckRules()
+
+
+class SuspicionKind(enum.StrEnum):
+    """How text and speech can disagree. The first two are also codes of notices."""
+
+    MISSED_SPEECH = "speech-without-words"
+    WORDS_OVER_SILENCE = "words-over-silence"
+    TOO_FAST = "too-fast"
+    LOOP = "loop"
 
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """A stretch of a window in which text and speech do not agree."""
 
-    kind: str
-    """`speech-without-words`, `words-over-silence`, `too-fast` or `loop`."""
+    kind: SuspicionKind
     start: float
     """Seconds from the start of the recording."""
     end: float
@@ -134,7 +146,7 @@ def _find_missed_speech(
             least = RULES.alone_s
         for start, end in [*inside, (high, high)]:
             if start - edge >= least and _measure_sound(edge, start, sound) >= RULES.loud * least:
-                yield Suspicion("speech-without-words", edge, start)
+                yield Suspicion(SuspicionKind.MISSED_SPEECH, edge, start)
             edge = max(edge, end)
 
 
@@ -152,7 +164,7 @@ def _find_words_over_silence(
 ) -> Iterator[Suspicion]:
     for start, end, _ in units:
         if not any(low - RULES.away_s < end and start < high + RULES.away_s for low, high in speech):
-            yield Suspicion("words-over-silence", start, end)
+            yield Suspicion(SuspicionKind.WORDS_OVER_SILENCE, start, end)
 
 
 def _find_too_fast(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspicion]:
@@ -163,13 +175,13 @@ def _find_too_fast(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspic
             continue
         letters = sum(letter.isalnum() for _, _, text in units[first:i] for letter in text)
         if letters >= RULES.fast_letters and letters > RULES.fastest * (units[i - 1][1] - units[first][0]):
-            yield Suspicion("too-fast", units[first][0], units[i - 1][1])
+            yield Suspicion(SuspicionKind.TOO_FAST, units[first][0], units[i - 1][1])
         first = i
 
 
 def _find_loops(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspicion]:
     for first, last, _ in find_loops([text for _, _, text in units]):
-        yield Suspicion("loop", units[first][0], units[last - 1][1])
+        yield Suspicion(SuspicionKind.LOOP, units[first][0], units[last - 1][1])
 
 
 def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound) -> list[Window]:
@@ -250,13 +262,17 @@ def resolve_suspicions(
     suspicious.
     """
     notices = []
-    silent = [each for each in suspicions if each.kind == "words-over-silence"]
+    silent = [each for each in suspicions if each.kind is SuspicionKind.WORDS_OVER_SILENCE]
     certain = bool(sound.segments)
     for (start, end), run in _group(silent):
         inside = [unit[2] for unit in _units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
         text = re.sub(r"\s+", " ", "".join(inside)).strip()
         what = "were left out" if certain else "may be invented"
-        notices.append(Notice("words-over-silence", start, end, f"Nobody speaks here; the words “{text}” {what}."))
+        notices.append(
+            Notice(
+                SuspicionKind.WORDS_OVER_SILENCE.value, start, end, f"Nobody speaks here; the words “{text}” {what}."
+            )
+        )
     if certain and silent:
         gone = {(each.start, each.end) for each in silent}
         kept = []
@@ -269,9 +285,9 @@ def resolve_suspicions(
         segments = kept
     for each in suspicions:
         seconds = each.end - each.start
-        if each.kind == "speech-without-words" and seconds >= RULES.reported_s:
+        if each.kind is SuspicionKind.MISSED_SPEECH and seconds >= RULES.reported_s:
             detail = f"Somebody seems to speak here for {seconds:.1f} s, but no words were understood."
-            notices.append(Notice(each.kind, round(each.start, 3), round(each.end, 3), detail))
+            notices.append(Notice(each.kind.value, round(each.start, 3), round(each.end, 3), detail))
     return list(segments), sorted(notices, key=lambda notice: (notice.start, notice.end))
 
 

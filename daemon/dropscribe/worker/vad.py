@@ -45,9 +45,10 @@ class Thresholds:
     """
 
     begin: float = 0.5
-    """Speech begins with a frame of at least this probability."""
+    """Speech begins with a frame of at least this probability, unless another one is set."""
     end: float = 0.35
-    """Speech may end with a frame below this probability."""
+    """Speech may end with a frame below this probability; where another threshold is set, as far
+    below that one."""
     silence: float = 0.1
     """Seconds below `end` that end a span."""
     longest: float = 29.0
@@ -125,31 +126,46 @@ def estimate_probabilities(
     return probabilities
 
 
-def detect_speech(audio: NDArray[np.float32], *, heartbeat: Callable[[float], None] | None = None) -> list[Span]:
+def detect_speech(
+    audio: NDArray[np.float32],
+    *,
+    threshold: float = THRESHOLDS.begin,
+    heartbeat: Callable[[float], None] | None = None,
+) -> list[Span]:
     """Return the stretches of speech in `audio`, in order; empty when nobody speaks.
 
-    Arguments and errors are those of `estimate_probabilities`.
+    With a `threshold` of 0 that is all of it. The other arguments and errors are those of
+    `estimate_probabilities`.
     """
-    return find_spans(estimate_probabilities(audio, heartbeat=heartbeat), audio)
+    return find_spans(estimate_probabilities(audio, heartbeat=heartbeat), audio, threshold=threshold)
 
 
-def find_spans(probabilities: NDArray[np.float32], audio: NDArray[np.float32], shortest: float = 0.0) -> list[Span]:
+def find_spans(
+    probabilities: NDArray[np.float32],
+    audio: NDArray[np.float32],
+    shortest: float = 0.0,
+    threshold: float = THRESHOLDS.begin,
+) -> list[Span]:
     """Return the spans of speech, by the hysteresis of Silero VAD's `get_speech_timestamps`.
 
     Args:
-        probabilities: Shape (frames,): what `estimate_probabilities` gave for `audio`.
+        probabilities: Shape (frames,): what `estimate_probabilities` gave for `audio`. A negative
+            one is never speech.
         audio: Shape (samples,).
         shortest: A span of so many seconds or less is dropped.
+        threshold: The probability from which on a frame is speech; 0 for all of them.
     """
+    # Just above 0, speech would never end: no frame is below 0.
+    lower = max(THRESHOLDS.end + (threshold - THRESHOLDS.begin), min(threshold, 0.01))
     found: list[tuple[int, int]] = []  # in frames, open end
     start = end = -1
     silence = THRESHOLDS.silence * SAMPLE_RATE
     for frame, probability in enumerate(probabilities.tolist()):
-        if probability >= THRESHOLDS.begin:
+        if probability >= threshold:
             end = -1
             if start < 0:
                 start = frame
-        elif probability < THRESHOLDS.end and start >= 0:
+        elif probability < lower and start >= 0:
             if end < 0:
                 end = frame
             if (frame - end) * FRAME >= silence:

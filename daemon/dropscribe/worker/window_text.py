@@ -1,7 +1,8 @@
 """The stages of one window around its recheck: transcribe, place words, divide into sentences.
 
-Guarantees: what a window gives depends on the recording and that window alone, so work that goes
-on after a kill gives the same.
+Guarantees: words are placed and sentences divided from the window alone. What the engine says of it
+may depend on windows nearby in one way, the spelling of numbers; that is as `Backend.transcribe`
+promises, so work that resumes after a kill gives the same.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _AHEAD = 32
 
 @dataclass(frozen=True, slots=True)
 class WindowContext:
-    """What the stages of a window need beside the window itself."""
+    """What the stages of a window need, but for the window itself."""
 
     backend: Backend
     samples: NDArray[np.float32]
@@ -77,8 +78,8 @@ def transcribe(
             pool.shutdown(cancel_futures=True)
 
 
-def add_sound(context: WindowContext, window: Window, segments: Sequence[Segment]) -> WindowText:
-    """Return a window that was transcribed in another way, with the analysis of its sound."""
+def make_window_text(context: WindowContext, window: Window, segments: Sequence[Segment]) -> WindowText:
+    """Return the text of a window that was transcribed in another way, with its sound analysed."""
     return WindowText(window, segments, word_times.measure_sound(context.samples, window, context.spans))
 
 

@@ -22,12 +22,16 @@ class JournalError(DropscribeError):
 
 
 class Database:
-    """An open SQLite file. Every method may raise sqlite3.OperationalError (disk full, read-only, gone)."""
+    """An open SQLite file.
+
+    Every method may raise sqlite3.OperationalError (disk full, read-only, gone).
+    """
 
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """Open `path`, making it if need be.
 
-        Raises: JournalError when it is of a newer program; sqlite3.DatabaseError when it is damaged.
+        Raises: JournalError when it is of a newer program; sqlite3.DatabaseError when it is
+        damaged.
         """
         target = path.absolute().as_uri() + ("?mode=ro" if readonly else "")
         self._connection = sqlite3.connect(target, uri=True, timeout=10, isolation_level=None)
@@ -67,7 +71,10 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Let the block's changes be made together or not at all. One inside another is a part of it."""
+        """Let the block's changes be made together or not at all.
+
+        A transaction inside another one is a part of it.
+        """
         if self._transactions:
             yield self._connection
             return

@@ -1,4 +1,6 @@
-"""The table `hooks`: those that are to be run, and those that failed for good. One that succeeded has no row."""
+"""The table `hooks`: those that are to be run, and those that failed for good. One that succeeded
+has no row.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class HookQueue:
-    """The hooks of a journal. Each method that writes is one transaction, or a part of the one around it."""
+    """The hooks of a journal. Each method that writes is a transaction, or a part of one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,7 +37,9 @@ class HookQueue:
         return [Hook.from_row(row) for row in self._database.read(query, (recording,))]
 
     def add(self, recording: int, hooks: Sequence[NewHook]) -> None:
-        """Save hooks that are to be run. Those of an earlier event that failed for good are dropped."""
+        """Save hooks that are to be run. Those of an earlier event that failed for good are
+        dropped.
+        """
         with self._database.transaction() as db:
             db.execute("DELETE FROM hooks WHERE recording = ? AND given_up", (recording,))
             rows = [(recording, hook.way, hook.facts) for hook in hooks]

@@ -38,7 +38,8 @@ class Journal(Database):
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """Open `path`, making it if need be.
 
-        Raises: JournalError when it is of a newer program; sqlite3.DatabaseError when it is damaged.
+        Raises: JournalError when it is of a newer program; sqlite3.DatabaseError when it is
+        damaged.
         """
         super().__init__(path, readonly=readonly)
         self.recordings = Recordings(self)
@@ -63,11 +64,13 @@ class Journal(Database):
     # The steps of a recording
 
     def enqueue(self, file: InboxFile, sha256: str, now: float) -> bool:
-        """Take in a settled file. Returns False for a known one that only has a new date, which is saved.
+        """Take in a settled file. Returns False for a known one that only has a new date, which is
+        saved.
 
-        What comes under the name of a recording that left is a new one, whether we moved it away or a person did: the
-        outputs of the old one are kept next to its own, for nothing else may be left of it. Finished windows of the
-        old content are dropped when no other recording has it.
+        What comes under the name of a recording that left is a new one, whether we moved it away
+        or a person did: the outputs of the old one are kept next to its own, for nothing else may
+        be left of it. Finished windows of the old content are dropped when no other recording has
+        it.
         """
         with self.transaction():
             old = self.recordings.find(file.key)
@@ -93,7 +96,8 @@ class Journal(Database):
         A stored result is dropped when the recording was asked for without it.
 
         Args:
-            fingerprint: stands for the settings that change a result; with the digest it names the result.
+            fingerprint: stands for the settings that change a result; with the digest it names the
+                result.
             now: the time.
             settings: JSON of the settings in force, to be saved.
         """
@@ -112,7 +116,9 @@ class Journal(Database):
             self.recordings.save_progress(recording.id, done_s, audio_s)
 
     def store_result(self, recording: Recording, transcript: str, speed: float, now: float) -> None:
-        """Store a finished transcript; the recording is being published now and its checkpoints are gone."""
+        """Store a finished transcript; the recording is being published now and its checkpoints
+        are gone.
+        """
         key = _result_key(recording)
         with self.transaction():
             self.results.store(key, transcript, now)
@@ -161,7 +167,8 @@ class Journal(Database):
             self.recordings.mark_failed(recording, code, reason, now)
 
     def adopt(self, found: AdoptedSet, now: float) -> bool:
-        """Take in, as done, a recording whose outputs were found in the outbox; False if it is known already.
+        """Take in, as done, a recording whose outputs were found in the outbox; False if it is
+        known already.
 
         Its time is not known: the next scan digests it and finds it unchanged.
         """

@@ -1,4 +1,4 @@
-"""The tables `outputs` and `bases`: the files that were written into the outbox, and whose names are whose."""
+"""The tables `outputs` and `bases`: the files in the outbox, and the names that are taken."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Outputs:
-    """The outputs of a journal. Each method that writes is one transaction, or a part of the one around it."""
+    """The outputs of a journal. Each method that writes is a transaction, or a part of one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,7 +27,9 @@ class Outputs:
         return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
 
     def list_displaced(self, recording: int) -> dict[str, str]:
-        """Return, for each output that has another name than it should have, the file of a person's that has it."""
+        """Return, for each output that has another name than it should have, the file of a
+        person's that has it.
+        """
         rows = self._database.read(
             "SELECT path, beside FROM outputs WHERE recording = ? AND beside IS NOT NULL", (recording,)
         )
@@ -54,7 +56,10 @@ class Outputs:
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", rows)
 
     def choose_base(self, recording: Recording) -> str:
-        """Return the recording's output name without suffix, deciding it the first time. Raises: FileExistsError."""
+        """Return the recording's output name without suffix, deciding it the first time.
+
+        Raises: FileExistsError when every name is taken.
+        """
         if recording.base is not None:
             return recording.base
         with self._database.transaction() as db:

@@ -16,7 +16,7 @@ _BEFORE_WORK = (State.QUEUED, State.WAITING)
 
 
 class Recordings:
-    """The recordings of a journal. Each method that writes is one transaction, or a part of the one around it."""
+    """The recordings of a journal. Each method that writes is a transaction, or a part of one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -79,7 +79,9 @@ class Recordings:
     # Files that come
 
     def put_in_queue(self, file: InboxFile, sha256: str, now: float) -> None:
-        """Make a file's row, or make it what the row of a new file is; outputs keep their name and their mark."""
+        """Make a file's row, or make it what the row of a new file is; outputs keep their name and
+        their mark.
+        """
         with self._database.transaction() as db:
             db.execute(
                 "INSERT INTO recordings (key, path, size, mtime_ns, sha256, state, seen, changed)"
@@ -121,8 +123,8 @@ class Recordings:
     def mark_gone(self, keys: Sequence[bytes], now: float) -> set[bytes]:
         """Save that recordings left the inbox before they were transcribed.
 
-        One that was to be transcribed again is as done as before, unless its content is, or may be, another one;
-        these are returned.
+        One that was to be transcribed again is as done as before, unless its content is, or may
+        be, another one; these are returned.
         """
         with self._database.transaction() as db:
             query = (
@@ -157,8 +159,8 @@ class Recordings:
     def release(self, recording: int, code: str = "", reason: str = "", *, at_end: float | None = None) -> None:
         """Put a running recording back into the queue.
 
-        It goes to its old place and the attempt does not count: it was interrupted. With `at_end` (the time now)
-        the attempt counts as a failed one and the recording goes behind the others.
+        It goes to its old place and the attempt does not count: it was interrupted. With `at_end`
+        (the time now) the attempt counts as a failed one and the recording goes behind the others.
         """
         with self._database.transaction() as db:
             db.execute(
@@ -168,7 +170,9 @@ class Recordings:
             )
 
     def release_all(self) -> int:
-        """Queue again, uncounted, what is marked as running though nobody works on it; returns how many."""
+        """Queue again, uncounted, what is marked as running though nobody works on it; returns how
+        many.
+        """
         with self._database.transaction() as db:
             return db.execute(
                 "UPDATE recordings SET state = ?, attempts = attempts - 1, changed = seen, started = NULL"
@@ -227,8 +231,9 @@ class Recordings:
     def redo(self, wanted: Sequence[tuple[int, str]], now: float, *, discard_results: bool) -> None:
         """Queue recordings that are done or failed again.
 
-        They come with the mark under which the older outputs are kept. With `discard_results` a stored result will
-        not do. A recording in any other state is left as it is; one that failed keeps the mark it has.
+        They come with the mark under which the older outputs are kept. With `discard_results` a
+        stored result will not do. A recording in any other state is left as it is; one that failed
+        keeps the mark it has.
         """
         with self._database.transaction() as db:
             db.executemany(

@@ -1,4 +1,6 @@
-"""What the journal holds, as values: a frozen dataclass for each kind of row, an enum for each kind of state."""
+"""What the journal holds, as values: a frozen dataclass for each kind of row, an enum for each
+kind of state.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class State(enum.StrEnum):
     """How far a recording has come."""
 
     WAITING = "waiting"
-    """Seen and settled, but it cannot be read at present; `reason` says why. Looked at again at every scan."""
+    """Seen and settled, but it cannot be read at present; `reason` says why. Looked at again at
+    every scan.
+    """
     QUEUED = "queued"
     RUNNING = "running"
     PUBLISHING = "publishing"
@@ -43,7 +47,9 @@ class HookWay(enum.StrEnum):
 
 
 class DisposalWay(enum.StrEnum):
-    """Where a source goes when its outputs are there. The setting `after` has one more value: `keep`."""
+    """Where a source goes when its outputs are there. The setting `after` has one more value:
+    `keep`.
+    """
 
     ARCHIVE = "archive"
     TRASH = "trash"
@@ -84,7 +90,9 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One row of the journal; see the comments in the schema. Paths are bytes there: a name need not be UTF-8."""
+    """One row of the journal; see the comments in the schema. Paths are bytes there: a name need
+    not be UTF-8.
+    """
 
     id: int
     key: bytes
@@ -114,7 +122,9 @@ class Recording:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any] | sqlite3.Row) -> Recording:
-        """Build from a row that holds exactly the table's columns; a journal of an older program has fewer."""
+        """Build from a row that holds exactly the table's columns; a journal of an older program
+        has fewer.
+        """
         values = dict(row)
         values["state"] = State(row["state"])
         values["base"] = None if row["base"] is None else os.fsdecode(row["base"])

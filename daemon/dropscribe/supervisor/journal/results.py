@@ -1,6 +1,8 @@
-"""The tables `results` and `checkpoints`: finished transcripts, and the finished parts of those that are not.
+"""The tables `results` and `checkpoints`: finished transcripts, and the finished parts of those
+that are not.
 
-Both have the same key, `SHA-256:FINGERPRINT`: the content of a recording and the settings that change its result.
+Both have the same key, `SHA-256:FINGERPRINT`: the content of a recording and the settings that
+change its result.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Results:
-    """The transcripts of a journal. Each method that writes is one transaction, or a part of the one around it."""
+    """The transcripts of a journal. Each method that writes is a transaction, or a part of one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +44,9 @@ class Results:
             db.execute("DELETE FROM results WHERE key = ?", (key,))
 
     def list_checkpoints(self, key: str) -> list[dict[str, Any]]:
-        """Return what is saved of the work on a result, in order: first the plan, then one part for each window."""
+        """Return what is saved of the work on a result, in order: first the plan, then one part
+        for each window.
+        """
         rows = self._database.read("SELECT payload FROM checkpoints WHERE result = ? ORDER BY part", (key,))
         return [json.loads(zlib.decompress(row["payload"])) for row in rows]
 
@@ -53,7 +57,9 @@ class Results:
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (key, part, packed))
 
     def drop_checkpoints(self, key: str) -> None:
-        """Drop the checkpoints of a result: it is finished, or the work on it starts from the beginning."""
+        """Drop the checkpoints of a result: it is finished, or the work on it starts from the
+        beginning.
+        """
         with self._database.transaction() as db:
             db.execute("DELETE FROM checkpoints WHERE result = ?", (key,))
 

@@ -1,7 +1,7 @@
 """The tables of the journal, and the steps that bring an older file up to date.
 
-A new version of the schema is one more step at the end of `STEPS`: no earlier step and no table above it is edited.
-`tests/data/journals` has a file of every version.
+A new version of the schema is one more step at the end of `STEPS`: no earlier step and no table
+above it is edited. `tests/data/journals` has a file of every version.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 
 def stand_in_for_missing_tables(connection: sqlite3.Connection) -> None:
-    """Give a reader of an older file the tables that came later, empty and for this connection alone.
+    """Give a reader of an older file the tables that came later, empty and for this connection
+    alone.
 
     The daemon that has the file open is of an older program, or has not started since the update.
     """

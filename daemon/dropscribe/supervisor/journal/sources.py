@@ -1,4 +1,6 @@
-"""The table `sources`: recordings whose files leave the inbox, or have left it, because the settings say so."""
+"""The table `sources`: recordings whose files leave the inbox, or have left it, because the
+settings say so.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """The sources of a journal. Each method that writes is one transaction, or a part of the one around it."""
+    """The sources of a journal. Each method that writes is a transaction, or a part of one."""
 
     def __init__(self, database: Database, recordings: Recordings) -> None:
         self._database = database
@@ -41,7 +43,9 @@ class Sources:
         return found is not None and found.state == LeavingState.MOVED
 
     def find_archived(self, recording: int) -> Path | None:
-        """Return where we archived a recording's source, or None when it is in the inbox, in the trash or deleted."""
+        """Return where we archived a recording's source, or None when it is in the inbox, in the
+        trash or deleted.
+        """
         found = self.find(recording)
         archived = found is not None and (found.way, found.state) == (DisposalWay.ARCHIVE, LeavingState.MOVED)
         return found.place if found is not None and archived else None
@@ -54,18 +58,24 @@ class Sources:
         return {leaving.recording: leaving.place for leaving in found if leaving.place is not None}
 
     def is_leaving(self, key: bytes) -> bool:
-        """Return whether the source of this key is just leaving: nothing new may take its place here."""
+        """Return whether the source of this key is just leaving: nothing new may take its place
+        here.
+        """
         recording = self._recordings.find(key)
         found = None if recording is None else self.find(recording.id)
         return found is not None and found.state == LeavingState.BEGUN
 
     def is_away(self, key: bytes) -> bool:
-        """Return whether a recording is not in the inbox because we archived it, or let it leave at this moment."""
+        """Return whether a recording is not in the inbox because we archived it, or let it leave
+        at this moment.
+        """
         recording = self._recordings.find(key)
         return recording is not None and (self.find_archived(recording.id) is not None or self.is_leaving(key))
 
     def list_due(self, limit: int = -1) -> list[Leaving]:
-        """Return the sources that may leave now: those that were about to first; never before a recording's hooks."""
+        """Return the sources that may leave now: those that were about to first; never before a
+        recording's hooks.
+        """
         rows = self._database.read(
             "SELECT sources.* FROM sources JOIN recordings ON recordings.id = recording"
             " WHERE sources.state = 'begun' OR (sources.state = 'due' AND recordings.state = ? AND NOT EXISTS"
@@ -76,7 +86,9 @@ class Sources:
         return list(map(Leaving.from_row, rows))
 
     def list_staying(self, limit: int = -1) -> list[tuple[Recording, str]]:
-        """Return the recordings that were to leave the inbox and have not, with the reason, the newest first."""
+        """Return the recordings that were to leave the inbox and have not, with the reason, the
+        newest first.
+        """
         rows = self._database.read(
             "SELECT recordings.*, sources.reason AS why FROM sources JOIN recordings ON recordings.id = recording"
             " WHERE sources.reason != '' ORDER BY changed DESC LIMIT ?",

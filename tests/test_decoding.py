@@ -18,6 +18,7 @@ import pytest
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.errors import EnvironmentFaultError, Fault, JobError, RecordingFaultError
 from dropscribe.worker import decoding
+from dropscribe.worker.decoding import recording_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -304,7 +305,7 @@ def limited(tmp_path: Path, kind: str, amount: int, path: Path) -> subprocess.Co
     code = f"""
         import resource, signal
         from pathlib import Path
-        from dropscribe import audio
+        from dropscribe.worker import decoding as audio
         from dropscribe.errors import JobError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -361,8 +362,9 @@ def test_a_disk_that_fails_is_not_the_recordings_fault(tmp_path: Path, monkeypat
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
-    opened = decoding._open
-    monkeypatch.setattr(decoding, "_open", lambda path: Failing(opened(path)))
+    monkeypatch.setattr(
+        "dropscribe.worker.decoding.open_recording", lambda path: Failing(recording_file.open_recording(path))
+    )
     with pytest.raises(JobError) as caught:
         decode(path)
     assert (caught.value.fault, caught.value.code) == (Fault.ENVIRONMENT, "read-failed")
@@ -372,25 +374,25 @@ def test_channels_are_kept_apart_beside_the_same_mix(tmp_path: Path) -> None:
     left, right = tone(3, 44100, 1)[0], tone(3, 44100, 1)[0] * np.float32(0.25)
     path = write(tmp_path / "late.mov", "aac", np.stack([left, right]), video=True, delay=2.0)
     plain = decode(path)
-    assert plain.apart is None
+    assert plain.channel_samples is None
     mix = np.array(plain.samples)
-    found = decoding.decode(path, tmp_path / "spool", apart=True)
+    found = decoding.decode(path, tmp_path / "spool", keep_channels=True)
     assert np.array_equal(found.samples, mix)
-    assert found.apart is not None
-    assert found.apart.shape == (len(mix), 2)
+    assert found.channel_samples is not None
+    assert found.channel_samples.shape == (len(mix), 2)
     assert found.layout == "stereo"
-    apart = np.array(found.apart)
+    apart = np.array(found.channel_samples)
     assert np.abs(apart.mean(axis=1) - mix).max() < 1e-6  # also through the silence before the sound
     sound = apart[int(2.5 * SAMPLE_RATE) : int(4.5 * SAMPLE_RATE)]
     assert np.sqrt(np.square(sound[:, 1]).mean() / np.square(sound[:, 0]).mean()) == pytest.approx(0.25, abs=0.01)
-    assert decoding.beside(tmp_path / "spool").stat().st_size == 2 * mix.nbytes
+    assert decoding.channels_path(tmp_path / "spool").stat().st_size == 2 * mix.nbytes
 
 
 def test_one_channel_needs_no_second_file(tmp_path: Path) -> None:
     path = write(tmp_path / "mono.flac", "flac", tone(1, 16000, 1), rate=16000)
-    assert decoding.decode(path, tmp_path / "spool", apart=True).apart is None
-    assert not decoding.beside(tmp_path / "spool").exists()
+    assert decoding.decode(path, tmp_path / "spool", keep_channels=True).channel_samples is None
+    assert not decoding.channels_path(tmp_path / "spool").exists()
     (tmp_path / "bad.wav").write_bytes(os.urandom(5000))
     with pytest.raises(RecordingFaultError):
-        decoding.decode(tmp_path / "bad.wav", tmp_path / "spool", apart=True)
+        decoding.decode(tmp_path / "bad.wav", tmp_path / "spool", keep_channels=True)
     assert not list(tmp_path.glob("spool*"))
