@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
+from typing import TYPE_CHECKING
 
+from dropscribe.backends.letter_heads import choose_heads, link_model
 from dropscribe.backends.letters import spell_text, split_letters
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def encode(text: str) -> list[int]:
@@ -46,3 +52,22 @@ def test_a_text_that_leaves_no_room_for_letters_keeps_its_pieces() -> None:
 def test_marks_that_combine_stay_with_their_letter() -> None:
     assert split_letters("e\u0301te") == ["e\u0301", "t", "e"]
     assert split_letters("हिन्दी") == ["हि", "न्", "दी"]
+
+
+def test_a_model_whose_own_heads_do_not_follow_letters_is_loaded_with_others(tmp_path: Path) -> None:
+    own = [[1, 0], [2, 0], [2, 5], [3, 0], [3, 1], [3, 2], [3, 3], [3, 4]]
+    (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": own, "lang_ids": [1]}))
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    with link_model(tmp_path) as linked:
+        config = json.loads((linked / "config.json").read_bytes())
+        assert config == {"alignment_heads": [list(head) for head in choose_heads(own)], "lang_ids": [1]}
+        assert config["alignment_heads"] != own
+        assert (linked / "model.bin").read_bytes() == b"weights"
+    assert not linked.exists()
+    assert json.loads((tmp_path / "config.json").read_bytes())["alignment_heads"] == own
+
+
+def test_another_model_is_loaded_from_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"alignment_heads": [[4, 1], [3, 1]]}))
+    with link_model(tmp_path) as linked:
+        assert linked == tmp_path

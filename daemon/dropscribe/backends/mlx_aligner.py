@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from dropscribe.backends.letter_heads import choose_heads
 from dropscribe.backends.letters import TOKEN_SECONDS
 from dropscribe.backends.mlx_encoder import FRAMES
 from dropscribe.backends.mlx_layers import attend, attend_to_past, embed_tokens, feed_forward, query_sound
@@ -36,7 +37,7 @@ class Aligner:
         self._model = model
         self._dtype = dtype
         self._heads: dict[int, list[int]] = {}
-        for layer, head in model.alignment_heads.tolist():
+        for layer, head in choose_heads(model.alignment_heads.tolist()):
             self._heads.setdefault(layer, []).append(head)
 
     def time_tokens(
