@@ -24,6 +24,18 @@ def test_a_word_is_spelled_and_its_letters_own_its_time() -> None:
     assert part.edges == [0, 3, 6, 7]
 
 
+def test_what_is_between_the_first_and_the_last_letter_stays_together() -> None:
+    encoded: list[str] = []
+
+    def note(text: str) -> list[int]:
+        encoded.append(text)
+        return [len(encoded)]
+
+    (part,) = spell_text([" letters"], [[1, 2]], note, 100)
+    assert encoded == [" l", "etter", "s"]
+    assert part.tokens == [1, 2, 3]
+
+
 def test_figures_signs_and_letters_cut_apart_stay_as_they_are() -> None:
     pieces = [[1], [2], [3], [4]]
     (part,) = spell_text([" 2026", " %", " 3rd", "\ufffd"], pieces, encode, 100)

@@ -1,9 +1,11 @@
-"""A finished text spelled letter by letter, so that the decoder's attention shows the edges of its
-words.
+"""A finished text with the first and the last letter of each word apart, so that the decoder's
+attention shows the edges of its words.
 
 Given in the pieces that Whisper writes, a word is one or two tokens, and the attention to the sound
 says little about where they begin. Given as single letters, the same decoder goes through the sound
-with them. The idea is from "Whisper Has an Internal Word Aligner" (arXiv 2509.09987).
+with them. The idea is from "Whisper Has an Internal Word Aligner" (arXiv 2509.09987). Only the edges
+of a word are asked for, so what is between its first and its last letter stays in pieces: as exact,
+for two thirds of the time.
 
 Pure functions, the same for every engine.
 """
@@ -76,7 +78,7 @@ def spell_text(
 
 
 def _spell_piece(text: str, tokens: Sequence[int], encode: Callable[[str], list[int]]) -> list[int]:
-    """Return the tokens of the letters of a piece.
+    """Return the tokens of a piece: its first letter, what is between, its last letter.
 
     What is not spoken letter by letter stays as it is: figures, signs, and letters cut apart.
     """
@@ -84,6 +86,8 @@ def _spell_piece(text: str, tokens: Sequence[int], encode: Callable[[str], list[
     if not any(map(str.isalpha, plain)) or any(map(str.isdigit, plain)) or "\ufffd" in plain:
         return list(tokens)
     letters = split_letters(plain)
+    if len(letters) > 3:
+        letters = [letters[0], "".join(letters[1:-1]), letters[-1]]
     letters[0] = text[: len(text) - len(text.lstrip())] + letters[0]
     return [token for letter in letters for token in encode(letter)]
 
