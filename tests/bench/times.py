@@ -170,7 +170,7 @@ def said(text: str, voice: str) -> tuple[NDArray[np.float32], list[tuple[str, fl
     A word ends where the next begins, or where a pause does.
     """
     library = ctypes.CDLL("libespeak-ng.so.1")
-    rate = library.espeak_Initialize(1, 0, None, 1)  # give the sound back; tell of phonemes
+    rate = library.espeak_Initialize(2, 0, None, 1)  # give the sound back in this thread; tell of phonemes
     chunks: list[NDArray[np.int16]] = []
     events: list[tuple[int, int, int, int, bytes]] = []
 

@@ -33,6 +33,7 @@ from dropscribe.backends.encodings import KeptEncodings
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.faster_whisper_batch import Batch
 from dropscribe.backends.heap import share_heap, trim_heap
+from dropscribe.backends.letter_heads import link_model
 from dropscribe.backends.number_normalisation import CHAIN
 from dropscribe.backends.results import detect_window_language
 
@@ -84,7 +85,8 @@ class FasterWhisper:
         workers, threads_each = share_threads(threads, batch, large=large)
         share_heap(keep=False)  # before the model has threads, each of which would have its own heap
         try:
-            model, device = (None if safe else load_on_gpu(folder)) or load_on_cpu(folder, workers, threads_each)
+            with link_model(folder) as linked:
+                model, device = (None if safe else load_on_gpu(linked)) or load_on_cpu(linked, workers, threads_each)
         except Exception as error:  # tokenizers raises plain Exception
             raise to_load_error(folder, error) from error
         self._model = model
@@ -93,8 +95,8 @@ class FasterWhisper:
         automatic = (BATCH_FOR_LARGE if large else BATCH)[kind]
         self._batch = fit_batch_to_chains(batch // self._workers) if batch else automatic
         self._load_again = functools.partial(
-            ctranslate2.models.Whisper,
-            str(folder),
+            _load_weights,
+            folder,
             device=kind,
             compute_type=model.model.compute_type,
             inter_threads=self._workers,
@@ -204,6 +206,11 @@ class FasterWhisper:
         self._model.model.unload_model()
         ctranslate2.set_random_seed(seed)
         self._model.model = self._load_again()
+
+
+def _load_weights(folder: Path, **how: Any) -> Any:
+    with link_model(folder) as linked:
+        return ctranslate2.models.Whisper(str(linked), **how)
 
 
 def divide_into_batches(windows: int, batch: int, workers: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import ctranslate2
@@ -11,6 +12,7 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
+from dropscribe.backends.letters import MEDIAN_WIDTH, TOKEN_SECONDS, spell_text
 from dropscribe.backends.number_normalisation import Number, build_context, find_numbers, has_figures
 from dropscribe.backends.results import EngineWord, build_segments, copy_window
 
@@ -150,20 +152,13 @@ class Batch:
         """
         draft = self.drafts[row]
         start = [self._tokenizer.sot_prev, *context, *self._tokenizer.sot_sequence]
-
-        def score(tokens: list[int]) -> NDArray[np.float64]:
-            # The probabilities alone: two frames leave nothing to align, which would take a third
-            # of the time.
-            (found,) = self._model.model.align(self._read_encoding(row), start, [tokens], [2], median_filter_width=1)
-            return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
-
         left = list(numbers)
         while left:
             tokens, places = self._replace_numbers(draft.tokens, left)
-            probabilities = score(tokens)
+            probabilities = self._score(row, start, tokens)
             likely = [number for number, place in zip(left, places, strict=True) if probabilities[place] > LIKELIER]
             if len(likely) == len(left):
-                is_better = np.log(probabilities).sum() > np.log(score(draft.tokens)).sum()
+                is_better = np.log(probabilities).sum() > np.log(self._score(row, start, draft.tokens)).sum()
                 text = self._tokenizer.decode(tokens).strip()
                 return dataclasses.replace(draft, tokens=tokens, text=text) if is_better else draft
             left = likely
@@ -229,11 +224,37 @@ class Batch:
             return self._words[row]
         if draft.is_silent or not draft.tokens:
             return []
-        encoded = self._read_encoding(row)
-        (pieces,) = self._model.find_alignment(self._tokenizer, [draft.tokens], encoded, [self._frames[row]])
-        return merge_pieces(
-            [EngineWord(p["word"], float(p["start"]), float(p["end"]), float(p["probability"])) for p in pieces]
+        texts, pieces = self._tokenizer.split_to_word_tokens(draft.tokens)
+        start = self._tokenizer.sot_sequence
+        probabilities = self._score(row, start, draft.tokens)
+        edges = [0, *itertools.accumulate(map(len, pieces))]
+        words = []
+        for part in spell_text(texts, pieces, self._tokenizer.encode, self._model.max_length - len(start) - 2):
+            starts = self._time_tokens(row, part.tokens)
+            for index, (begin, end) in enumerate(itertools.pairwise(part.edges), part.first):
+                probability = float(probabilities[edges[index] : edges[index + 1]].mean())
+                words.append(EngineWord(texts[index], starts[begin], starts[end], probability))
+        return merge_pieces(words)
+
+    def _time_tokens(self, row: int, tokens: list[int]) -> list[float]:
+        """Return the seconds at which each token begins, and at last where the last one ends."""
+        (found,) = self._model.model.align(
+            self._read_encoding(row),
+            self._tokenizer.sot_sequence,
+            [tokens],
+            [self._frames[row]],
+            median_filter_width=MEDIAN_WIDTH,
         )
+        starts = dict(reversed(found.alignments))  # of each token its first step
+        return [TOKEN_SECONDS * starts[index] for index in range(len(tokens) + 1)]
+
+    def _score(self, row: int, start: list[int], tokens: list[int]) -> NDArray[np.float64]:
+        """Return the probability of each token after `start`.
+
+        Two frames leave nothing to align, which would take a third of the time.
+        """
+        (found,) = self._model.model.align(self._read_encoding(row), start, [tokens], [2], median_filter_width=1)
+        return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
     def _read_encoding(self, row: int) -> Any:
         """Return the encoder's output for one window."""

@@ -27,6 +27,7 @@ from dropscribe.backends import Loaded
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
 from dropscribe.backends.encodings import KeptEncodings, count_encoded_samples
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
+from dropscribe.backends.letters import spell_text
 from dropscribe.backends.mlx_aligner import Aligner
 from dropscribe.backends.mlx_decoder import Decoder
 from dropscribe.backends.mlx_encoder import FRAMES, HOP, Encoder
@@ -43,7 +44,7 @@ with warnings.catch_warnings():
     import mlx_whisper.tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -242,15 +243,39 @@ class MLX:
             rows = [row for row in batch if drafts[row].tokens and not drafts[row].is_silent]
             if not rows:
                 continue
-            times = self._aligner.time_tokens(
-                compute_memory(rows),
-                np.tile(start, (len(rows), 1)),
-                [drafts[row].tokens for row in rows],
-                tokenizer.eot,
-                [-(-len(sounds[row]) // HOP) for row in rows],
-            )
-            words |= {row: build_words(tokenizer, drafts[row], each) for row, each in zip(rows, times, strict=True)}
+            words |= self._time_words(tokenizer, {row: drafts[row] for row in rows}, start, compute_memory, sounds)
         return [to_raw_segments(draft, words.get(row, [])) for row, draft in enumerate(drafts)]
+
+    def _time_words(
+        self,
+        tokenizer: Any,
+        drafts: Mapping[int, Draft],
+        start: NDArray[np.int32],
+        compute_memory: Callable[[Sequence[int]], Memory],
+        sounds: Sequence[NDArray[np.float32]],
+    ) -> dict[int, list[EngineWord]]:
+        """Return the words of these rows with their times, from one pass over the spelled texts."""
+        room = self._model.dims.n_text_ctx - len(start) - 1
+        pieces = {row: tokenizer.split_to_word_tokens(draft.tokens) for row, draft in drafts.items()}
+        parts = [
+            (row, part)
+            for row in drafts
+            for part in spell_text(pieces[row][0], pieces[row][1], tokenizer.encode, room)
+        ]
+        rows = [row for row, _ in parts]
+        times = self._aligner.time_tokens(
+            compute_memory(rows),
+            np.tile(start, (len(rows), 1)),
+            [part.tokens for _, part in parts],
+            tokenizer.eot,
+            [-(-len(sounds[row]) // HOP) for row in rows],
+        )
+        edges: dict[int, list[tuple[float, float]]] = {row: [] for row in drafts}
+        for (row, part), each in zip(parts, times, strict=True):
+            edges[row] += [(float(each[begin]), float(each[end])) for begin, end in itertools.pairwise(part.edges)]
+        return {
+            row: build_words(pieces[row][0], pieces[row][1], drafts[row].probabilities, edges[row]) for row in drafts
+        }
 
 
 def group_by_frames(lengths: Sequence[int], silence_s: float | None) -> list[tuple[int, list[int]]]:
@@ -296,13 +321,24 @@ def build_rules(tokenizer: Any, vocabulary: int, start: int) -> Rules:
     return Rules(mx.array(always), mx.array(first), start, tokenizer.no_speech, tokenizer.eot)
 
 
-def build_words(tokenizer: Any, draft: Draft, times: NDArray[np.float64]) -> list[EngineWord]:
-    """Return the words of a draft; `times` are the edges of its tokens, in seconds."""
-    texts, pieces = tokenizer.split_to_word_tokens(draft.tokens)
+def build_words(
+    texts: Sequence[str],
+    pieces: Sequence[Sequence[int]],
+    probabilities: Sequence[float],
+    times: Sequence[tuple[float, float]],
+) -> list[EngineWord]:
+    """Return the words that pieces make.
+
+    Args:
+        texts: The pieces as text.
+        pieces: Their tokens.
+        probabilities: Of all tokens.
+        times: Start and end of each piece in seconds.
+    """
     edges = [0, *itertools.accumulate(map(len, pieces))]
     return merge_pieces(
         [
-            EngineWord(text, float(times[first]), float(times[last]), float(np.mean(draft.probabilities[first:last])))
-            for text, (first, last) in zip(texts, itertools.pairwise(edges), strict=True)
+            EngineWord(text, start, end, float(np.mean(probabilities[first:last])))
+            for text, (first, last), (start, end) in zip(texts, itertools.pairwise(edges), times, strict=True)
         ]
     )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
+from dropscribe.backends.letter_heads import choose_heads
+from dropscribe.backends.letters import TOKEN_SECONDS
 from dropscribe.backends.mlx_encoder import FRAMES
 from dropscribe.backends.mlx_layers import attend, attend_to_past, embed_tokens, feed_forward, query_sound
 
@@ -23,14 +25,8 @@ if TYPE_CHECKING:
 
     from dropscribe.backends.mlx_layers import Memory
 
-_TOKEN_SECONDS = 0.02
-"""One step of the encoder."""
 _ATTENTION_BYTES = 256 << 20
 """Of one copy of the text's attention that is worked on at once."""
-_MEDIAN_REACH = 3
-"""Neighbours on each side of the median."""
-_EXCHANGES = tuple((low, low + 1) for turn in range(7) for low in range(turn % 2, 6, 2))
-"""Odd-even transposition sort: seven turns sort seven values."""
 
 
 class Aligner:
@@ -41,7 +37,7 @@ class Aligner:
         self._model = model
         self._dtype = dtype
         self._heads: dict[int, list[int]] = {}
-        for layer, head in model.alignment_heads.tolist():
+        for layer, head in choose_heads(model.alignment_heads.tolist()):
             self._heads.setdefault(layer, []).append(head)
 
     def time_tokens(
@@ -82,7 +78,7 @@ class Aligner:
             # last of the text.
             matrices = np.array(weights[:, given - 1 : -1])
             starts = find_cheapest_path(-matrices, [len(text) + 1 for text in texts[part]], steps[part])
-            found += [row * _TOKEN_SECONDS for row in starts]
+            found += [row * TOKEN_SECONDS for row in starts]
         return found
 
     def _measure_attention(
@@ -91,8 +87,8 @@ class Aligner:
         """Return how much each token attends to each 20 ms, mean of the alignment heads; shape
         (rows, tokens, steps).
 
-        As in OpenAI's `find_alignment`: softmax over the steps, normalised over the tokens, median
-        of seven steps.
+        As in OpenAI's `find_alignment`: softmax over the steps, normalised over the tokens; but the
+        median of three steps, for the tokens are letters.
         """
         heads = self._model.dims.n_text_head
         most = max(steps)
@@ -129,19 +125,14 @@ def _sharpen(scores: mx.array, is_sound: mx.array, is_text: mx.array) -> mx.arra
 
 
 def filter_median(x: mx.array) -> mx.array:
-    """Return the median of seven neighbours along the last axis, which is mirrored at its ends.
-
-    By comparisons alone, an exchange sort of seven: they make one kernel, where sorting would need
-    seven copies.
+    """Return the median of each value and its two neighbours along the last axis, which is mirrored
+    at its ends. By comparisons alone: they make one kernel.
     """
-    reach = _MEDIAN_REACH
-    if x.shape[-1] <= reach:
+    if x.shape[-1] <= 1:
         return x
-    wide = mx.concatenate([x[..., 1 : reach + 1][..., ::-1], x, x[..., -reach - 1 : -1][..., ::-1]], axis=-1)
-    seven = [wide[..., k : k + x.shape[-1]] for k in range(2 * reach + 1)]
-    for low, high in _EXCHANGES:
-        seven[low], seven[high] = mx.minimum(seven[low], seven[high]), mx.maximum(seven[low], seven[high])
-    return seven[reach]
+    left = mx.concatenate([x[..., 1:2], x[..., :-1]], axis=-1)
+    right = mx.concatenate([x[..., 1:], x[..., -2:-1]], axis=-1)
+    return mx.maximum(mx.minimum(left, x), mx.minimum(mx.maximum(left, x), right))
 
 
 def find_cheapest_path(

@@ -4,16 +4,20 @@ Guarantees: text and order stay, words do not overlap, no time leaves the window
 gives depends on that window alone; memory does not grow with the recording. Pure functions, the
 same for every backend.
 
-Whisper finds words by its attention. Inside a sentence that is good to some 50 ms, but a word next
-to a pause often takes a part of the pause or ends early, and among many pauses whole runs of words
-slip. So `align_words` takes these steps, one module each:
+Whisper finds words by its attention. Inside speech that is good to some 30 ms, where the engine gives
+it the text letter by letter (`backends.letters`). But a word next to a pause often takes a part of
+the pause or ends early, and among many pauses whole runs of words slip. So the sound decides beside
+pauses, the letters inside speech. `align_words` takes these steps, one module each:
 
 1. `sound`, with `spectrum` and `segmentation`: the sound segments of the window, from energy over
    noise.
 2. `durations`: how long each word usually takes.
 3. `alignment`: words assigned to sound segments, in order, at the lowest cost.
-4. `engine_times`: the engine's lag and its gaps for punctuation removed, where the sound is clear.
+4. `punctuation`: the time that the engine gave to punctuation taken back, where the sound is clear.
 5. `snapping`: the first word of a segment begins with it, the last ends with it.
+
+Where the sound shows no segments, in noise or music, no word leaves the detected speech by more
+than a little.
 
 `sentences` then divides the segments of the transcript into sentences.
 """
@@ -26,11 +30,11 @@ from typing import TYPE_CHECKING
 
 from dropscribe.worker.word_times.alignment import assign_words
 from dropscribe.worker.word_times.durations import estimate_durations
-from dropscribe.worker.word_times.engine_times import close_punctuation_gaps, estimate_lag, remove_lag
 from dropscribe.worker.word_times.intervals import clip_speech
+from dropscribe.worker.word_times.punctuation import close_punctuation_gaps
 from dropscribe.worker.word_times.segmentation import SoundSegment
 from dropscribe.worker.word_times.sentences import keep_words, remove_overlaps, split_sentences
-from dropscribe.worker.word_times.snapping import SNAPPING, snap_words
+from dropscribe.worker.word_times.snapping import SNAPPING, bound_words, snap_words
 from dropscribe.worker.word_times.sound import Sound, measure_sound
 
 if TYPE_CHECKING:
@@ -78,13 +82,12 @@ def align_words(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     `sound`.
     """
     words = [word for segment in segments for word in segment.words]
+    if not sound.segments:
+        words = bound_words(words, sound.speech)
     usual_lengths = estimate_durations(words, sound.segments)
     original = words
     groups = assign_words(words, usual_lengths, sound.segments)
     if sound.headroom >= SNAPPING.clear_headroom:
-        if lag := estimate_lag(words, groups, sound.segments):
-            words = remove_lag(words, lag)
-            groups = assign_words(words, usual_lengths, sound.segments)
         words, groups = close_punctuation_gaps(words, groups, sound)
     times = snap_words(words, usual_lengths, groups, sound, outside=original)
     placed = iter(

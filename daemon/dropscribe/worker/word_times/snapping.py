@@ -4,6 +4,7 @@ them.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,12 +42,34 @@ class SnappingTuning:
     """By which the outer edge of a word may be moved outwards in noise: less than
     `SEGMENTATION.reach`, for there an edge may be another sound's."""
     longest_moved: float = 2.5
-    """Times its usual length that a word moved from elsewhere may get."""
+    """Times its usual length that a word may get by sound that the engine did not give it: what is
+    longer has a filler or a breath in it, which has no word. Not for figures, which are not spelled
+    for the engine, so that it knows little of their ends."""
+    speech_margin: float = 0.1
+    """By which a word may leave the detected speech where no sound segments are seen: the detection
+    begins late and ends early."""
     shortest: float = 0.3
     """Share of its usual length that every word keeps."""
 
 
 SNAPPING = SnappingTuning()
+
+
+def bound_words(words: Sequence[Word], speech: Sequence[Interval]) -> list[Word]:
+    """Return the words without what is outside detected speech.
+
+    Nothing else bounds the first and the last word of a window. A word that is outside speech
+    altogether stays where it is.
+    """
+    found = []
+    for word in words:
+        low, high = word.start, word.end
+        own = [(a, b) for a, b in speech if a < word.end and b > word.start]
+        if own:
+            low = max(low, own[0][0] - SNAPPING.speech_margin)
+            high = min(high, own[-1][1] + SNAPPING.speech_margin)
+        found.append(dataclasses.replace(word, start=low, end=high))
+    return found
 
 
 def snap_words(
@@ -177,7 +200,10 @@ def _place_words(
         return list(zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True))
     # A sentence that the engine left out may be before or after: no word is drawn out over it.
     first = low if start - low < reach else start
-    last = high if high - end < reach else end
+    spelled = not any(map(str.isdigit, words[-1].word))
+    usual = float(usual_lengths[-1])
+    is_filled = spelled and high - end > usual and high - words[-1].start > SNAPPING.longest_moved * usual
+    last = high if high - end < reach and not is_filled else end
     least = SNAPPING.shortest * usual_lengths
     if least.sum() > last - first:
         least *= (last - first) / least.sum()

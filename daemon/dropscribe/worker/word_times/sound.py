@@ -84,6 +84,8 @@ class Sound:
     subtracted."""
     first: float = 0.0
     """Seconds from the start of the recording to the middle of the first frame."""
+    speech: tuple[Interval, ...] = ()
+    """The detected speech of the window."""
 
     def find_quietest(self, low: float, high: float, expected: float) -> float:
         """Return the time between `low` and `high` where it is quiet, preferably near `expected`.
@@ -122,23 +124,23 @@ def measure_sound(samples: NDArray[np.float32], window: Window, spans: Sequence[
     first = max(0, window.start - NOISE.around)
     part = np.asarray(samples[first : window.end + NOISE.around], np.float32)
     if len(part) < 3 * FRAMING.frame:
-        return Sound((), 0.0)
+        return Sound((), 0.0, speech=tuple(speech))
     powers = measure_band_powers(part)
     times = (np.arange(len(powers)) * FRAMING.hop + FRAMING.frame / 2 + first) / SAMPLE_RATE
     is_quiet = _find_quiet_frames(powers, times, nearby, speech)
     if is_quiet is None:
-        return Sound((), 0.0)
+        return Sound((), 0.0, speech=tuple(speech))
     noise = NOISE.oversubtraction * np.median(powers[is_quiet], axis=0)
     power = np.maximum(powers - noise, 0.0).sum(axis=1)
     level = max(float(power[mark_covered(times, speech, 0.0)].mean()), 1e-30)
     floor = _measure_floor(power, times, is_quiet, level, nearby)
     headroom = float(min(DEPTH, 10 * np.log10(level / max(floor, 1e-30))))
     if headroom < NOISE.least_headroom:
-        return Sound((), max(headroom, 0.0))
+        return Sound((), max(headroom, 0.0), speech=tuple(speech))
     over_noise = OverNoise(times, power, level, floor, noise.sum(), NOISE.oversubtraction)
     segments = find_sound_segments(over_noise, headroom, speech)
     loudness = 10 * np.log10(np.maximum(power / level, 10 ** (-DEPTH / 10)))
-    return Sound(clip_to_window(segments, window), headroom, loudness, float(times[0]))
+    return Sound(clip_to_window(segments, window), headroom, loudness, float(times[0]), tuple(speech))
 
 
 def _find_quiet_frames(
