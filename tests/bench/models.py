@@ -41,8 +41,7 @@ MOST = 16
 
 def make(folder: Path, sources: list[str]) -> None:
     """Write FOLDER/NAME-fp16, NAME-8bit and NAME-4bit."""
-    from dropscribe.backends._mlx import quantise
-
+    from dropscribe.backends.mlx_weights import quantise_model
     from dropscribe.models import convert
 
     for given in sources:
@@ -58,7 +57,7 @@ def make(folder: Path, sources: list[str]) -> None:
                 started = time.perf_counter()
                 target = folder / f"{name}-{size}"
                 target.mkdir(parents=True, exist_ok=True)
-                quantise(whole, target, bits)
+                quantise_model(whole, target, bits)
                 print(target, round(time.perf_counter() - started, 1), "s", flush=True)
 
 
@@ -81,10 +80,10 @@ def device_peak_mb() -> float | None:
 
 def worker(model: Path, data: Path, sets: list[str], seconds: float) -> None:
     """Load one model, transcribe every set, print one JSON."""
-    before_mb, started = peak_mb(), time.perf_counter()
-    name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
     from dropscribe.backends.factory import create_backend
 
+    before_mb, started = peak_mb(), time.perf_counter()
+    name = "faster-whisper" if (model / "model.bin").exists() else "mlx"
     engine = create_backend(name)
     import_s, imported_mb = time.perf_counter() - started, peak_mb()
     loaded = engine.load(model)
@@ -153,25 +152,25 @@ def shape_worker(size: str) -> None:
     import mlx.core as mx
     import numpy as np
 
+    from dropscribe.backends.factory import create_backend
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         command = [sys.executable, __file__, "random", str(folder), size]
         subprocess.run(command, check=True)  # its memory is not to count here
-        from dropscribe.backends.factory import create_backend
-
         engine: Any = create_backend("mlx")
         before, started = peak_mb(), time.perf_counter()
         loaded = engine.load(folder)
         load_s, load_mb, load_device = time.perf_counter() - started, peak_mb(), device_peak_mb()
         noise = np.random.default_rng(0).normal(0, 0.1, 480000).astype(np.float32)
         rows = engine._batch if loaded.device.startswith("gpu") else 1  # a CPU would take an hour
-        decoder, tokens = engine._decoder, engine._tokenizer("en", "transcribe")
-        from dropscribe.backends._mlx import _rules
+        decoder, tokens = engine._decoder, engine._make_tokenizer("en", "transcribe")
+        from dropscribe.backends.mlx import build_rules
 
         started = time.perf_counter()
-        memory = decoder.memory(decoder.features([noise] * rows))
+        memory = decoder.compute_memory(engine._encoder.encode([noise] * rows))
         prefix = np.tile(np.array(tokens.sot_sequence_including_notimestamps, np.int32), (rows, 1))
-        texts = decoder.search(memory, prefix, _rules(tokens, gpu.TURBO["n_vocab"], 0))
+        texts = decoder.search(memory, prefix, build_rules(tokens, gpu.TURBO["n_vocab"], 0))
         mx.synchronize()
         took = time.perf_counter() - started
         disk = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
@@ -183,10 +182,10 @@ def shape_worker(size: str) -> None:
 def random_model(folder: Path, size: str) -> None:
     """Write an MLX folder of large-v3-turbo's shape with random weights."""
     import mlx.core as mx
-    from dropscribe.backends._mlx import quantise
     from mlx.utils import tree_flatten
     from mlx_whisper.whisper import ModelDimensions, Whisper
 
+    from dropscribe.backends.mlx_weights import quantise_model
     from dropscribe.models.convert import CONFIG, WEIGHTS
 
     mx.random.seed(0)
@@ -203,7 +202,7 @@ def random_model(folder: Path, size: str) -> None:
         mx.save_safetensors(str(whole / WEIGHTS), weights, {"format": "mlx"})
         (whole / CONFIG).write_text(json.dumps(gpu.TURBO))
         if bits := SIZES[size]:
-            quantise(whole, folder, bits)
+            quantise_model(whole, folder, bits)
 
 
 def turbo(folder: Path, base: Path) -> None:
@@ -286,11 +285,10 @@ def status_mb(what: str) -> float:
 def memory_worker(name: str, model: Path, recording: Path, seconds: float) -> None:
     """Load one model with one engine, transcribe up to `MOST` windows, print one JSON: MB."""
     from dropscribe import backends, log_bridge
+    from dropscribe.backends.factory import create_backend
     from dropscribe.worker.windows import cut_windows
 
-    log_bridge.sink = lambda *line: print(*line, file=sys.stderr)  # WhisperX's environment has no structlog
-    from dropscribe.backends.factory import create_backend
-
+    log_bridge.sink = lambda *told: print(*told, file=sys.stderr)  # WhisperX's environment has no structlog
     engine = create_backend(name)
     loaded = engine.load(model)
     found: dict[str, float] = {"loaded": status_mb("VmRSS"), "loading": status_mb("VmHWM")}
@@ -378,12 +376,12 @@ def wer(row: dict[str, Any], speech: Path, seconds: float) -> float:
     """Return the word error rate in percent of one set, of what is said in the first `seconds` of it."""
     truth = json.loads((speech / f"{row['set']}.json").read_text())
     with tempfile.TemporaryDirectory() as scratch:
-        truth_file, text_file = Path(scratch) / "truth.json", Path(scratch) / "heard.json"
+        told, heard = Path(scratch) / "truth.json", Path(scratch) / "heard.json"
         if seconds:
             truth["segments"] = [s for s in truth["segments"] if s["end"] <= seconds]
-        truth_file.write_text(json.dumps(truth))
-        text_file.write_text(json.dumps({"segments": row["segments"]}))
-        command = [sys.executable, str(speech / "score.py"), str(truth_file), str(text_file)]
+        told.write_text(json.dumps(truth))
+        heard.write_text(json.dumps({"segments": row["segments"]}))
+        command = [sys.executable, str(speech / "score.py"), str(told), str(heard)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return 100 * float(json.loads(done.stdout)["wer"])
 
@@ -400,14 +398,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(gpu.SETS))
     parser.add_argument("--seconds", type=float, default=0.0, help="only the first of each recording")
     parser.add_argument("--whisperx", help="interpreter that has WhisperX")
-    arguments = parser.parse_args()
-    first, *rest = arguments.given
-    match arguments.action:
+    told = parser.parse_args()
+    first, *rest = told.given
+    match told.action:
         case "make":
             make(Path(first), rest)
         case "run":
             out, *folders = map(Path, rest)
-            run(Path(first), out, folders, arguments.sets, rounds=arguments.rounds, seconds=arguments.seconds)
+            run(Path(first), out, folders, told.sets, rounds=told.rounds, seconds=told.seconds)
         case "shape":
             shape(Path(first))
         case "turbo":
@@ -415,11 +413,11 @@ def main() -> None:
         case "score":
             score(Path(first), Path(rest[0]))
         case "worker":
-            worker(Path(first), Path(rest[0]), arguments.sets, arguments.seconds)
+            worker(Path(first), Path(rest[0]), told.sets, told.seconds)
         case "memory":
-            memory(Path(first), Path(rest[0]), arguments.whisperx, arguments.sets[0], arguments.seconds)
+            memory(Path(first), Path(rest[0]), told.whisperx, told.sets[0], told.seconds)
         case "one-memory":
-            memory_worker(first, Path(rest[0]), Path(rest[1]), arguments.seconds)
+            memory_worker(first, Path(rest[0]), Path(rest[1]), told.seconds)
         case "one-shape":
             shape_worker(first)
         case _:

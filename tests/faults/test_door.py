@@ -86,6 +86,7 @@ def test_nothing_leaves_within_a_moment_of_its_last_change(world: World) -> None
     world.until(lambda: len(world.events("job.done")) == 3)
     assert time.time() - new.stat().st_mtime < 12
     world.until(lambda: not new.exists() and not ahead.exists())
+    world.until(lambda: len(world.events("source.moved")) == 3)
     left = {e["file"]: e["timestamp"] for e in world.events("source.moved")}
     assert set(left) == {"old.wav", "new.wav", "ahead.wav"}
     assert world.outputs() == four("ahead", "new", "old")

@@ -181,7 +181,6 @@ def measure(
             recording = protocol.RecordingFile(_TRANSCRIBE, str(path.resolve()), str(Path(folder) / "spool"))
             worker.send(protocol.CheckJob(job=_WARM_UP, request=request))
             worker.send(protocol.TranscribeJob(recording=recording, request=request))
-            worker.send(protocol.UsageJob(job=_USAGE))
             seconds = audio_s = 0.0
             report_progress("loading", 0.0, 1.0)
             while True:
@@ -209,6 +208,7 @@ def measure(
                     case protocol.Finished(), job if job == _TRANSCRIBE:
                         speed = round(audio_s / seconds, 2)
                         row = dataclasses.replace(row, audio_s=audio_s, seconds=round(seconds, 3), speed=speed)
+                        worker.send(protocol.UsageJob(job=_USAGE))  # sent before, it would go between the windows
                     case protocol.Finished() as usage, job if job == _USAGE:
                         return dataclasses.replace(
                             row, memory_bytes=usage.memory_bytes or 0, device_bytes=usage.device_bytes

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 from pathlib import Path, PurePath
 from typing import Any
 
-from dropscribe import journal as old  # of the earlier program, on PYTHONPATH
-from dropscribe import outbox
+# Those of the earlier program, on PYTHONPATH: today's has no such modules.
+old: Any = importlib.import_module("dropscribe.journal")
+outbox: Any = importlib.import_module("dropscribe.outbox")
 
 VERSION: int = old.VERSION
 SETTINGS = json.dumps({"model": "base", "language": "auto", "formats": ["json", "txt"]})
