@@ -199,11 +199,12 @@ class _Table:
 
     def _cross_gap(self) -> Values:
         """Return the least cost up to each time, the gap after the last word included."""
-        if not self._end:
-            return np.minimum(self._gap, COSTS.filler)
-        end = self._end[-1]
-        heard = np.minimum.accumulate(end - self._gap) + self._gap
-        return np.minimum(heard, np.minimum.accumulate(end) + COSTS.filler)
+        heard, least = self._gap, np.zeros(len(self._gap))
+        if self._end:
+            heard = np.minimum.accumulate(self._end[-1] - self._gap) + self._gap
+            least = np.minimum.accumulate(self._end[-1])
+        cost: Values = np.minimum(heard, least + COSTS.filler)
+        return cost
 
     def _move(self, engine: Interval) -> Values:
         """Return what it costs that an edge of a word is at each time, when by the engine it is in
