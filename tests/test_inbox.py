@@ -197,8 +197,9 @@ def test_the_file_system_has_a_name(tmp_path: Path) -> None:
 NO_EVENTS = """
 import ctypes, platform, struct, sys
 from pathlib import Path
-number = {"x86_64": 294, "aarch64": 26}[platform.machine()]  # inotify_init1
-code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)]
+first, second = {"x86_64": (294, 253), "aarch64": (26, 26)}[platform.machine()]  # inotify_init1, inotify_init
+refuse, allow = (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)
+code = [(0x20, 0, 0, 0), (0x15, 1, 0, first), (0x15, 0, 1, second), refuse, allow]
 program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
 class Filter(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
