@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faster_whisper.audio import decode_audio
 
 PEERS = {
     "faster-whisper": """
@@ -81,7 +80,8 @@ def vary(source: Path, target: Path, number: int) -> None:
 
     The daemon publishes a recording whose sound it knows without transcribing it.
     """
-    samples = decode_audio(str(source))
+    with tempfile.TemporaryDirectory() as spool:
+        samples = np.array(decoding.decode(source, Path(spool) / "spool").samples)
     whole = np.clip(np.round(samples * 32767), -32768, 32767).astype("<i2")
     whole[0] = number
     temporary = target.with_name(f".{target.name}")
