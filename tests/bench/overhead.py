@@ -37,6 +37,9 @@ from typing import Any
 
 import numpy as np
 
+from dropscribe.worker import decoding
+
+
 PEERS = {
     "faster-whisper": """
 from faster_whisper import WhisperModel
