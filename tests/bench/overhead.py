@@ -39,7 +39,6 @@ import numpy as np
 
 from dropscribe.worker import decoding
 
-
 PEERS = {
     "faster-whisper": """
 from faster_whisper import WhisperModel
@@ -191,35 +190,44 @@ def main() -> None:
         )
         assert direct.stdin is not None
         assert direct.stdout is not None
-        for number in range(given.rounds + 1):  # the first is not counted: models load, a GPU compiles
-            for kind, source in (("short", given.short), ("long", given.long)):
-                vary(source, folder / f"{kind}.wav", number)
-                direct.stdin.write(json.dumps([str(folder / f"{kind}.wav"), str(out / f"{kind}.theirs.json")]) + "\n")
-                direct.stdin.flush()
-                direct_s = json.loads(direct.stdout.readline())["seconds"]
-                events = daemon.drop(source, f"{kind}{number}.wav", number)
-                start = clock(events["job.claimed" if kind == "long" else "inbox.settled"])
-                daemon_s = clock(events["job.done"]) - start
-                transcript = daemon.folder / "outbox" / f"{kind}{number}.json"
-                shutil.copyfile(transcript, out / f"{kind}.ours.json")
-                if number == 0:
-                    continue
-                timing = json.loads(transcript.read_text())["timing"]
-                own = daemon_s / (timing["decode_s"] + timing["transcribe_s"]) - 1
-                rows = figures[kind]
-                rows["direct_s"].append(round(direct_s, 3))
-                rows["daemon_s"].append(round(daemon_s, 3))
-                rows["ratio"].append(round(direct_s / daemon_s, 2))
-                rows["gpu_busy"].append(gpu.measure_busy(start, start + daemon_s))
-                rows["share_not_in_the_engine"].append(round(own, 3))
-                print(
-                    kind, number, {name: row[-1] for name, row in rows.items()}, timing, file=sys.stderr, flush=True
-                )
-        daemon.stop()
-        direct.stdin.close()
-        direct.wait()
-        direct.stdout.close()
-    gpu.stop()
+        try:
+            for number in range(given.rounds + 1):  # the first is not counted: models load, a GPU compiles
+                for kind, source in (("short", given.short), ("long", given.long)):
+                    vary(source, folder / f"{kind}.wav", number)
+                    direct.stdin.write(
+                        json.dumps([str(folder / f"{kind}.wav"), str(out / f"{kind}.theirs.json")]) + "\n"
+                    )
+                    direct.stdin.flush()
+                    direct_s = json.loads(direct.stdout.readline())["seconds"]
+                    events = daemon.drop(source, f"{kind}{number}.wav", number)
+                    start = clock(events["job.claimed" if kind == "long" else "inbox.settled"])
+                    daemon_s = clock(events["job.done"]) - start
+                    transcript = daemon.folder / "outbox" / f"{kind}{number}.json"
+                    shutil.copyfile(transcript, out / f"{kind}.ours.json")
+                    if number == 0:
+                        continue
+                    timing = json.loads(transcript.read_text())["timing"]
+                    own = daemon_s / (timing["decode_s"] + timing["transcribe_s"]) - 1
+                    rows = figures[kind]
+                    rows["direct_s"].append(round(direct_s, 3))
+                    rows["daemon_s"].append(round(daemon_s, 3))
+                    rows["ratio"].append(round(direct_s / daemon_s, 2))
+                    rows["gpu_busy"].append(gpu.measure_busy(start, start + daemon_s))
+                    rows["share_not_in_the_engine"].append(round(own, 3))
+                    print(
+                        kind,
+                        number,
+                        {name: row[-1] for name, row in rows.items()},
+                        timing,
+                        file=sys.stderr,
+                        flush=True,
+                    )
+        finally:
+            daemon.stop()
+            direct.stdin.close()
+            direct.wait()
+            direct.stdout.close()
+            gpu.stop()
     medians = {f"{kind}_times_as_fast": statistics.median(rows["ratio"]) for kind, rows in figures.items()}
     about = {"peer": given.peer, "language": given.language, "cores": os.cpu_count()}
     print(json.dumps(about | medians | figures))
