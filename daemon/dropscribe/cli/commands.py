@@ -84,6 +84,29 @@ class Speakers(NamedTuple):
     json: bool
 
 
+class AddVoice(NamedTuple):
+    """`voices add`: one more voice that is known, or one more sample of one."""
+
+    name: str
+    file: Path | None
+    transcript: Path | None
+    """JSON in whose recording the person speaks."""
+    speaker: str | None
+    """What the person is called in it."""
+
+
+class ListVoices(NamedTuple):
+    """`voices list`: whose voices are known."""
+
+    json: bool
+
+
+class RemoveVoice(NamedTuple):
+    """`voices remove`: a voice that is to be forgotten."""
+
+    name: str
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -223,6 +246,9 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | AddVoice
+    | ListVoices
+    | RemoveVoice
     | Pause
     | Resume
     | Logs

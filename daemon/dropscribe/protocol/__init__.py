@@ -22,6 +22,7 @@ from dropscribe.protocol.values import JSON as JSON
 from dropscribe.protocol.values import ProtocolError as ProtocolError
 from dropscribe.protocol.values import read_value, reading, write_value
 from dropscribe.transcript import Notice, Segment, Speaker  # noqa: TC001 (the types of fields are read)
+from dropscribe.voices import KnownVoice  # noqa: TC001 (as above)
 
 PACK = 0
 """The number of a job on several recordings at once; no recording has it."""
@@ -61,6 +62,8 @@ class Request:
     split_channels: str = "auto"
     speakers: tuple[str, ...] = ()
     """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
+    voices: tuple[KnownVoice, ...] = ()
+    """The voices that speakers are compared with."""
     audio_track: int = 0
     """The number of the sound track, from 1; 0 to choose."""
     speech_threshold: float = 0.5

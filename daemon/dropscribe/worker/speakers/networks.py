@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dropscribe.models.speakers import embedding, segmentation
+from dropscribe.models.speakers import embedding, segmentation, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +32,8 @@ CHUNK = 160_000
 LOCAL = 3
 """People whom it tells apart within one chunk."""
 DIMENSIONS = 192
+EMBEDDER = store.EMBEDDING_WEIGHTS.sha256[:16]
+"""Which network the voices are of: those of different ones cannot be compared."""
 
 FRAME_STEP = 270
 """Samples from one frame of the segmentation to the next."""
