@@ -17,11 +17,17 @@ from conftest import DATA
 from dropscribe import protocol, settings
 from dropscribe.errors import UsageError
 from dropscribe.formats.rttm import render_rttm
-from dropscribe.formats.speakers import assign_speakers, rename_speakers
+from dropscribe.formats.speakers import (
+    GivenName,
+    assign_speakers,
+    list_stretches,
+    recall_names,
+    rename_speakers,
+)
 from dropscribe.models.speakers import store
 from dropscribe.supervisor import loop, requests
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Segment, Speaker, Transcript, Turn, Word
+from dropscribe.transcript import Notice, Segment, Speaker, Transcript, Turn, Word
 from dropscribe.worker.decoding import decode
 from dropscribe.worker.speakers import clustering, stage
 from dropscribe.worker.speakers.diarization import Diarization, diarize
@@ -388,6 +394,57 @@ def test_renamed_speakers_are_renamed_in_every_output_nobody_edited(house: House
     assert "<v Eva>" in (house.outbox / "one.vtt").read_text()
     assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
     assert len(house.events("job.claimed")) == 1
+
+
+def test_a_name_that_was_given_survives_redo_and_other_settings(house: House) -> None:
+    house.drop("one.wav", "I say this.", "And I that.")
+    house.run(speakers=("auto",))
+    requests.write_request(house.settings.state, requests.Rename("one.wav", {"Anna": "Eva"}))
+    house.run(speakers=("auto",))
+    for settings_then, stale in ((("auto",), False), (("2",), True), (("auto",), True)):
+        ask(house, None if stale else ["one.wav"], stale=stale)
+        assert house.run(speakers=settings_then).done == 1
+        assert [s["speaker"] for s in made(house, "one")["segments"]] == ["Eva", "Ben"]
+    requests.write_request(house.settings.state, requests.Rename("one.wav", {"Eva": "Anna", "Ben": "Max"}))
+    house.run(speakers=("auto",))
+    ask(house, ["one.wav"], stale=False)
+    house.run(speakers=("auto",))
+    assert [s["name"] for s in made(house, "one")["speakers"]] == ["Anna", "Max"]
+
+
+def turns_of(*turns: tuple[str, float, float]) -> Transcript:
+    said = transcript([spoken(("a", start, end), who=who) for who, start, end in turns])
+    names = list(dict.fromkeys(who for who, _, _ in turns))
+    people = [speaker(name, *((a, b) for who, a, b in turns if who == name)) for name in names]
+    return dataclasses.replace(said, speakers=tuple(people))
+
+
+def test_a_given_name_goes_to_who_speaks_when_it_was_given() -> None:
+    given = [GivenName("Eva", ((0.0, 4.0), (8.0, 12.0)))]
+    # The order has changed, and a third person was found in the time of the first.
+    later = turns_of(
+        ("Speaker 1", 0.0, 2.0), ("Speaker 2", 4.0, 8.0), ("Speaker 3", 2.0, 4.0), ("Speaker 3", 8.0, 12.0)
+    )
+    found, unused = recall_names(later, given)
+    assert list(list_stretches(found)) == ["Speaker 1", "Speaker 2", "Eva"]
+    assert [s.speaker for s in found.segments] == ["Speaker 1", "Speaker 2", "Eva", "Eva"]
+    assert unused == ()
+    elsewhere = [GivenName("Eva", ((20.0, 30.0),))]
+    assert recall_names(later, elsewhere) == (later, tuple(elsewhere))
+
+
+def test_two_are_not_called_the_same_by_a_given_name() -> None:
+    found, _ = recall_names(turns_of(("Ben", 0.0, 4.0), ("Anna", 5.0, 9.0)), [GivenName("Anna", ((0.0, 4.0),))])
+    assert list(list_stretches(found)) == ["Anna", "Ben"]
+
+
+def test_notices_name_speakers_as_the_words_do() -> None:
+    said = dataclasses.replace(
+        turns_of(("Speaker 1", 0.0, 4.0), ("Speaker 10", 5.0, 9.0)),
+        warnings=(Notice("two-speak", 1.0, 2.0, "Speaker 1 and Speaker 10 speak at once."),),
+    )
+    renamed = rename_speakers(said, {"Speaker 1": "Eva"})
+    assert renamed.warnings[0].detail == "Eva and Speaker 10 speak at once."
 
 
 def test_jobs_and_events_about_speakers_come_back_as_they_were() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, assert_never
 from dropscribe import settings, voices
 from dropscribe.cli.console import print_json, say
 from dropscribe.errors import DropscribeError, Exit, UsageError
+from dropscribe.formats.speakers import list_stretches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,23 +99,12 @@ def _read_turns(command: commands.AddVoice, chosen: Settings) -> tuple[Path, lis
 
     assert command.transcript is not None  # noqa: S101 (the caller has looked)
     transcript = read_transcript(command.transcript)
-    own = _list_stretches(transcript)
+    own = list_stretches(transcript)
     if command.speaker is None or command.speaker not in own:
         missing = "--speaker is needed." if command.speaker is None else f"It has no speaker {command.speaker}."
         raise UsageError(missing, f"{command.transcript} has: {', '.join(own) or 'none'}.")
     others = [turn for name, turns in own.items() if name != command.speaker for turn in turns]
     return _locate(transcript, command, chosen), leave_out(own[command.speaker], others)
-
-
-def _list_stretches(transcript: Transcript) -> dict[str, list[Stretch]]:
-    """Return when each speaker speaks: by turns, else by segments."""
-    if transcript.speakers:
-        return {speaker.name: [(turn.start, turn.end) for turn in speaker.turns] for speaker in transcript.speakers}
-    found: dict[str, list[Stretch]] = {}
-    for segment in transcript.segments:
-        if segment.speaker:
-            found.setdefault(segment.speaker, []).append((segment.start, segment.end))
-    return found
 
 
 def _locate(transcript: Transcript, command: commands.AddVoice, chosen: Settings) -> Path:

@@ -174,7 +174,9 @@ def _list_doubts(speakers: Sequence[Speaker]) -> Iterator[Notice]:
     for speaker in speakers:
         if speaker.voice is not None and not speaker.voice.certain and speaker.name != speaker.voice.name:
             first = speaker.turns[0]
-            yield Notice("voice-unsure", first.start, first.end, f"{speaker.name} is perhaps {speaker.voice.name}.")
+            yield Notice(
+                "voice-unsure", first.start, first.end, f"{speaker.name} sounds somewhat like {speaker.voice.name}."
+            )
     if len(speakers) < 2:
         return
     turns = sorted((t.start, t.end, s.name, t.confidence) for s in speakers for t in s.turns)
