@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from conftest import DATA
 from dropscribe import protocol, settings
+from dropscribe.cli.main import main
 from dropscribe.errors import UsageError
 from dropscribe.formats.rttm import render_rttm
 from dropscribe.formats.speakers import (
@@ -410,6 +411,22 @@ def test_a_name_that_was_given_survives_redo_and_other_settings(house: House) ->
     ask(house, ["one.wav"], stale=False)
     house.run(speakers=("auto",))
     assert [s["name"] for s in made(house, "one")["speakers"]] == ["Anna", "Max"]
+
+
+def test_names_in_srt_can_be_left_out_and_old_outputs_made_anew(house: House) -> None:
+    house.drop("one.wav", "I say this.", "And I that.")
+    house.run(speakers=("auto",))
+    assert "Anna: I say this." in (house.outbox / "one.srt").read_text()
+    ask(house, None, stale=True)
+    assert house.run(speakers=("auto",), srt_speakers=False).done == 1
+    assert "Anna" not in (house.outbox / "one.srt").read_text()
+    assert "<v Anna>" in (house.outbox / "one.vtt").read_text()
+    assert len(house.events("job.claimed")) == 1
+    assert main(["export", str(house.outbox / "one.json"), "--to", "srt", "-o", str(house.outbox / "a")]) == 0
+    assert "Anna: " in (house.outbox / "a/one.srt").read_text()
+    more = ["--srt-speakers", "false", "-o", str(house.outbox / "b")]
+    assert main(["export", str(house.outbox / "one.json"), "--to", "srt", *more]) == 0
+    assert "Anna" not in (house.outbox / "b/one.srt").read_text()
 
 
 def turns_of(*turns: tuple[str, float, float]) -> Transcript:

@@ -39,6 +39,8 @@ class Export(NamedTuple):
     transcript: Path
     to: str
     """Format names with commas between."""
+    srt_speakers: str
+    """The value of the setting."""
     output: Path | None
 
 

@@ -91,6 +91,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Export)
     parser.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
     text = f"one or more of {', '.join(EXPORT_FORMATS)}, with commas between"
+    names = "whether .srt names speakers: true (default) or false"
+    parser.add_argument("--srt-speakers", default="true", metavar="VALUE", help=names)
     parser.add_argument("--to", required=True, metavar="FORMATS", help=text)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="write there (default: the folder of the JSON)"

@@ -103,7 +103,8 @@ class Publisher:
         in_force = result_options.restore_options(recording.settings, self._settings)
         transcript = renaming.recall_names(self._journal, recording, Transcript.from_json(stored))
         transcript = _finish(transcript, recording, in_force)
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        names_in_srt = in_force.srt_speakers
+        contents = {f: formats.render(f, transcript, srt_speakers=names_in_srt) for f in in_force.formats}
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents)

@@ -47,7 +47,9 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+SRT_SPEAKERS = "srt_speakers"
+"""It is saved as nothing where it is on, as it is by default, else as `off`."""
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats", SRT_SPEAKERS)
 """The settings that the outputs depend on."""
 
 
@@ -80,6 +82,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
     return read_options(chosen) | {
         "replacements": dict(chosen.replacements),
         "formats": list(chosen.formats),
+        SRT_SPEAKERS: "" if chosen.srt_speakers else "off",
     }
 
 
@@ -96,6 +99,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if SRT_SPEAKERS in values:
+        values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:
