@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dropscribe.models.speakers import embedding, segmentation, store
+from dropscribe.models.speakers import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,14 +78,19 @@ class Networks:
         The probability of each local speaker, shape (chunks, frames, 3). Who is first in one chunk need not be first
         in the next.
         """
-        logs = self.segmentation.run(None, {segmentation.INPUT: chunks[:, None, :]})[0]
+        logs = self.segmentation.run(None, {_input(self.segmentation): chunks[:, None, :]})[0]
         return np.asarray(np.exp(logs) @ _MEMBERS, np.float32)
 
     def embed(self, windows: Floats) -> Floats:
         """Return voices of unit length, shape (windows, 192), of log mel energies, shape (windows, frames, 80)."""
         centred = windows - windows.mean(axis=1, keepdims=True)
-        found = self.embedding.run(None, {embedding.INPUT: centred})[0]
+        found = self.embedding.run(None, {_input(self.embedding): centred})[0]
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def _input(session: Any) -> str:
+    """Return the name of a network's input: other exports call it otherwise."""
+    return str(session.get_inputs()[0].name)
 
 
 def load_networks(folder: Path, threads: int = 0) -> Networks:
