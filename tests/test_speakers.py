@@ -185,6 +185,13 @@ def test_the_worker_finds_the_same_speakers_with_and_without_transcription(
     events = worker.until("finished", "failed")
     worker.ask(tiny_en, FASTER, operation="speakers", **more)
     alone = worker.until("finished", "failed")
+    # Between the windows of another it has the limit that others have, and others go between its own steps.
+    worker.ask(tiny_en, FASTER, operation="speakers", most_seconds=1.0, **more)
+    assert of(worker.until("apart", "finished", "failed"), "apart") == [{"code": "too-long"}]
+    worker.ask(tiny_en, FASTER, operation="speakers", **more)
+    worker.ask(tiny_en, FASTER)
+    between = [name for name, _ in [*worker.until("finished"), *worker.until("finished")]]
+    assert between.index("finished") < between.index("speakers")
     worker.worker.kill()
     (told,), (later,) = of(events, "speakers"), of(alone, "speakers")
     assert told["speakers"] == later["speakers"]

@@ -27,6 +27,9 @@ from dropscribe.voices import KnownVoice  # noqa: TC001 (as above)
 PACK = 0
 """The number of a job on several recordings at once; no recording has it."""
 
+SPEAKERS_PHASE = "telling speakers apart"
+"""The phase of a `Heartbeat` after the last window."""
+
 
 # What jobs and events are made of
 
@@ -127,6 +130,8 @@ class SpeakersJob:
     op: ClassVar[str] = "speakers"
     recording: RecordingFile
     request: Request
+    most_seconds: float | None = None
+    """As for `TranscribeJob`."""
 
     @property
     def job(self) -> int:
@@ -181,7 +186,7 @@ def encode_job(job: Job) -> str:
         case PackJob():
             data["recordings"] = write_value(job.recordings)
         case SpeakersJob():
-            data |= {**write_value(job.recording), **write_value(job.request)}
+            data |= {**write_value(job.recording), **write_value(job.request), "most_seconds": job.most_seconds}
     if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **write_value(job.request)}
     return json.dumps(data) + "\n"
@@ -211,7 +216,8 @@ def decode_job(line: str) -> Job:
                 recordings = read_value(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
             case SpeakersJob.op:
-                return SpeakersJob(recording=read_value(RecordingFile, data), request=request)
+                file = read_value(RecordingFile, data)
+                return SpeakersJob(recording=file, request=request, most_seconds=data.get("most_seconds"))
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")

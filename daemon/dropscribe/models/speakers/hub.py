@@ -94,7 +94,7 @@ def ask(data: bytes, shape: tuple[int, ...]) -> NDArray[np.float64]:
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     found: NDArray[Any] = session.run(None, {session.get_inputs()[0].name: make_probe(shape)})[0][0]
     if found.ndim == 2:
-        return np.exp(found[len(found) // 2].astype(np.float64))
+        return np.asarray(np.exp(found[len(found) // 2]), np.float64)
     return np.asarray(found / np.linalg.norm(found), np.float64)
 
 
