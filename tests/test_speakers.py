@@ -211,6 +211,38 @@ def test_the_worker_finds_the_same_speakers_with_and_without_transcription(
     assert "conference" in by_name["Speaker 2"]
 
 
+def test_a_panel_on_one_channel_and_the_host_on_the_other_are_three_people(
+    folder: Path,
+    tiny_en: Path,
+    tmp_path: Path,
+    kennedy: Floats,
+    allison: Floats,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Host: Allison. Panel: Kennedy, then Allison at another pitch, which is another voice."""
+    pitched = np.interp(np.arange(0, len(allison), 0.8), np.arange(len(allison)), allison).astype(np.float32)
+    panel, starts = join(np.zeros(len(allison), np.float32), kennedy, pitched)
+    host = np.zeros_like(panel)
+    host[: len(allison)] = allison
+    path = tmp_path / "talk.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((np.stack([host, panel], axis=1) * 32_767).astype("<i2").tobytes())
+    monkeypatch.setenv("DROPSCRIBE_STATE", str(tmp_path / "state"))
+    flags = ["--model", str(tiny_en), "--backend", "faster-whisper", "--channels", "Host,Panel", "--speakers", "auto"]
+    assert main(["transcribe", str(path), "--json", "--language", "en", *flags]) == 0
+    found = Transcript.from_json(capsys.readouterr().out)
+    assert list(list_stretches(found)) == ["Host", "Panel (1)", "Panel (2)"]
+    said = {name: " ".join(s.text for s in found.segments if s.speaker == name) for name in list_stretches(found)}
+    assert "conference" in said["Host"]
+    assert "country" in said["Panel (1)"]
+    assert "country" not in said["Panel (2)"] + said["Host"]
+    assert said["Panel (2)"]
+    own = [s for s in found.segments if s.speaker != "Host"]
+    assert all(s.start >= starts[1] - 0.3 for s in own)
+
+
 # Words
 
 
