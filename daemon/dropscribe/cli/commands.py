@@ -39,6 +39,8 @@ class Export(NamedTuple):
     transcript: Path
     to: str
     """Format names with commas between."""
+    srt_speakers: str
+    """The value of the setting."""
     output: Path | None
 
 
@@ -82,6 +84,29 @@ class Speakers(NamedTuple):
     names: list[str]
     """Each `old=new`."""
     json: bool
+
+
+class AddVoice(NamedTuple):
+    """`voices add`: one more voice that is known, or one more sample of one."""
+
+    name: str
+    file: Path | None
+    transcript: Path | None
+    """JSON in whose recording the person speaks."""
+    speaker: str | None
+    """What the person is called in it."""
+
+
+class ListVoices(NamedTuple):
+    """`voices list`: whose voices are known."""
+
+    json: bool
+
+
+class RemoveVoice(NamedTuple):
+    """`voices remove`: a voice that is to be forgotten."""
+
+    name: str
 
 
 class Pause(NamedTuple):
@@ -223,6 +248,9 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | AddVoice
+    | ListVoices
+    | RemoveVoice
     | Pause
     | Resume
     | Logs

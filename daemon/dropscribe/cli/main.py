@@ -93,6 +93,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.AddVoice() | commands.ListVoices() | commands.RemoveVoice():
+            from dropscribe.cli import voices
+
+            return voices.run(command)
         case commands.Speakers():
             from dropscribe.cli import speakers
 

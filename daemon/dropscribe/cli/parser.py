@@ -91,6 +91,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Export)
     parser.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
     text = f"one or more of {', '.join(EXPORT_FORMATS)}, with commas between"
+    names = "whether .srt names speakers: true (default) or false"
+    parser.add_argument("--srt-speakers", default="true", metavar="VALUE", help=names)
     parser.add_argument("--to", required=True, metavar="FORMATS", help=text)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="write there (default: the folder of the JSON)"
@@ -131,6 +133,26 @@ def _add_speakers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a finished recording")
     parser.add_argument("names", nargs="*", metavar="OLD=NEW", help='another name: "Speaker 1=Anna"')
     _add_json(parser)
+
+
+def _add_voices(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.ListVoices, json=False)
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    def add(name: str, kind: Any, text: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text)
+        action.set_defaults(kind=kind)
+        return action
+
+    text = "Teach a voice, with the person's consent: it is biometric data, and stays on this machine."
+    teach = add("add", commands.AddVoice, text)
+    teach.add_argument("name", metavar="NAME", help="what the person is called; again for one more sample")
+    teach.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a recording in which nobody else speaks")
+    text = "take the voice of a speaker in the recording of this transcript"
+    teach.add_argument("--from", dest="transcript", type=Path, metavar="TRANSCRIPT.json", help=text)
+    teach.add_argument("--speaker", metavar="SPEAKER", help='with --from: which one, such as "Speaker 2"')
+    _add_json(add("list", commands.ListVoices, "Show whose voices are known."))
+    add("remove", commands.RemoveVoice, "Forget a voice.").add_argument("name", metavar="NAME")
 
 
 def _add_pause(parser: argparse.ArgumentParser) -> None:
@@ -265,6 +287,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
     "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
+    "voices": (_add_voices, "Voices that are known by name in new recordings: teach, list or forget them."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import print_json, say
 from dropscribe.errors import Exit, UsageError
-from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.formats.speakers import list_stretches
+from dropscribe.supervisor import locks, lookup, renaming, requests
 from dropscribe.supervisor.explanation import explain
 from dropscribe.supervisor.journal import State
 from dropscribe.transcript import Transcript
@@ -29,7 +30,7 @@ def speakers(arguments: commands.Speakers) -> int:
     transcript = _read_transcript(chosen, arguments.file)
     if not arguments.names:
         return _print_speakers(transcript, as_json=arguments.json)
-    names = _read_names(arguments.names, _list_names(transcript), arguments.file)
+    names = _read_names(arguments.names, list(list_stretches(transcript)), arguments.file)
     file = lookup.locate_in_inbox(chosen, arguments.file) or str(arguments.file)
     requests.write_request(chosen.state, requests.Rename(file, names))
     later = "" if locks.is_running(chosen.state) else " The daemon is not running: it does so when it starts."
@@ -41,24 +42,16 @@ def _read_transcript(chosen: Settings, path: Path) -> Transcript:
     """Return the stored transcript of a recording. Raises: UsageError when it is not done."""
     with lookup.read_journal(chosen) as journal:
         recording = lookup.find_recording(chosen, journal, path)
-        stored = None
         if journal is not None and recording is not None and recording.state == State.DONE and recording.result:
             stored = journal.results.find(recording.result)
-    if stored is None:
-        raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
-    return Transcript.from_json(stored)
-
-
-def _list_names(transcript: Transcript) -> list[str]:
-    """Return the names of the speakers in order of appearance: of turns, else of segments."""
-    if transcript.speakers:
-        return [speaker.name for speaker in transcript.speakers]
-    return list(dict.fromkeys(segment.speaker for segment in transcript.segments if segment.speaker))
+            if stored is not None:
+                return renaming.recall_names(journal, recording, Transcript.from_json(stored))
+    raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
 
 
 def _print_speakers(transcript: Transcript, *, as_json: bool) -> int:
     found = {speaker.name: speaker for speaker in transcript.speakers or ()}
-    names = _list_names(transcript)
+    names = list(list_stretches(transcript))
     if as_json:
         print_json(
             [

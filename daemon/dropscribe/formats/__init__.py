@@ -65,3 +65,8 @@ RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
 
 JSON is last: its file completes the set. Every other can be made from it.
 """
+
+
+def render(name: str, transcript: Transcript, *, srt_speakers: bool = True) -> str:
+    """Return a transcript in the format of this name; `srt_speakers` is the setting."""
+    return RENDERERS[name](transcript) if name != "srt" else render_srt(transcript, labelled=srt_speakers)

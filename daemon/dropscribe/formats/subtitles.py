@@ -22,12 +22,12 @@ _UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
 replace theirs."""
 
 
-def render_srt(transcript: Transcript) -> str:
-    """Return SubRip text; a change of speaker is written as `Name: ` before the words."""
+def render_srt(transcript: Transcript, *, labelled: bool = True) -> str:
+    """Return SubRip text; `labelled`: a change of speaker is written as `Name: ` before the words."""
     return "".join(
         f"{number}\n{format_timestamp(cue.start, ',')} --> {format_timestamp(cue.end, ',')}\n"
         f"{_escape_srt_lines(cue.lines)}\n\n"
-        for number, cue in enumerate(make_cues(transcript, labelled=True), 1)
+        for number, cue in enumerate(make_cues(transcript, labelled=labelled), 1)
     )
 
 

@@ -22,9 +22,13 @@ from dropscribe.protocol.values import JSON as JSON
 from dropscribe.protocol.values import ProtocolError as ProtocolError
 from dropscribe.protocol.values import read_value, reading, write_value
 from dropscribe.transcript import Notice, Segment, Speaker  # noqa: TC001 (the types of fields are read)
+from dropscribe.voices import KnownVoice  # noqa: TC001 (as above)
 
 PACK = 0
 """The number of a job on several recordings at once; no recording has it."""
+
+SPEAKERS_PHASE = "telling speakers apart"
+"""The phase of a `Heartbeat` after the last window."""
 
 
 # What jobs and events are made of
@@ -61,6 +65,8 @@ class Request:
     split_channels: str = "auto"
     speakers: tuple[str, ...] = ()
     """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
+    voices: tuple[KnownVoice, ...] = ()
+    """The voices that speakers are compared with."""
     audio_track: int = 0
     """The number of the sound track, from 1; 0 to choose."""
     speech_threshold: float = 0.5
@@ -124,6 +130,8 @@ class SpeakersJob:
     op: ClassVar[str] = "speakers"
     recording: RecordingFile
     request: Request
+    most_seconds: float | None = None
+    """As for `TranscribeJob`."""
 
     @property
     def job(self) -> int:
@@ -178,7 +186,7 @@ def encode_job(job: Job) -> str:
         case PackJob():
             data["recordings"] = write_value(job.recordings)
         case SpeakersJob():
-            data |= {**write_value(job.recording), **write_value(job.request)}
+            data |= {**write_value(job.recording), **write_value(job.request), "most_seconds": job.most_seconds}
     if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **write_value(job.request)}
     return json.dumps(data) + "\n"
@@ -208,7 +216,8 @@ def decode_job(line: str) -> Job:
                 recordings = read_value(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
             case SpeakersJob.op:
-                return SpeakersJob(recording=read_value(RecordingFile, data), request=request)
+                file = read_value(RecordingFile, data)
+                return SpeakersJob(recording=file, request=request, most_seconds=data.get("most_seconds"))
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")

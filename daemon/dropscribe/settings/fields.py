@@ -165,6 +165,10 @@ class Settings:
         'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
         "once with `dropscribe models pull speakers`.",
     )
+    srt_speakers: bool = _describe_setting(
+        default=True,
+        text="Begin the words of another speaker with the name in .srt: `Anna: `. Off: names are in other formats.",
+    )
     audio_track: int = _describe_setting(
         0,
         "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"

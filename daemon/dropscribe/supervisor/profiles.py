@@ -46,6 +46,7 @@ KEYS = (
     "channels",
     "split_channels",
     "speakers",
+    "srt_speakers",
     "audio_track",
     "speech_threshold",
     "formats",

@@ -21,7 +21,7 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import hook_facts, names, outbox, result_options
+from dropscribe.supervisor import hook_facts, names, outbox, renaming, result_options
 from dropscribe.supervisor.assembly import finish_transcript
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
@@ -101,8 +101,10 @@ class Publisher:
             self._journal.recordings.retry(recording.id, time.time())
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
-        transcript = _finish(Transcript.from_json(stored), recording, in_force)
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        transcript = renaming.recall_names(self._journal, recording, Transcript.from_json(stored))
+        transcript = _finish(transcript, recording, in_force)
+        names_in_srt = in_force.srt_speakers
+        contents = {f: formats.render(f, transcript, srt_speakers=names_in_srt) for f in in_force.formats}
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash
-from dropscribe.formats.speakers import rename_speakers
+from dropscribe.supervisor import renaming
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
 from dropscribe.supervisor.requests import Redo, Rename, Retry, Skip
-from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,13 +106,10 @@ class RequestHandler:
         An output that a person edited stays as it is, as always.
         """
         recording = self._journal.recordings.find(self._intake.key(request.file))
-        if recording is None or recording.state != State.DONE or recording.result is None:
+        if recording is None or recording.state != State.DONE:
             return
-        stored = self._journal.results.find(recording.result)
-        if stored is None:
+        if not renaming.give_names(self._journal, recording, request.names):
             return
-        renamed = rename_speakers(Transcript.from_json(stored), request.names)
-        self._journal.results.store(recording.result, renamed.to_json(), time.time())
         self._journal.recordings.reuse_result(recording.id, time.time())
         self._intake.set_state(recording, State.PUBLISHING)
         self._log.info("job.speakers_renamed", **recording.log_facts, names=request.names)

@@ -14,6 +14,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from dropscribe import voices
 from dropscribe.formats import RENDERERS
 from dropscribe.settings import FIELDS, Table, parse_value
 
@@ -28,6 +29,8 @@ WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
 NUMBER_OPTIONS = ("audio_track", "speech_threshold")
 """Those of `RESULT_OPTIONS` that are numbers. They are saved as text, and as nothing at their
 defaults."""
+VOICES = "voices"
+"""What stands for the known voices, where speakers are asked for and any are known. It is no setting."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -44,7 +47,9 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+SRT_SPEAKERS = "srt_speakers"
+"""It is saved as nothing where it is on, as it is by default, else as `off`."""
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats", SRT_SPEAKERS)
 """The settings that the outputs depend on."""
 
 
@@ -60,6 +65,8 @@ def read_options(settings: Settings) -> dict[str, Option]:
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     values |= {n: "" if values[n] == FIELDS[n].default else f"{values[n]:g}" for n in NUMBER_OPTIONS}
+    if settings.speakers and (known := voices.compute_fingerprint(settings.state)):
+        values[VOICES] = known
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -75,6 +82,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
     return read_options(chosen) | {
         "replacements": dict(chosen.replacements),
         "formats": list(chosen.formats),
+        SRT_SPEAKERS: "" if chosen.srt_speakers else "off",
     }
 
 
@@ -91,6 +99,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if SRT_SPEAKERS in values:
+        values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:
@@ -100,7 +110,7 @@ def restore_options(saved: str, general: Settings) -> Settings:
 
 def list_changed_options(saved: str, chosen: Settings) -> list[str]:
     """Return the names of the settings that have another value now than what was saved as JSON."""
-    now, before = read_output_options(chosen), json.loads(saved)
+    now, before = {VOICES: ""} | read_output_options(chosen), json.loads(saved)
     if "formats" not in before:  # it was read from an outbox
         now.pop("formats")
     return [
@@ -126,6 +136,6 @@ def fingerprint(options: Mapping[str, Option]) -> str:
     These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, "replacements")
+    names = (*RESULT_OPTIONS, VOICES, "replacements")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]
