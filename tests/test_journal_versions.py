@@ -208,8 +208,11 @@ def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path, version: int) -> 
         assert {name: find(reader, name).state for name in STATES} == STATES
         assert find(reader, "done.wav").settings == (SETTINGS if version >= 2 else "")
         queue = [recording.path for recording in reader.recordings.list_queue()]
-        assert queue == ([b"queued.wav", b"again.wav"] if version >= 2 else [b"queued.wav"])
-        assert reader.recordings.count_ahead(find(reader, "queued.wav")) == 2  # one running, one being published
+        urgent = [b"urgent.wav"] if version >= 6 else []
+        assert queue == [*urgent, b"queued.wav", *([b"again.wav"] if version >= 2 else [])]
+        assert reader.recordings.count_ahead(find(reader, "queued.wav")) == 2 + len(
+            urgent
+        )  # one runs, one is published
         if version < 3:
             assert reader.sources.find(find(reader, "done.wav").id) is None
             assert reader.hooks.list_given_up() == []

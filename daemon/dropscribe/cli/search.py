@@ -57,14 +57,14 @@ def refresh(chosen: Settings, index: Index, *, rebuild: bool = False) -> None:
             documents = list(indexing.list_documents(chosen, journal))
             if rebuild:
                 index.clear()
-            changes = index.refresh(documents, report=lambda count: say(f"{count} transcripts are indexed."))
+            changes = index.refresh(documents, report=lambda count: say(f"Transcripts in the index: {count} so far."))
     except DropscribeError as error:
         if rebuild:
             raise
         say(f"dropscribe: {error.message} What was indexed before is searched.")
         return
     if rebuild:
-        say(f"{index.count_entries()} transcripts are indexed.")
+        say(f"Transcripts in the index: {index.count_entries()}.")
         for path in changes.unreadable:
             say(f"{sanitize(path)} is no transcript of Dropscribe.")
 

@@ -41,6 +41,8 @@ _BATCH_SECONDS = 0.5
 """Transcripts are added for so long in one transaction when many are: others get in between."""
 _RANKED = 10_000
 """Sentences that are ranked. Of a word that is in more, every sentence is about as good; the newest are taken."""
+_MOST_NAMES = 900
+"""Speakers that one query names: older SQLite takes 999 values."""
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -351,7 +353,7 @@ class Index:
                 transcript.source.recorded_at or time.strftime("%Y-%m-%d", time.localtime(document.mtime_ns / 1e9)),
                 transcript.duration,
                 transcript.language,
-                json.dumps(list(dict.fromkeys(u.speaker for u in said if u.speaker))),
+                json.dumps(list(dict.fromkeys(u.speaker for u in said if u.speaker)), ensure_ascii=False),
                 transcript.engine.model,
                 sum(len(u.tokens) for u in said),
                 len(transcript.review or ()),
@@ -389,7 +391,7 @@ class Index:
         Raises: UsageError for a query that cannot be read; IndexUnavailableError.
         """
         query = parse_query(text)
-        where, values = _write_filters(filters or Filters())
+        where, values = self._write_filters(filters)
         with self._healing():
             rows = self._connection.execute(
                 "SELECT s.start, s.end, s.speaker, s.language, s.text, f.score, d.path, d.source, d.recorded,"  # noqa: S608 (ours)
@@ -405,7 +407,7 @@ class Index:
     def count(self, text: str, filters: Filters | None = None) -> int:
         """Return how many sentences a query finds. Raises: as `search`."""
         query = parse_query(text)
-        where, values = _write_filters(filters or Filters())
+        where, values = self._write_filters(filters)
         with self._healing():
             found: int = self._connection.execute(
                 "SELECT count(*) FROM terms JOIN sentences s ON s.id = terms.rowid"  # noqa: S608 (ours)
@@ -416,8 +418,7 @@ class Index:
 
     def list_entries(self, filters: Filters | None = None, *, limit: int = -1, offset: int = 0) -> list[Entry]:
         """Return the transcripts, those recorded last first. Raises: IndexUnavailableError."""
-        chosen = filters or Filters()
-        where, values = _write_filters(chosen, sentences=False)
+        where, values = self._write_filters(filters, sentences=False)
         with self._healing():
             rows = self._connection.execute(
                 "SELECT d.*, d.language AS main FROM documents d"  # noqa: S608 (ours)
@@ -425,6 +426,15 @@ class Index:
                 (*values, limit, offset),
             ).fetchall()
         return [_make_entry(row) for row in rows]
+
+    def _write_filters(self, filters: Filters | None, *, sentences: bool = True) -> tuple[str, list[Any]]:
+        """Return filters as SQL and its values."""
+        names: dict[str, None] = {}
+        if filters is not None and filters.speaker:
+            with self._healing():
+                for row in self._connection.execute("SELECT DISTINCT speakers FROM documents"):
+                    names |= dict.fromkeys(json.loads(row["speakers"]))
+        return _write_filters(filters or Filters(), list(names), sentences=sentences)
 
     def count_entries(self) -> int:
         """Return how many transcripts there are. Raises: IndexUnavailableError."""
@@ -447,13 +457,17 @@ def _read_version(connection: sqlite3.Connection) -> str:
     return "" if row is None else str(row["value"])
 
 
-def _write_filters(filters: Filters, *, sentences: bool = True) -> tuple[str, list[Any]]:
+def _write_filters(filters: Filters, speakers: Sequence[str], *, sentences: bool = True) -> tuple[str, list[Any]]:
     where = ""
     values: list[Any] = []
     if filters.speaker:
-        # Names have no index: only sentences that are found are looked at.
-        where += f" AND {'s.speaker' if sentences else 'd.speakers'} LIKE ? ESCAPE '\\'"
-        values.append(f"%{_escape_like(filters.speaker)}%")
+        names = [name for name in speakers if _spell_name(filters.speaker) in _spell_name(name)][:_MOST_NAMES]
+        if sentences:
+            where += f" AND s.speaker IN ({', '.join('?' * len(names))})"
+            values += names
+        else:
+            where += f" AND ({' OR '.join(['instr(d.speakers, ?)'] * len(names)) or 'FALSE'})"
+            values += [json.dumps(name, ensure_ascii=False) for name in names]
     if filters.since:
         where += " AND d.recorded >= ?"
         values.append(filters.since)
@@ -467,8 +481,9 @@ def _write_filters(filters: Filters, *, sentences: bool = True) -> tuple[str, li
     return where, values
 
 
-def _escape_like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+def _spell_name(name: str) -> str:
+    """Return a name, or several, with a space before each word: it is found by the beginning of any."""
+    return "".join(f" {token}" for token in split_tokens(name))
 
 
 def _make_entry(row: sqlite3.Row) -> Entry:
