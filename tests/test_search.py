@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,17 +172,6 @@ def test_a_damaged_index_is_made_again(tmp_path: Path, damage: str) -> None:
     pytest.fail("it was not repaired")
 
 
-def search(house: House, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a process of its own, on the folders of a house."""
-    chosen = house.settings
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("DROPSCRIBE_")}
-    environ |= {f"DROPSCRIBE_{n.upper()}": str(getattr(chosen, n)) for n in ("inbox", "outbox", "state", "logs")}
-    command = [sys.executable, "-m", "dropscribe", "search", *arguments]
-    return subprocess.run(
-        command, env=environ | {"HOME": str(chosen.state)}, capture_output=True, text=True, check=False
-    )
-
-
 def indexed(house: House, query: str) -> list[tuple[str, str]]:
     """Return what the index has without a look at the outbox."""
     with indexing.open_index(house.settings) as index:
@@ -205,7 +191,7 @@ def test_an_index_that_cannot_be_written_delays_and_loses_nothing(house: House) 
     assert house.run().done == 1
     assert [event["file"] for event in house.events("index.behind")] == ["one.json"]
     (house.settings.state / FILE_NAME).rmdir()
-    assert json.loads(search(house, "budget", "--json").stdout)[0]["text"] == "The budget was cut."
+    assert json.loads(house.call("search", "budget", "--json").stdout)[0]["text"] == "The budget was cut."
 
 
 def test_the_command_finds_what_was_corrected_edited_removed_and_restored(house: House) -> None:
@@ -217,10 +203,10 @@ def test_the_command_finds_what_was_corrected_edited_removed_and_restored(house:
     path.write_text(path.read_text().replace("budget", "gadget"))
     (house.outbox / "two.json").unlink()
     (house.settings.state / FILE_NAME).unlink()
-    found = search(house, "gadget OR raised", "--json")
+    found = house.call("search", "gadget OR raised", "--json")
     assert [hit["recording"] for hit in json.loads(found.stdout)] == ["one.wav", "two.wav"]
-    assert search(house, "cut", "NOT", "gadget").returncode == 1
-    shown = search(house, "raised")
+    assert house.call("search", "cut", "NOT", "gadget").returncode == 1
+    shown = house.call("search", "raised")
     assert shown.stdout == "two.wav 00:00:00  The budget was raised.\n"
 
 
@@ -239,10 +225,10 @@ def test_an_outbox_that_is_away_leaves_the_index_as_it_is(house: House) -> None:
     house.drop("one.wav", "The budget was cut.")
     house.run()
     house.outbox.rename(house.outbox.with_name("away"))
-    found = search(house, "budget", "--json")
+    found = house.call("search", "budget", "--json")
     assert [hit["text"] for hit in json.loads(found.stdout)] == ["The budget was cut."]
     assert "is not there" in found.stderr
-    assert search(house, "--rebuild").returncode == 1
+    assert house.call("search", "--rebuild").returncode == 1
 
 
 def test_the_index_is_rebuilt_from_every_transcript(house: House) -> None:
@@ -250,7 +236,7 @@ def test_the_index_is_rebuilt_from_every_transcript(house: House) -> None:
     house.run()
     with sqlite3.connect(house.settings.state / FILE_NAME) as db:
         db.execute("UPDATE sentences SET text = 'Wrong.'")
-    done = search(house, "--rebuild")
+    done = house.call("search", "--rebuild")
     assert (done.returncode, done.stdout) == (0, "")
     assert "Transcripts in the index: 1." in done.stderr
     assert indexed(house, "budget") == [("one.json", "The budget was cut.")]

@@ -2,10 +2,10 @@
 
 usage: python tests/bench/search.py [--sentences 100000] [--text FILE]
 
-The sentences are made of words whose frequencies are those of a natural language (Zipf's law), 14 in each; every fifth
-transcript is of signs without spaces, 40 in each. With `--text` they are the lines of a file, again and again.
-Each query runs in a process of its own whose files are in the system's cache, with one thread, and counts from the open
-index to the first 20 sentences. Prints one line of JSON for each query, and one for the index.
+The sentences are made of words whose frequencies are those of a natural language (Zipf's law), 14 in each; every
+fifth transcript is of signs without spaces, 40 in each. With `--text` they are the lines of a file, again and again.
+A query counts from the open index to the first 20 sentences: CPU time, median of seven, the file in the system's
+cache. Prints one line of JSON for each query, and one for the index.
 """
 
 from __future__ import annotations

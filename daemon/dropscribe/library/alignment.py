@@ -39,6 +39,9 @@ _ATOM = re.compile(
 """What is compared: a word, or one sign of a writing system without spaces."""
 _SMALL = 250_000
 """Pairs of atoms that are compared one by one: more are first divided where both have the same rare words."""
+_RUNS = (4, 1)
+"""How many atoms in a row are to be the same there: four words hardly ever follow each other twice, and where they do
+not in a whole text, rare words help."""
 _ALIKE = 0.6
 """Share of the letters that must be in both before letters, not the number of words, say what became of what: below
 that, words were exchanged (`Moby Dick`, `Obi Wan`), and the first is still the first."""
@@ -168,12 +171,17 @@ def _match(old: Sequence[str], new: Sequence[str]) -> list[int | None]:
 
 
 def _find_anchors(old: Sequence[str], new: Sequence[str], where: tuple[int, int, int, int]) -> list[tuple[int, int]]:
-    """Return places of keys that stand once in both, in the longest order that both have (patience diff)."""
+    """Return places of runs that stand once in both, in the longest order that both have (patience diff)."""
     i, j, k, m = where
-    once = {key for key, count in Counter(old[i:j]).items() if count == 1}
-    once &= {key for key, count in Counter(new[k:m]).items() if count == 1}
-    place = {key: at for at, key in enumerate(new[k:m], k) if key in once}
-    pairs = [(at, place[key]) for at, key in enumerate(old[i:j], i) if key in once]
+    for length in _RUNS:
+        runs = list(zip(*(old[i + n : j] for n in range(length)), strict=False))
+        others = list(zip(*(new[k + n : m] for n in range(length)), strict=False))
+        once = {key for key, count in Counter(runs).items() if count == 1}
+        once &= {key for key, count in Counter(others).items() if count == 1}
+        place = {key: at for at, key in enumerate(others, k) if key in once}
+        pairs = [(at, place[key]) for at, key in enumerate(runs, i) if key in once]
+        if pairs:
+            break
     tails: list[int] = []  # the least end of an order of each length
     ends: list[int] = []  # the pair at that end
     before: list[int] = []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import UsageError
+from dropscribe.formats.subtitles import UNTAGGED
 from dropscribe.library.alignment import compare
 from dropscribe.library.corrections import edit_text, list_names, move_time
 
@@ -111,4 +112,7 @@ def find_edits(transcript: Transcript, paragraphs: Sequence[Paragraph]) -> tuple
 
 def read_edits(transcript: Transcript, text: str, suffix: str) -> tuple[Edit, ...]:
     """Return the edits in an edited file of a transcript; none where it says the same."""
-    return find_edits(transcript, read_paragraphs(text, suffix, list_names(transcript)))
+    edits = find_edits(transcript, read_paragraphs(text, suffix, list_names(transcript)))
+    if suffix == ".srt":  # other signs stand there for some that SubRip cannot hold
+        edits = tuple(edit for edit in edits if edit.before.translate(UNTAGGED) != edit.after)
+    return edits

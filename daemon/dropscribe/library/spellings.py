@@ -1,7 +1,7 @@
 """“Always write it so”: a spelling added to the profile of a folder.
 
-Guarantees: everything else in the profile stays as it is, comments and order too; a profile that cannot be read is left
-alone; the file is there whole or not at all.
+Guarantees: everything else in the profile stays as it is, comments and order too; a profile that cannot be read is
+left alone; the file is there whole or not at all.
 """
 
 from __future__ import annotations
