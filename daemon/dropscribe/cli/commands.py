@@ -46,6 +46,7 @@ class Status(NamedTuple):
     """`status`: what the daemon does."""
 
     json: bool
+    watch: bool = False
 
 
 class Why(NamedTuple):

@@ -99,7 +99,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Status)
-    _add_json(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C")
+    _add_json(which)
 
 
 def _add_why(parser: argparse.ArgumentParser) -> None:
@@ -264,7 +266,7 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def _add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
