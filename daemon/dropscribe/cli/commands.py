@@ -106,6 +106,18 @@ class Apply(NamedTuple):
     json: bool
 
 
+class Summarize(NamedTuple):
+    """`summarize`: title, summary and chapters of a transcript."""
+
+    files: list[Path]
+    """A transcript, or a recording and all its outputs as a hook has them."""
+    endpoint: str
+    model: str
+    """Empty: the first that the server lists."""
+    allow_remote: bool
+    timeout: float
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -247,6 +259,7 @@ Command = (
     | Speakers
     | Search
     | Apply
+    | Summarize
     | Pause
     | Resume
     | Logs

@@ -105,6 +105,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import apply
 
             return apply.apply(command)
+        case commands.Summarize():
+            from dropscribe.cli import summarize
+
+            return summarize.summarize(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

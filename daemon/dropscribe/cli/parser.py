@@ -158,6 +158,20 @@ def _add_apply(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
+def _add_summarize(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Summarize)
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a .json of the outbox; others are ignored"
+    )
+    text = "a server with OpenAI's chat endpoint, such as Ollama's http://127.0.0.1:11434/v1"
+    parser.add_argument("--endpoint", required=True, metavar="URL", help=text)
+    parser.add_argument("--model", default="", metavar="NAME", help="default: the first that the server lists")
+    text = "the server may be another machine: what was said leaves this one"
+    parser.add_argument("--allow-remote", action="store_true", help=text)
+    text = "seconds to wait for one answer (default: 600)"
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help=text)
+
+
 def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Pause)
 
@@ -292,6 +306,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
     "search": (_add_search, "Find sentences in all transcripts."),
     "apply": (_add_apply, "Correct a transcript from a text that was edited by hand; the other formats follow."),
+    "summarize": (_add_summarize, "Write title, summary and chapters, by a language model on this machine."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),

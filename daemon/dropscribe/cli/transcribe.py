@@ -55,7 +55,7 @@ def export(arguments: commands.Export) -> int:
     for name in wanted:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
-    transcript = _read(path)
+    transcript = read_transcript_file(path)
     _publish(arguments.output or path.parent, path.stem, transcript, wanted)
     return Exit.OK
 
@@ -68,7 +68,8 @@ def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript) -
     sys.stdout.flush()
 
 
-def _read(path: Path) -> Transcript:
+def read_transcript_file(path: Path) -> Transcript:
+    """Return the transcript in a JSON file. Raises: DropscribeError."""
     from dropscribe.transcript import Transcript
 
     try:

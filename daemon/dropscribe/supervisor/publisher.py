@@ -153,7 +153,7 @@ class Publisher:
             contents = {
                 s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
             }
-        published = [*outbox.publish(folder, base, contents, known), *edited]
+        published = [*edited, *outbox.publish(folder, base, contents, known)]  # the JSON is the last
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
