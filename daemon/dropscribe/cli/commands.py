@@ -118,6 +118,16 @@ class Summarize(NamedTuple):
     timeout: float
 
 
+class Memos(NamedTuple):
+    """`memos`: copies of Apple's Voice Memos into the inbox."""
+
+    folder: Path | None
+    """None: where Voice Memos keeps them."""
+    list: bool
+    """Only show them."""
+    json: bool
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -260,6 +270,7 @@ Command = (
     | Search
     | Apply
     | Summarize
+    | Memos
     | Pause
     | Resume
     | Logs

@@ -109,6 +109,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import summarize
 
             return summarize.summarize(command)
+        case commands.Memos():
+            from dropscribe.cli import memos
+
+            return memos.copy_memos(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

@@ -172,6 +172,14 @@ def _add_summarize(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help=text)
 
 
+def _add_memos(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Memos)
+    text = "where the recordings are (default: Voice Memos' own folder)"
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help=text)
+    parser.add_argument("--list", action="store_true", help="show them with their titles, and copy none")
+    parser.add_argument("--json", action="store_true", help="with --list: print JSON")
+
+
 def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Pause)
 
@@ -307,6 +315,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "search": (_add_search, "Find sentences in all transcripts."),
     "apply": (_add_apply, "Correct a transcript from a text that was edited by hand; the other formats follow."),
     "summarize": (_add_summarize, "Write title, summary and chapters, by a language model on this machine."),
+    "memos": (_add_memos, "Copy Apple's Voice Memos into the inbox, with their titles as names."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),
