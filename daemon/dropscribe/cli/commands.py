@@ -48,6 +48,7 @@ class Status(NamedTuple):
     """`status`: what the daemon does."""
 
     json: bool
+    watch: bool = False
 
 
 class Why(NamedTuple):
@@ -107,6 +108,49 @@ class RemoveVoice(NamedTuple):
     """`voices remove`: a voice that is to be forgotten."""
 
     name: str
+
+
+class Search(NamedTuple):
+    """`search`: sentences in all transcripts."""
+
+    words: list[str]
+    speaker: str
+    since: str
+    language: str
+    limit: int
+    rebuild: bool
+    json: bool
+
+
+class Apply(NamedTuple):
+    """`apply`: a text that was edited by hand, for all formats of its transcript."""
+
+    file: Path | None
+    undo: Path | None
+    """A recording whose last correction is taken back."""
+    json: bool
+
+
+class Summarize(NamedTuple):
+    """`summarize`: title, summary and chapters of a transcript."""
+
+    files: list[Path]
+    """A transcript, or a recording and all its outputs as a hook has them."""
+    endpoint: str
+    model: str
+    """Empty: the first that the server lists."""
+    allow_remote: bool
+    timeout: float
+
+
+class Memos(NamedTuple):
+    """`memos`: copies of Apple's Voice Memos into the inbox."""
+
+    folder: Path | None
+    """None: where Voice Memos keeps them."""
+    list: bool
+    """Only show them."""
+    json: bool
 
 
 class Pause(NamedTuple):
@@ -251,6 +295,10 @@ Command = (
     | AddVoice
     | ListVoices
     | RemoveVoice
+    | Search
+    | Apply
+    | Summarize
+    | Memos
     | Pause
     | Resume
     | Logs

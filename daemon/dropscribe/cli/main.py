@@ -101,6 +101,22 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import speakers
 
             return speakers.speakers(command)
+        case commands.Search():
+            from dropscribe.cli import search
+
+            return search.search(command)
+        case commands.Apply():
+            from dropscribe.cli import apply
+
+            return apply.apply(command)
+        case commands.Summarize():
+            from dropscribe.cli import summarize
+
+            return summarize.summarize(command)
+        case commands.Memos():
+            from dropscribe.cli import memos
+
+            return memos.copy_memos(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

@@ -33,6 +33,10 @@ _STALE_SHOWN = 5
 
 def show_status(arguments: commands.Status) -> int:
     """Print what the daemon does; the exit code says whether it runs, and whether something keeps it from working."""
+    if arguments.watch:
+        from dropscribe.cli.watch import watch_status
+
+        return watch_status()
     report = read_status(settings.load().settings)
     if arguments.json:
         print_json(dataclasses.asdict(report))

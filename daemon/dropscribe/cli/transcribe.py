@@ -56,7 +56,7 @@ def export(arguments: commands.Export) -> int:
     for name in wanted:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
-    transcript = read_transcript(path)
+    transcript = read_transcript_file(path)
     named = settings.parse_value("srt_speakers", arguments.srt_speakers, "--srt-speakers")
     _publish(
         arguments.output or path.parent,
@@ -75,7 +75,7 @@ def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript, c
     sys.stdout.flush()
 
 
-def read_transcript(path: Path) -> Transcript:
+def read_transcript_file(path: Path) -> Transcript:
     """Return the transcript in a JSON file. Raises: DropscribeError."""
     from dropscribe.transcript import Transcript
 

@@ -139,8 +139,12 @@ class StatusReport:
     """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
-def read_status(settings: Settings) -> StatusReport:
+def read_status(settings: Settings, *, stale: bool = True) -> StatusReport:
     """Return what the daemon of these settings does.
+
+    Args:
+        settings: whose daemon.
+        stale: whether to look for outputs whose settings have changed, which compares every finished recording.
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
@@ -178,7 +182,7 @@ def read_status(settings: Settings) -> StatusReport:
                 RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
-            stale=find_stale(settings, journal).recordings,
+            stale=find_stale(settings, journal).recordings if stale else (),
             passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 
