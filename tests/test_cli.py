@@ -142,6 +142,20 @@ def test_config_check_looks_at_the_profiles(shell: Shell) -> None:
     assert "talk.m4a.toml" in shell.run("config", "check", code=2).stderr
 
 
+def test_config_check_finds_a_program_that_is_not_there(shell: Shell) -> None:
+    hook = {"DROPSCRIBE_ON_DONE": '["/nowhere/at/all", "x"]', "DROPSCRIBE_ON_FAILED": "true"}
+    shell.environ |= hook
+    said = shell.run("config", "check", code=2).stderr
+    assert said.startswith("DROPSCRIBE_ON_DONE: `on_done`: /nowhere/at/all is not there or may not be executed.\n")
+    assert "on_failed" not in said
+    assert "/nowhere/at/all is not there" in shell.run("run", "--once").stderr  # and there was nothing to do
+
+
+def test_a_model_that_nobody_knows_is_a_wrong_argument(shell: Shell) -> None:
+    (shell.folder / "a.wav").touch()
+    assert "bse" in shell.run("transcribe", "a.wav", "--model", "bse", code=2).stderr
+
+
 def test_redo_of_what_is_not_done_says_what_is_the_matter(shell: Shell) -> None:
     shell.run("run", "--once")
     assert "is not done yet" in shell.run("redo", str(shell.inbox / "x.wav"), code=2).stderr

@@ -25,6 +25,7 @@ from dropscribe.backends import choice
 from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import locks, worker_process
+from dropscribe.supervisor.hook_process import find_missing_programs
 from dropscribe.supervisor.inbox import Inbox
 from dropscribe.supervisor.journal import FILE_NAME
 from dropscribe.supervisor.mounts import find_file_system
@@ -150,14 +151,13 @@ def _check_events(chosen: Settings) -> Check:
 
 
 def _check_hooks(chosen: Settings) -> Iterator[Check]:
+    missing = find_missing_programs(chosen)
     for name in ("on_done", "on_failed"):
-        if not (command := getattr(chosen, name)):
-            continue
-        if (found := shutil.which(command[0])) is not None:
-            yield Check(name, Verdict.OK, found)
-        else:
+        if name in missing:
             cure = "Write the whole path of a program that may be executed; a service has a PATH of its own."
-            yield Check(name, Verdict.FAIL, f"{command[0]} is not there or may not be executed", cure)
+            yield Check(name, Verdict.FAIL, f"{missing[name]} is not there or may not be executed", cure)
+        elif command := getattr(chosen, name):
+            yield Check(name, Verdict.OK, str(shutil.which(command[0])))
 
 
 def _check_journal(path: Path) -> Check:

@@ -67,7 +67,7 @@ def build_parser(called: str | None = None) -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Run)
-    text = "transcribe what is in the inbox, then end (exit code 1 if any recording failed)"
+    text = "transcribe what is in the inbox, then end (exit code 1 if any recording or hook failed)"
     parser.add_argument("--once", action="store_true", help=text)
     text = "with --once, where a daemon runs already: wait until it has transcribed what is in the inbox"
     parser.add_argument("--wait", action="store_true", help=text)

@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING
 from dropscribe import logs, settings
 from dropscribe.cli.console import ProgressBar, say
 from dropscribe.errors import Exit, UsageError
+from dropscribe.log_bridge import sanitize
 from dropscribe.models import catalogue
 from dropscribe.supervisor import handover, locks, loop
+from dropscribe.supervisor.hook_process import find_missing_programs
 from dropscribe.supervisor.locks import AlreadyRunningError
 from dropscribe.supervisor.signals import handle_signals
 
 if TYPE_CHECKING:
     from dropscribe.cli import commands
 
+_HOOKS_SHOWN = 3
+"""How many hooks that failed are named; `status` names more."""
+
 
 def run_daemon(arguments: commands.Run) -> int:
     """Watch the inbox until a signal ends it, or, with `--once`, until the inbox is worked off."""
-    chosen = settings.load(arguments.flags).settings
+    loaded = settings.load(arguments.flags)
+    chosen = loaded.settings
+    for name, program in find_missing_programs(chosen).items():
+        say(f"dropscribe: {loaded.origin[name]}: `{name}`: {program} is not there or may not be executed.")
     try:
         catalogue.check_setting(chosen.model, chosen.backend)
     except UsageError as error:
@@ -34,10 +42,14 @@ def run_daemon(arguments: commands.Run) -> int:
     parts = [f"{summary.done} done", f"{summary.failed} failed"]
     if summary.waiting:
         parts.append(f"{summary.waiting} waiting")
+    if summary.hooks:
+        parts.append(f"{len(summary.hooks)} hooks failed" if len(summary.hooks) > 1 else "1 hook failed")
     say(f"{', '.join(parts)}. Outbox: {chosen.outbox}")
+    for problem in summary.hooks[:_HOOKS_SHOWN]:
+        say(f"            {sanitize(problem)}")
     if summary.outage is not None:
         raise summary.outage
-    return Exit.FAILED if summary.failed else Exit.OK
+    return Exit.FAILED if summary.failed or summary.hooks else Exit.OK
 
 
 def _run_until_stopped(chosen: settings.Settings) -> None:

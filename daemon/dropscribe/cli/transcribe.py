@@ -25,9 +25,11 @@ EXPORT_FORMATS = tuple(name for name in RENDERERS if name != "json")
 def transcribe(arguments: commands.Transcribe) -> int:
     """Transcribe files one after the other; what fails is reported and does not stop the others."""
     from dropscribe.cli.file_transcriber import FileTranscriber
+    from dropscribe.models import catalogue
     from dropscribe.supervisor.names import list_bases
 
     chosen = settings.load(arguments.flags).settings
+    catalogue.check_setting(chosen.model, chosen.backend)
     if arguments.format not in RENDERERS:
         raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS))
     failed = 0

@@ -78,6 +78,8 @@ class Summary:
     failed: int
     waiting: int
     outage: DropscribeError | None
+    hooks: tuple[str, ...] = ()
+    """Why hooks failed, a sentence for each; they are tried again by the next run, or were given up."""
 
 
 class Supervisor:
@@ -184,7 +186,8 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
+        outage = self._outage.error or self._intake.outage
+        return Summary(results["done"], results["failed"], waiting, outage, self._hooks.problems)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything

@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, a pit
         cure = 'Text stands in quotes, each setting on a line of its own: language = "de".'
         raise ProfileError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in KEYS:
             raise _refuse(path, key)
@@ -184,6 +184,10 @@ def _read(path: Path) -> dict[str, Any]:
         except UsageError as error:
             message = error.message if error.message.startswith(str(path)) else f"{path}: `{key}`: {error.message}"
             raise ProfileError(message, error.cure) from None
+    try:
+        settings.check_languages(values.get("language", "auto"), values.get("languages", ()))
+    except UsageError as error:
+        raise ProfileError(f"{path}: {error.message}", error.cure) from None
     return values
 
 

@@ -131,7 +131,9 @@ class StatusReport:
     """Recordings that cannot be read at present."""
     failures: tuple[RecordingNote, ...] = ()
     hooks: tuple[RecordingNote, ...] = ()
-    """Hooks that failed for good."""
+    """Hooks that failed, for good or so far; of many the newest."""
+    hooks_failed: int = 0
+    """How many hooks failed, for good or so far."""
     staying: tuple[RecordingNote, ...] = ()
     """Recordings that were to leave the inbox and have not."""
     stale: tuple[StaleRecording, ...] = ()
@@ -173,7 +175,8 @@ def read_status(settings: Settings) -> StatusReport:
             inbox_trouble=journal.get_meta("inbox_trouble") if alive else "",
             waiting=tuple(_note(r) for r in journal.recordings.list_in(State.WAITING, limit=_NEWEST, newest=True)),
             failures=tuple(_note(r) for r in journal.recordings.list_in(State.FAILED, limit=_NEWEST, newest=True)),
-            hooks=tuple(_note_hook(journal, h) for h in journal.hooks.list_given_up(limit=_NEWEST)),
+            hooks=tuple(_note_hook(journal, h) for h in journal.hooks.list_failed(limit=_NEWEST)),
+            hooks_failed=journal.hooks.count_failed(),
             staying=tuple(
                 RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
@@ -291,4 +294,6 @@ def _note(recording: Recording) -> RecordingNote:
 def _note_hook(journal: Journal, hook: Hook) -> RecordingNote:
     recording = journal.recordings.get(hook.recording)
     reason = f"`{hook.way}` failed {lookup.format_times(hook.tries)}: {hook.problem}"
+    if not hook.given_up:
+        reason += " It is tried again."
     return RecordingNote(lookup.format_name(recording), hook.way, reason, lookup.format_minute(recording.changed))
