@@ -119,7 +119,10 @@ def _split_paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
     who: tuple[str | None, str | None] = (None, None)
     for said in split_utterances(transcript):
         full = len(text) >= LONG and text[-1:] in SENTENCE_ENDS
-        if text and not full and said.start - end < PARAGRAPH_PAUSE and (said.speaker, said.language) == who:
+        goes_on = (said.speaker, said.language) == who and said.begins != "paragraph"
+        if text and goes_on and said.begins:  # to say so takes a while: it is no pause
+            text = f"{text}\n{said.text}"
+        elif text and goes_on and not full and said.start - end < PARAGRAPH_PAUSE:
             text = join_texts(text, said.text)
         else:
             if text:
@@ -132,8 +135,8 @@ def _split_paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
 
 def _escape_markdown(text: str) -> str:
     # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list
-    # or a rule.
-    return _MARKUP.sub(r"\\\g<0>", text)
+    # or a rule; a line of its own begins behind a hard break, with a space that cannot be seen.
+    return _MARKUP.sub(r"\\\g<0>", text).replace("\n", "\\\n\u200b")
 
 
 def _quote_yaml(text: str) -> str:

@@ -43,6 +43,7 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "fillers",
     "channels",
     "split_channels",
     "speakers",

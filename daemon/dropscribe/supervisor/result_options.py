@@ -44,7 +44,7 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "fillers", "formats")
 """The settings that the outputs depend on."""
 
 
@@ -74,6 +74,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
     """Return the values of `OUTPUT_OPTIONS` as JSON has them."""
     return read_options(chosen) | {
         "replacements": dict(chosen.replacements),
+        "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
     }
 
@@ -93,6 +94,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
+    if "fillers" in values:
+        values["fillers"] = values["fillers"] or FIELDS["fillers"].default
     if "replacements" in values:
         values["replacements"] = Table(values["replacements"])
     return dataclasses.replace(general, **values)
@@ -126,6 +129,6 @@ def fingerprint(options: Mapping[str, Option]) -> str:
     These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, "replacements")
+    names = (*RESULT_OPTIONS, "replacements", "fillers")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]
