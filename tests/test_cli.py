@@ -367,6 +367,28 @@ def test_service_files_can_be_printed_for_either_system(shell: Shell) -> None:
     assert "[Service]" in shell.run("service", "print", "--platform", "linux").stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the service file is systemd's")
+def test_doctor_checks_with_the_variables_of_the_installed_service(shell: Shell) -> None:
+    (shell.folder / "ours").mkdir()
+    unit = shell.folder / ".config/systemd/user/dropscribe.service"
+    unit.parent.mkdir(parents=True)
+    shell.environ["DROPSCRIBE_BACKEND"] = "whisperx"  # which is not there: no engine is loaded
+    installed = {"DROPSCRIBE_INBOX": str(shell.folder / "ours"), "DROPSCRIBE_OUTBOX": str(shell.folder / "texts")}
+    before, shell.environ = shell.environ, shell.environ | installed
+    unit.write_text(shell.run("service", "print", "--platform", "linux").stdout)
+    shell.environ = before
+    checks = {
+        c["name"]: c for c in json.loads(shell.run("doctor", "--json", code=1, CUDA_VISIBLE_DEVICES="1").stdout)
+    }
+    assert checks["variables"]["verdict"] == "note"
+    assert "CUDA_VISIBLE_DEVICES (not in the service)" in checks["variables"]["detail"]
+    assert f"DROPSCRIBE_INBOX (in the service: {shell.folder}/ours)" in checks["variables"]["detail"]
+    assert checks["inbox"]["detail"].startswith(f"{shell.folder}/ours, read works")
+    shell.environ |= installed
+    checks = {c["name"]: c for c in json.loads(shell.run("doctor", "--json", code=1).stdout)}
+    assert checks["variables"]["verdict"] == "ok"
+
+
 @pytest.mark.parametrize("name", ["bash", "zsh", "tcsh"])
 def test_completion(shell: Shell, name: str) -> None:
     assert "transcribe" in shell.run("completion", name).stdout

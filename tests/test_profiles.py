@@ -96,7 +96,7 @@ def test_a_folder_without_recordings_can_be_asked_for(general: Settings) -> None
         ('formats = ["docx"]', ["docx", "srt"]),
         ("glossary = 3", ["`glossary` is 3", "a list of text"]),
         ('replacements = ["a"]', ["`replacements`", '{"wrong" = "right"}']),
-        ('replacements = {"a" = ""}', ["nothing may be empty"]),
+        ('replacements = {" " = "a"}', ["no left side is empty"]),
         ('replacements = {"Drop  Scribe" = "x", "drop scribe" = "y"}', ["stand twice"]),
         ('model = "smal"', ["`model`", "Did you mean small?"]),
         ('model = "/tmp/model"', ["`model`", "is a folder", "a profile downloads none"]),

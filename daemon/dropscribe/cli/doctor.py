@@ -80,7 +80,8 @@ class Check:
 def show_checks(arguments: commands.Doctor) -> int:
     """Print each check as soon as it is done; the exit code says whether one failed."""
     checks = []
-    for check in examine(settings.load(arguments.flags).settings):
+    differing = _take_environment_of_service()
+    for check in examine(settings.load(arguments.flags).settings, differing):
         checks.append(check)
         if not arguments.json:
             print(f"{check.verdict:<5} {check.name:<10} {check.detail}", flush=True)
@@ -91,8 +92,32 @@ def show_checks(arguments: commands.Doctor) -> int:
     return Exit.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else Exit.OK
 
 
-def examine(chosen: Settings) -> Iterator[Check]:
-    """Yield the checks one by one, the slow one last."""
+def _take_environment_of_service() -> tuple[str, ...] | None:
+    """Give this process the variables that an installed service has, so that what is checked is what runs.
+
+    Returns: what differed, as words for each variable; None when no service is installed.
+    """
+    try:
+        installed = service.choose_manager().read_environment()
+        spec = service.make_spec(os.environ, sys.executable, logs=settings.load().settings.logs)
+    except DropscribeError:  # what is wrong is told by the checks
+        return None
+    if installed is None:
+        return None
+    for name in [name for name in os.environ if service.is_kept(name)]:
+        del os.environ[name]
+    os.environ.update(installed)
+    return service.compare_environments(installed, dict(spec.environment))
+
+
+def examine(chosen: Settings, differing: tuple[str, ...] | None = None) -> Iterator[Check]:
+    """Yield the checks one by one, the slow one last.
+
+    Args:
+        chosen: the settings.
+        differing: how this shell's variables differed from those of an installed service, which this process
+            has taken; None when there is none.
+    """
     yield Check(
         "program", Verdict.OK, f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
@@ -100,6 +125,12 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield Check(
         "settings", Verdict.OK, str(path) if path.exists() else f"no file ({path}): defaults and the environment"
     )
+    if differing:
+        cure = "`dropscribe service install` takes over those of this shell."
+        detail = f"checked with the service's variables; this shell's differ: {', '.join(differing)}"
+        yield Check("variables", Verdict.NOTE, detail, cure)
+    elif differing is not None:
+        yield Check("variables", Verdict.OK, "the service has the same as this shell")
     inbox = _check_folder("inbox", chosen.inbox, "read")
     yield inbox
     yield _check_folder("outbox", chosen.outbox, "write")

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 _FLAG = "set_"
 """Before the name of a setting in argparse's namespace."""
 _DAEMON_SETTINGS = (
-    *("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer", "after", "archive"),
+    *(
+        "inbox",
+        "outbox",
+        "permissions",
+        "recursive",
+        "settle_seconds",
+        "scan_seconds",
+        "observer",
+        "after",
+        "archive",
+    ),
     *("on_done", "on_failed", "webhook", "hook_seconds", "hook_tries"),
 )
 """Settings without meaning for `transcribe`."""
@@ -69,7 +79,10 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Run)
     text = "transcribe what is in the inbox, then end (exit code 1 if any recording or hook failed)"
     parser.add_argument("--once", action="store_true", help=text)
-    text = "with --once, where a daemon runs already: wait until it has transcribed what is in the inbox"
+    text = (
+        "where a daemon runs already: with --once wait until it has transcribed what is in the inbox, "
+        "else wait until it ends and take its place"
+    )
     parser.add_argument("--wait", action="store_true", help=text)
     _add_setting_flags(parser)
 

@@ -61,6 +61,8 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     yield f"Daemon    {state}{', paused' if report.paused else ''}"
     yield f"Inbox     {report.inbox}"
     yield f"Outbox    {report.outbox}"
+    for name, folder in report.elsewhere.items():
+        yield f"          here `{name}` is {sanitize(folder)}: the daemon was started with other settings"
     if report.backend:
         yield f"Backend   {report.backend}: {report.backend_reason}"
     yield f"Model     {report.model}{': ' + report.engine if report.engine else ' (not in memory)'}"

@@ -100,6 +100,12 @@ class Settings:
         Path("~/Dropscribe/Outbox"),
         "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
     )
+    permissions: str = _describe_setting(
+        "folder",
+        "Who may read the outputs. `folder`: whoever may read the folder they are in, and change them who may\n"
+        "write there; `private`: you alone. An outbox that is made for you is yours alone at first.",
+        choices=("folder", "private"),
+    )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
         ("json", "txt", "srt", "vtt"),
@@ -146,7 +152,13 @@ class Settings:
     replacements: Table = _describe_setting(
         Table(),
         'Words to be written otherwise: {"drop scribe" = "Dropscribe"}. Whole words, in any case of letters; done\n'
-        "in the finished transcript.",
+        'in the finished transcript. "" deletes; "\\n" and "\\n\\n" begin a line and a paragraph.',
+    )
+    fillers: str = _describe_setting(
+        "keep",
+        "Sounds of hesitation in the language that is spoken, such as um and uh: `keep`, or `drop` them with their\n"
+        "commas. Whisper writes few of them by itself.",
+        choices=("keep", "drop"),
     )
     channels: tuple[str, ...] = _describe_setting(
         (),

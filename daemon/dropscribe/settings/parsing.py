@@ -198,14 +198,21 @@ def _convert_table(value: Any) -> Table:
     """
     if isinstance(value, str):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(separator for _, separator, _ in pairs):
+            raise _WrongValueError
         value = {wrong: right for wrong, _, right in pairs}
     if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise _WrongValueError
-    table = Table((" ".join(key.split()), " ".join(item.split())) for key, item in value.items())
+    table = Table((" ".join(key.split()), _tidy(item)) for key, item in value.items())
     keys = {key.casefold() for key in table}
-    if len(keys) != len(value) or not all(keys) or not all(table.values()):
+    if len(keys) != len(value) or not all(keys):
         raise _WrongValueError
     return table
+
+
+def _tidy(text: str) -> str:
+    """Return a text without needless space; of a line break or two alone these."""
+    return " ".join(text.split()) or "\n" * min(2, text.count("\n"))
 
 
 def _convert_path(value: Any) -> Path:
@@ -244,7 +251,7 @@ def _describe_expected(key: str) -> str:
             return 'a list of one or more; ["json"] where nothing else is wanted: ' + ", ".join(meta["choices"])
         return "a list of " + (", ".join(meta["choices"]) or codes)
     if isinstance(default, Table):
-        return 'a table {"wrong" = "right"} of text; nothing may be empty or stand twice on the left'
+        return 'a table {"wrong" = "right"} of text; no left side is empty, and none may stand twice on the left'
     if isinstance(default, Path):
         return "the path of a folder"
     return "one of " + ", ".join(meta["choices"]) if meta["choices"] else "text"

@@ -87,6 +87,7 @@ class Publisher:
         self._disposal = disposal
         self._outage = outage
         self._progress = progress
+        self._permissions = settings.permissions
         self._log = structlog.get_logger()
         self._is_volume = journal.get_meta("outbox_volume") == decode_name(settings.outbox)
         self.results = {"done": 0, "failed": 0}
@@ -138,10 +139,12 @@ class Publisher:
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
         base = self._journal.outputs.choose_base(recording)
-        older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
+        older = (
+            outbox.keep_old_versions(folder, base, known, recording.redo, self._permissions) if recording.redo else []
+        )
         if older:
             crash.reach("retired")
-        published = outbox.publish(folder, base, contents, known)
+        published = outbox.publish(folder, base, contents, known, self._permissions)
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
@@ -156,12 +159,12 @@ class Publisher:
         try:
             self.check_outbox()
             try:
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
             except OSError as error:
                 if not refuses_name(error):
                     raise
                 name = names.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
         except OSError as error:
             self._journal.recordings.release(recording.id, code, reason)
             raise outbox_fault(self._settings.outbox, error) from None
@@ -230,4 +233,4 @@ def _finish(transcript: Transcript, recording: Recording, in_force: Settings) ->
     name, path = decode_name(recording.name.name), decode_name(recording.name)
     transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
     now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)
+    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force, now)

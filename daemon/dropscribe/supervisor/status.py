@@ -111,6 +111,8 @@ class StatusReport:
     paused: bool
     inbox: str
     outbox: str
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Folders that the settings of whoever asks name instead of those that the running daemon has."""
     backend: str = ""
     backend_reason: str = ""
     model: str
@@ -152,14 +154,20 @@ def read_status(settings: Settings) -> StatusReport:
     with lookup.read_journal(settings) as journal:
         if journal is None:
             return StatusReport(running=alive, paused=paused, inbox=inbox, outbox=outbox, model=settings.model)
+        asked, settings = settings, lookup.adopt_folders(settings, journal)
         now = time.time()
         current, interrupted = _read_current(journal, settings.state, now) if alive else (None, None)
         return StatusReport(
             running=alive,
             pid=int(journal.get_meta("pid") or 0) or None if alive else None,
             paused=paused,
-            inbox=inbox,
-            outbox=outbox,
+            inbox=str(settings.inbox),
+            outbox=str(settings.outbox),
+            elsewhere={
+                name: str(getattr(asked, name))
+                for name in ("inbox", "outbox")
+                if getattr(asked, name) != getattr(settings, name)
+            },
             backend=journal.get_meta("backend"),
             backend_reason=journal.get_meta("backend_reason"),
             model=journal.get_meta("model") or settings.model,
