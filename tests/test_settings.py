@@ -262,6 +262,10 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ('on_failed = ["", "x"]', ["on_failed", "a command as a list"]),
         ('webhook = "example.org/x"', ["webhook", "https://"]),
         ('webhook = "file:///etc/passwd"', ["webhook", "https://"]),
+        ('names = "transcript"', ["names", "{stem} or {name}"]),
+        ('names = "../{stem}"', ["names", "a file name"]),
+        ('names = "{stem}.{langauge}"', ["names", "{language}"]),
+        ("subtitle_columns = 3", ["subtitle_columns", '8 to 120, or "auto"']),
         ("hook_tries = 0", ["hook_tries", "1 or more"]),
     ],
 )

@@ -20,10 +20,10 @@ Messages = queue.SimpleQueue[worker_process.Message]
 
 
 @pytest.fixture
-def worker(tmp_path: Path, messages: Messages) -> Iterator[worker_process.Worker]:
-    """A real worker that is to load a model that is none."""
+def worker(tmp_path: Path, tiny_en: Path, messages: Messages) -> Iterator[worker_process.Worker]:
+    """A real worker that is to load a model."""
     worker = worker_process.Worker(messages.put)
-    flags = {"model": str(tmp_path), "backend": "faster-whisper"}
+    flags = {"model": str(tiny_en), "backend": "faster-whisper"}
     chosen = settings.load(flags, {"HOME": str(tmp_path)}).settings
     worker.send(protocol.CheckJob(job=1, request=worker_process.make_request(chosen, download=False)))
     yield worker

@@ -40,6 +40,8 @@ class Export(NamedTuple):
     to: str
     """Format names with commas between."""
     output: Path | None
+    flags: dict[str, str]
+    """Settings of subtitles."""
 
 
 class Status(NamedTuple):

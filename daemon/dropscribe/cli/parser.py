@@ -31,7 +31,7 @@ _DAEMON_SETTINGS = (
         "after",
         "archive",
     ),
-    *("on_done", "on_failed", "webhook", "hook_seconds", "hook_tries"),
+    *("notify", "on_done", "on_failed", "webhook", "hook_seconds", "hook_tries"),
 )
 """Settings without meaning for `transcribe`."""
 
@@ -99,6 +99,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
+    from dropscribe import settings
     from dropscribe.cli.transcribe import EXPORT_FORMATS
 
     parser.set_defaults(kind=commands.Export)
@@ -108,6 +109,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="write there (default: the folder of the JSON)"
     )
+    _add_setting_flags(parser, without=[name for name in settings.FIELDS if not name.startswith("subtitle_")])
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:

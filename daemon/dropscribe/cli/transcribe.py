@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dropscribe.cli import commands
+    from dropscribe.settings import Settings
     from dropscribe.transcript import Transcript
 
 EXPORT_FORMATS = tuple(name for name in RENDERERS if name != "json")
@@ -26,7 +28,6 @@ def transcribe(arguments: commands.Transcribe) -> int:
     """Transcribe files one after the other; what fails is reported and does not stop the others."""
     from dropscribe.cli.file_transcriber import FileTranscriber
     from dropscribe.models import catalogue
-    from dropscribe.supervisor.names import list_bases
 
     chosen = settings.load(arguments.flags).settings
     catalogue.check_setting(chosen.model, chosen.backend)
@@ -46,7 +47,7 @@ def transcribe(arguments: commands.Transcribe) -> int:
             if arguments.output is None:
                 _print(arguments, path, transcript)
             else:
-                _publish(arguments.output, list_bases(PurePath(path.name))[0], transcript, chosen.formats)
+                _publish(arguments.output, _choose_base(path, transcript, chosen), transcript, chosen.formats)
     return Exit.FAILED if failed else Exit.OK
 
 
@@ -58,8 +59,20 @@ def export(arguments: commands.Export) -> int:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
     transcript = _read(path)
+    options = {name: value for name, value in transcript.engine.options.items() if name not in arguments.flags}
+    for name, text in arguments.flags.items():
+        number = settings.parse_value(name, text, f"--{name.replace('_', '-')}")
+        options |= {name: f"{number:g}"} if number else {}
+    transcript = dataclasses.replace(transcript, engine=dataclasses.replace(transcript.engine, options=options))
     _publish(arguments.output or path.parent, path.stem, transcript, wanted)
     return Exit.OK
+
+
+def _choose_base(path: Path, transcript: Transcript, chosen: Settings) -> str:
+    from dropscribe.supervisor.assembly import find_text_language
+    from dropscribe.supervisor.names import list_bases
+
+    return list_bases(PurePath(path.name), chosen.names, find_text_language(transcript))[0]
 
 
 def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript) -> None:

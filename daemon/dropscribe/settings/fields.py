@@ -106,6 +106,11 @@ class Settings:
         "write there; `private`: you alone. An outbox that is made for you is yours alone at first.",
         choices=("folder", "private"),
     )
+    names: str = _describe_setting(
+        "{stem}",
+        "How outputs are called, before the suffix: {stem} is the recording's name without its suffix, {name} the\n"
+        'whole name, {language} the code of the language. Media servers read "{stem}.{language}".',
+    )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
         ("json", "txt", "srt", "vtt"),
@@ -159,6 +164,26 @@ class Settings:
         "Sounds of hesitation in the language that is spoken, such as um and uh: `keep`, or `drop` them with their\n"
         "commas. Whisper writes few of them by itself.",
         choices=("keep", "drop"),
+    )
+    subtitle_columns: int = _describe_setting(
+        0,
+        "Columns of a line of subtitles: a letter is one, a full-width sign two. auto: 42, fewer in some languages.",
+        least=8,
+        most=120,
+        words={"auto": 0},
+    )
+    subtitle_lines: int = _describe_setting(
+        0, "Lines of a subtitle at most. auto: 2.", least=1, most=4, words={"auto": 0}
+    )
+    subtitle_seconds: float = _describe_setting(
+        0.0, "How long a subtitle is shown at most. auto: 7.", least=1.5, most=20, words={"auto": 0}
+    )
+    subtitle_words: int = _describe_setting(
+        0,
+        "Words of a subtitle at most, for short ones on vertical video. auto: as many as fit.",
+        least=1,
+        most=50,
+        words={"auto": 0},
     )
     channels: tuple[str, ...] = _describe_setting(
         (),
@@ -278,6 +303,12 @@ class Settings:
     )
     hook_tries: int = _describe_setting(
         5, "How often a hook that fails is tried, with longer and longer pauses.", least=1
+    )
+    notify: str = _describe_setting(
+        "none",
+        "Notifications on the desktop, by name and never with what was said: `failed` for recordings that failed,\n"
+        "`all` also for those that are done, several at once where many end together; `none`.",
+        choices=("none", "failed", "all"),
     )
     after: str = _describe_setting(
         "keep",

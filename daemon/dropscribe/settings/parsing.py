@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _SHOWN_LETTERS = 200
 _MOST_SPEAKERS = 100
+NAME_FIELDS = frozenset({"stem", "name", "language"})
+"""What the setting `names` may have in braces."""
+_FIELD = re.compile(r"\{(\w*)\}")
 _SUFFIX = re.compile(r"([+-]) ?\.?([^\s./]+)")
 
 
@@ -102,7 +105,17 @@ def _convert(key: str, value: Any) -> Any:
         return _convert_path(value)
     if not isinstance(value, str) or (meta["choices"] and value not in meta["choices"]):
         raise _WrongValueError
+    if key == "names" and not _is_template(value.strip()):
+        raise _WrongValueError
     return value.strip()
+
+
+def _is_template(text: str) -> bool:
+    """Return whether a text says how outputs are called: a file name, different for each recording."""
+    fields = set(_FIELD.findall(text))
+    rest = _FIELD.sub("", text)
+    is_name = rest.isprintable() and not any(c in rest for c in "{}/\\") and not text.startswith((".", "_"))
+    return is_name and fields <= NAME_FIELDS and bool(fields & {"stem", "name"})
 
 
 def _convert_command(value: Any) -> tuple[str, ...]:
@@ -254,4 +267,6 @@ def _describe_expected(key: str) -> str:
         return 'a table {"wrong" = "right"} of text; no left side is empty, and none may stand twice on the left'
     if isinstance(default, Path):
         return "the path of a folder"
+    if key == "names":
+        return 'a file name with {stem} or {name} in it, and perhaps {language}: "{stem}.{language}"'
     return "one of " + ", ".join(meta["choices"]) if meta["choices"] else "text"

@@ -128,6 +128,11 @@ def _complete_source(source: Source, decoded: Decoded) -> Source:
     )
 
 
+def find_text_language(transcript: Transcript) -> str:
+    """Return the code of the language that a transcript is written in: a translation is in English."""
+    return "en" if transcript.engine.options.get("task") == "translate" else transcript.language
+
+
 def finish_transcript(
     transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
@@ -143,6 +148,9 @@ def finish_transcript(
     """
     recorded_at, recorded_from = recording_date.find_date(transcript.source, path, mtime_ns, now)
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
-    transcript = dataclasses.replace(transcript, source=source)
+    subtitles = result_options.read_subtitle_options(settings)
+    kept = {n: v for n, v in transcript.engine.options.items() if n not in result_options.SUBTITLE_OPTIONS}
+    engine = dataclasses.replace(transcript.engine, options={**kept, **subtitles})
+    transcript = dataclasses.replace(transcript, source=source, engine=engine)
     transcript = replacements.replace(transcript, settings.replacements, drop_fillers=settings.fillers == "drop")
     return dataclasses.replace(transcript, review=review.review(transcript))

@@ -44,6 +44,7 @@ from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
 from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
@@ -129,8 +130,14 @@ class Supervisor:
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
+        self._notifications = Notifications(settings)
+
+        def tell(moved: Progress) -> None:
+            self._notifications.take(moved)
+            progress(moved)
+
         self._publisher = Publisher(
-            settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
+            settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, tell
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -231,6 +238,7 @@ class Supervisor:
     def _end(self) -> None:
         self._intake.close()
         self._hooks.close()
+        self._notifications.close()
         self._jobs.close(self._stopping)
         with contextlib.suppress(sqlite3.Error):
             self._journal.set_meta(pid="", engine="")
@@ -266,6 +274,7 @@ class Supervisor:
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
+            self._notifications.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)

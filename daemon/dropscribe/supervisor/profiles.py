@@ -44,6 +44,7 @@ KEYS = (
     "glossary",
     "replacements",
     "fillers",
+    *result_options.SUBTITLE_OPTIONS,
     "channels",
     "split_channels",
     "speakers",

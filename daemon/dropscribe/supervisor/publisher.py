@@ -22,7 +22,7 @@ import structlog
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.supervisor import hook_facts, names, outbox, result_options
-from dropscribe.supervisor.assembly import finish_transcript
+from dropscribe.supervisor.assembly import find_text_language, finish_transcript
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -106,7 +106,7 @@ class Publisher:
         contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
         crash.reach("rendered")
         try:
-            published = self._write_outputs(recording, contents)
+            published = self._write_outputs(recording, contents, find_text_language(transcript))
         except OSError as error:
             if refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
@@ -133,12 +133,12 @@ class Publisher:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
+    def _write_outputs(self, recording: Recording, contents: Mapping[str, str], language: str) -> list[Published]:
         """Write the files, given as text by suffix, after the older ones were copied if they are
         to be kept.
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
-        base = self._journal.outputs.choose_base(recording)
+        base = self._journal.outputs.choose_base(recording, self._settings.names, language)
         older = (
             outbox.keep_old_versions(folder, base, known, recording.redo, self._permissions) if recording.redo else []
         )

@@ -18,7 +18,7 @@ from dropscribe.formats import RENDERERS
 from dropscribe.settings import FIELDS, Table, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dropscribe.settings import Settings
     from dropscribe.transcript import Option
@@ -44,7 +44,10 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "fillers", "formats")
+SUBTITLE_OPTIONS = ("subtitle_columns", "subtitle_lines", "subtitle_seconds", "subtitle_words")
+"""What subtitles look like: numbers, saved as those of `NUMBER_OPTIONS` are. They are also among the options of a
+published transcript, so that every format can be made from it."""
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "replacements", "fillers", "formats")
 """The settings that the outputs depend on."""
 
 
@@ -59,8 +62,18 @@ def read_options(settings: Settings) -> dict[str, Option]:
     if changed and not _is_whisperx_first(settings):
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
-    values |= {n: "" if values[n] == FIELDS[n].default else f"{values[n]:g}" for n in NUMBER_OPTIONS}
+    values |= _read_numbers(settings, NUMBER_OPTIONS)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def read_subtitle_options(settings: Settings) -> dict[str, str]:
+    """Return the values of those of `SUBTITLE_OPTIONS` that are set."""
+    return {name: value for name, value in _read_numbers(settings, SUBTITLE_OPTIONS).items() if value}
+
+
+def _read_numbers(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+    values = {name: getattr(settings, name) for name in names}
+    return {n: "" if value == FIELDS[n].default else f"{value:g}" for n, value in values.items()}
 
 
 def _is_whisperx_first(settings: Settings) -> bool:
@@ -72,7 +85,9 @@ def _is_whisperx_first(settings: Settings) -> bool:
 
 def read_output_options(chosen: Settings) -> dict[str, Any]:
     """Return the values of `OUTPUT_OPTIONS` as JSON has them."""
-    return read_options(chosen) | {
+    return {
+        **read_options(chosen),
+        **_read_numbers(chosen, SUBTITLE_OPTIONS),
         "replacements": dict(chosen.replacements),
         "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
@@ -88,7 +103,7 @@ def restore_options(saved: str, general: Settings) -> Settings:
         k: tuple(v) if isinstance(v, list) else v for k, v in saved_values if k in OUTPUT_OPTIONS
     }
     values |= {k: FIELDS[k].default for k in WHISPERX_OPTIONS if not values.get(k, "-")}
-    for name in NUMBER_OPTIONS:
+    for name in (*NUMBER_OPTIONS, *SUBTITLE_OPTIONS):
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
