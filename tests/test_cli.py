@@ -405,7 +405,7 @@ def test_export_makes_any_format_from_the_json_alone(shell: Shell) -> None:
     done = shell.run("export", "talk.json", "--to", "srt, csv")
     assert done.stdout.splitlines() == ["talk.srt", "talk.csv"]
     assert (shell.folder / "talk.csv").read_bytes() == formats.RENDERERS["csv"](TWO).encode()
-    assert "eaf" in shell.run("export", "talk.json", "--to", "docx", code=2).stderr
+    assert "eaf" in shell.run("export", "talk.json", "--to", "odt", code=2).stderr
     (shell.folder / "other.json").write_text("[]")
     assert "no transcript" in shell.run("export", "other.json", "--to", "srt", code=1).stderr
     assert "cannot be read" in shell.run("export", "gone.json", "--to", "srt", code=1).stderr

@@ -93,7 +93,7 @@ def test_a_folder_without_recordings_can_be_asked_for(general: Settings) -> None
         ("languages = [0x" + "f" * 5000 + "]", ["`languages` is a very long number", "ISO codes"]),
         ('languages = ["de", "xx"]', ["`languages`", "ISO codes"]),
         ('task = "sing"', ["`task` is 'sing'", "transcribe, translate"]),
-        ('formats = ["docx"]', ["docx", "srt"]),
+        ('formats = ["odt"]', ["odt", "srt"]),
         ("glossary = 3", ["`glossary` is 3", "a list of text"]),
         ('replacements = ["a"]', ["`replacements`", '{"wrong" = "right"}']),
         ('replacements = {" " = "a"}', ["no left side is empty"]),

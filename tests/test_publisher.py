@@ -162,3 +162,13 @@ def test_a_changed_look_of_subtitles_needs_no_new_transcript(house: House) -> No
     assert (before.count("-->"), after.count("-->")) == (1, 3)
     assert len(house.events("job.claimed")) == 1
     assert made(house, "one")["engine"]["options"]["subtitle_words"] == "2"
+
+
+def test_a_word_document_is_an_output_as_any_other(house: House) -> None:
+    house.drop("one.wav", "One.")
+    house.run(formats=("docx", "json"))
+    assert house.outputs() == ["one.docx", "one.json"]
+    (house.settings.state / FILE_NAME).unlink()
+    house.drop("one.wav", "Two.")
+    house.run(formats=("docx", "json"))
+    assert [name for name in house.outputs() if not name.startswith("_old")] == ["one.docx", "one.json"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dropscribe import settings
 from dropscribe.errors import UsageError
-from dropscribe.formats import RENDERERS
+from dropscribe.formats import BINARY_RENDERERS, RENDERERS
 from dropscribe.supervisor import hook_facts
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -34,7 +34,8 @@ def test_the_shipped_file_is_what_the_code_says() -> None:
 
 
 def test_every_format_can_be_set_and_nothing_else() -> None:
-    assert tuple(RENDERERS) == settings.FORMATS
+    assert sorted([*RENDERERS, *BINARY_RENDERERS]) == sorted(settings.FORMATS)
+    assert settings.FORMATS[-1] == "json"
 
 
 def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
@@ -238,7 +239,7 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ("glossary = " + "[" * 5000, ["not valid TOML"]),
         ("recursive = 3", ["recursive", "true or false"]),
         ('observer = "magic"', ["observer", "magic", "auto, native, polling"]),
-        ('formats = ["docx"]', ["formats", "docx", "srt"]),
+        ('formats = ["odt"]', ["formats", "odt", "srt"]),
         ("formats = [1]", ["formats"]),
         ("formats = []", ["formats", '["json"] where nothing else']),
         ('formats = ""', ["formats", "one or more"]),

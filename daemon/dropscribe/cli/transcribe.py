@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import ProgressBar, say
 from dropscribe.errors import DropscribeError, Exit, JobError, UsageError
-from dropscribe.formats import RENDERERS
+from dropscribe.formats import RENDERERS, render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.transcript import Transcript
 
-EXPORT_FORMATS = tuple(name for name in RENDERERS if name != "json")
+EXPORT_FORMATS = tuple(name for name in settings.FORMATS if name != "json")
 """The formats that can be written from the JSON."""
 
 
@@ -32,7 +32,7 @@ def transcribe(arguments: commands.Transcribe) -> int:
     chosen = settings.load(arguments.flags).settings
     catalogue.check_setting(chosen.model, chosen.backend)
     if arguments.format not in RENDERERS:
-        raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS))
+        raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS) + ".")
     failed = 0
     with ProgressBar() as bar, FileTranscriber(chosen, bar) as transcriber:
         for path in arguments.files:
@@ -58,6 +58,7 @@ def export(arguments: commands.Export) -> int:
     for name in wanted:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
+    settings.check_libraries(wanted)
     transcript = _read(path)
     options = {name: value for name, value in transcript.engine.options.items() if name not in arguments.flags}
     for name, text in arguments.flags.items():
@@ -100,6 +101,6 @@ def _publish(folder: Path, base: str, transcript: Transcript, formats: Sequence[
     from dropscribe.supervisor import outbox
 
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {name: RENDERERS[name](transcript) for name in formats}
+    contents = {name: render(name, transcript) for name in formats}
     for published in outbox.publish(folder, base, contents, {}):
         print(folder / published.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,6 +46,22 @@ def check_languages(language: str, languages: Sequence[str]) -> None:
     if language != "auto" and languages and language not in languages:
         msg = f"`language` is `{language}`, which is none of `languages`: {', '.join(languages)}."
         raise UsageError(msg, "Add it to them, or remove one of the two: `languages` is for `language = auto`.")
+
+
+def check_formats(settings: Settings) -> None:
+    """Refuse a format whose library is not installed. Raises: UsageError."""
+    check_libraries(settings.formats)
+
+
+def check_libraries(formats: Sequence[str]) -> None:
+    """Refuse a format whose library is not installed.
+
+    Raises:
+        UsageError: Says how it is installed.
+    """
+    if "docx" in formats and find_spec("docx") is None:
+        msg = "The format docx needs python-docx, which is not installed."
+        raise UsageError(msg, "Install Dropscribe with the extra `docx`, as in `pip install '.[docx]'`.")
 
 
 def check_webhook(settings: Settings) -> None:

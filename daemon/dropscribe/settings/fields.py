@@ -20,10 +20,12 @@ installed."""
 FORMATS = (
     "txt",
     "times.txt",
+    "lines.txt",
     "md",
     "html",
     "srt",
     "vtt",
+    "ass",
     "lrc",
     "csv",
     "tsv",
@@ -33,9 +35,10 @@ FORMATS = (
     "TextGrid",
     "eaf",
     "rttm",
+    "docx",
     "json",
 )
-"""The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
+"""The names of the formats, which `formats.render` writes: a test holds the two together.
 
 They are here because the settings are below the formats, which need more than the standard
 library.

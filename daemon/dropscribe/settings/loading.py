@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
-from dropscribe.settings.checks import check_folders, check_language, check_languages, check_webhook
+from dropscribe.settings.checks import check_folders, check_formats, check_language, check_languages, check_webhook
 from dropscribe.settings.fields import FIELDS, KEYS, Settings
 from dropscribe.settings.parsing import parse_value, suggest_key
 from dropscribe.settings.paths import (
@@ -55,6 +55,7 @@ def _find_layer(place: str) -> int:
 _CHECKS: dict[Callable[[Settings], None], tuple[str, ...]] = {
     check_folders: ("inbox", "outbox", "state", "archive", "after"),
     check_webhook: ("webhook",),
+    check_formats: ("formats",),
     check_language: ("language", "languages", "task", "model"),
 }
 """What settings must fit together, and which these are."""

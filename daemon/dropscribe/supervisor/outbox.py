@@ -42,7 +42,7 @@ class Published:
 def publish(
     outbox: Path,
     base: str,
-    contents: Mapping[str, str],
+    contents: Mapping[str, str | bytes],
     known: Mapping[str, str],
     permissions: str = "",
 ) -> list[Published]:
@@ -51,7 +51,7 @@ def publish(
     Args:
         outbox: the folder, which must exist.
         base: name relative to it, without suffix.
-        contents: text by suffix (`json`, `txt`, …); `json` is written last whatever the order.
+        contents: the files by suffix (`json`, `txt`, …); `json` is written last whatever the order.
         known: digest by relative path of files that we wrote: only those may be replaced, while
             they are as written.
         permissions: see `write`.
@@ -62,7 +62,8 @@ def publish(
     """
     done = []
     for suffix in sorted(contents, key=lambda s: s == "json"):
-        name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
+        name, text = f"{base}.{suffix}", contents[suffix]
+        text = text.encode("utf-8", "replace") if isinstance(text, str) else text
         digest = hashlib.sha256(text).hexdigest()
         free = _find_free_name(outbox, base, suffix, digest, known)
         write(outbox, free, text, permissions)

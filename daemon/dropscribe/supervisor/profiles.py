@@ -115,11 +115,12 @@ class Profiles:
             found = _read(self._general.inbox / path) if path == own else self._read_folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
-            if not found.keys().isdisjoint(("language", "languages", "task", "model")):
+            if not found.keys().isdisjoint(("language", "languages", "task", "model", "formats")):
                 place = f"{self._general.inbox / path}: "
         chosen = dataclasses.replace(self._general, **values)
         try:
             settings.check_language(chosen)
+            settings.check_formats(chosen)
         except UsageError as error:
             raise ProfileError(place + error.message, error.cure) from None
         return settings.Loaded(chosen, origins)

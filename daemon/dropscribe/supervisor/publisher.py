@@ -103,7 +103,11 @@ class Publisher:
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
         transcript = _finish(Transcript.from_json(stored), recording, in_force)
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        try:
+            contents: dict[str, str | bytes] = {name: formats.render(name, transcript) for name in in_force.formats}
+        except ImportError as error:  # its library was there when the settings were read
+            msg = f"A format cannot be written: {error}."
+            raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents, find_text_language(transcript))
@@ -133,8 +137,10 @@ class Publisher:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _write_outputs(self, recording: Recording, contents: Mapping[str, str], language: str) -> list[Published]:
-        """Write the files, given as text by suffix, after the older ones were copied if they are
+    def _write_outputs(
+        self, recording: Recording, contents: Mapping[str, str | bytes], language: str
+    ) -> list[Published]:
+        """Write the files, given by suffix, after the older ones were copied if they are
         to be kept.
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)

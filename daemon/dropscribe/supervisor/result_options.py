@@ -14,8 +14,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.formats import RENDERERS
-from dropscribe.settings import FIELDS, Table, parse_value
+from dropscribe.settings import FIELDS, FORMATS, Table, parse_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +107,7 @@ def restore_options(saved: str, general: Settings) -> Settings:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
     if "formats" in values:
-        values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
+        values["formats"] = tuple(name for name in values["formats"] if name in FORMATS)
     if "fillers" in values:
         values["fillers"] = values["fillers"] or FIELDS["fillers"].default
     if "replacements" in values:
