@@ -63,6 +63,8 @@ class Segment:
     """Who speaks; absent when unknown."""
     language: str | None = None
     """What is spoken here, where the recording is in several languages; absent where it is in one."""
+    begins: str | None = None
+    """`line` or `paragraph` where a replacement says that one begins here; absent elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +289,7 @@ class Transcript:
 
 
 _LEFT_OUT = frozenset(
-    {"speaker", "language", "recorded_from", "review", "speakers", "voice", "corrections", "undone"}
+    {"speaker", "language", "begins", "recorded_from", "review", "speakers", "voice", "corrections", "undone"}
 )
 """With these absent, a transcript of an older version is written again byte for byte."""
 

@@ -42,6 +42,8 @@ class Export(NamedTuple):
     srt_speakers: str
     """The value of the setting."""
     output: Path | None
+    flags: dict[str, str]
+    """Settings of subtitles."""
 
 
 class Status(NamedTuple):

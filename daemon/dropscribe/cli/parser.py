@@ -20,8 +20,18 @@ if TYPE_CHECKING:
 _FLAG = "set_"
 """Before the name of a setting in argparse's namespace."""
 _DAEMON_SETTINGS = (
-    *("inbox", "outbox", "recursive", "settle_seconds", "scan_seconds", "observer", "after", "archive"),
-    *("on_done", "on_failed", "webhook", "hook_seconds", "hook_tries"),
+    *(
+        "inbox",
+        "outbox",
+        "permissions",
+        "recursive",
+        "settle_seconds",
+        "scan_seconds",
+        "observer",
+        "after",
+        "archive",
+    ),
+    *("notify", "on_done", "on_failed", "webhook", "hook_seconds", "hook_tries"),
 )
 """Settings without meaning for `transcribe`."""
 
@@ -67,9 +77,12 @@ def build_parser(called: str | None = None) -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Run)
-    text = "transcribe what is in the inbox, then end (exit code 1 if any recording failed)"
+    text = "transcribe what is in the inbox, then end (exit code 1 if any recording or hook failed)"
     parser.add_argument("--once", action="store_true", help=text)
-    text = "with --once, where a daemon runs already: wait until it has transcribed what is in the inbox"
+    text = (
+        "where a daemon runs already: with --once wait until it has transcribed what is in the inbox, "
+        "else wait until it ends and take its place"
+    )
     parser.add_argument("--wait", action="store_true", help=text)
     _add_setting_flags(parser)
 
@@ -86,6 +99,7 @@ def _add_transcribe(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
+    from dropscribe import settings
     from dropscribe.cli.transcribe import EXPORT_FORMATS
 
     parser.set_defaults(kind=commands.Export)
@@ -97,6 +111,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="write there (default: the folder of the JSON)"
     )
+    _add_setting_flags(parser, without=[name for name in settings.FIELDS if not name.startswith("subtitle_")])
 
 
 def _add_status(parser: argparse.ArgumentParser) -> None:

@@ -45,6 +45,7 @@ from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
 from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
@@ -79,6 +80,8 @@ class Summary:
     failed: int
     waiting: int
     outage: DropscribeError | None
+    hooks: tuple[str, ...] = ()
+    """Why hooks failed, a sentence for each; they are tried again by the next run, or were given up."""
 
 
 class Supervisor:
@@ -129,6 +132,12 @@ class Supervisor:
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
         self._indexer = Indexer(settings)
+        self._notifications = Notifications(settings)
+
+        def tell(moved: Progress) -> None:
+            self._notifications.take(moved)
+            progress(moved)
+
         self._publisher = Publisher(
             settings,
             self._journal,
@@ -137,7 +146,7 @@ class Supervisor:
             self._disposal,
             self._outage,
             self._indexer,
-            progress,
+            tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -193,7 +202,8 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
+        outage = self._outage.error or self._intake.outage
+        return Summary(results["done"], results["failed"], waiting, outage, self._hooks.problems)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
@@ -237,6 +247,7 @@ class Supervisor:
     def _end(self) -> None:
         self._intake.close()
         self._hooks.close()
+        self._notifications.close()
         self._jobs.close(self._stopping)
         self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
@@ -273,6 +284,7 @@ class Supervisor:
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
+            self._notifications.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)
