@@ -136,6 +136,7 @@ class FasterWhisper:
         chain = CHAIN if options.normalise_numbers else 1
         edges = divide_into_batches(len(windows), self._batch, self._workers)
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
+        assert self._scorers is not None  # noqa: S101 (a model is loaded)
         new = functools.partial(Batch, self._model, self._seed, self._kept, self._scorers, audio, windows)
         work = (functools.partial(new, part, options) for part in parts)
         queued: collections.deque[Future[Batch]] = collections.deque()
