@@ -209,7 +209,7 @@ class Supervisor:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.prepare_spool()
+        self._jobs.spool.make()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()
@@ -391,8 +391,11 @@ class Supervisor:
             self._jobs.begin(claimed)
 
     def _dispatch_between(self) -> None:
-        """Let short work go between the windows of a long recording."""
-        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+        """Let short work go between the windows of a long recording; have the next one prepared."""
+        if self._outage.error is not None or self._intake.outage:
             return
-        if claimed := self._scheduler.claim_between(room):
+        room = self._jobs.room
+        if room is not None and (claimed := self._scheduler.claim_between(room)):
             self._jobs.begin(claimed, room)
+        else:
+            self._jobs.prepare()
