@@ -69,8 +69,8 @@ class TestFindSuspicions:
         spans = tuple(Span(int(a * SECOND), int(b * SECOND)) for a, b in edges)
         sound = Sound(tuple(SoundSegment(a, b) for a, b in edges), 25.0)
         said = segment(*[(" No.", a, b) for a, b in edges[::3]])
-        (found,) = suspicions.find_suspicions(WINDOW, [said], spans, sound)
-        assert (found.kind, found.start, found.end) == (SuspicionKind.MISSED_SPEECH, edges[1][0], edges[-2][1])
+        found = suspicions.find_suspicions(WINDOW, [said], spans, sound)[0]
+        assert (found.kind, found.start, found.end) == (SuspicionKind.MISSED_SPEECH, edges[1][0], edges[-1][1])
         assert found.seconds == pytest.approx(13 * 0.3)
         every = segment(*[(" No.", a, b) for a, b in edges[1:]])
         assert suspicions.find_suspicions(WINDOW, [every], spans, sound) == [
@@ -79,7 +79,7 @@ class TestFindSuspicions:
 
     def test_a_word_that_lasts_longer_than_anybody_says_it_is_a_gap(self) -> None:
         stretched = segment((" And", 5.0, 5.3), (" it", 5.3, 7.6), (" ends.", 7.6, 8.0))
-        assert suspicions.find_suspicions(WINDOW, [segment(FIRST, LAST), stretched], SPANS, SOUND) == [
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST), stretched, segment(LAST)], SPANS, SOUND) == [
             Suspicion(SuspicionKind.MISSED_SPEECH, 5.3, 9.3)
         ]
         drawn_out = segment((" And", 5.0, 6.0), (" so,", 6.0, 7.0), (" bye.", 7.0, 8.0))
@@ -335,7 +335,7 @@ class TestTranscribe:
         said = recording[int((first.start - 0.1) * SECOND) : int((first.end + 0.3) * SECOND)]
         segments, notices = transcribe(engine, np.concatenate([recording[:SECOND], *[said] * 8, recording[:SECOND]]))
         assert spoken(segments) == spoken([first]) * 8
-        assert notices == []
+        assert set(notices) <= {"repeated-words"}  # the engine may write it a ninth time, which goes
 
     def test_a_loop_of_the_engine_does_not_stay(self, engine: Backend, recording: NDArray[np.float32]) -> None:
         known, _ = transcribe(engine, recording)

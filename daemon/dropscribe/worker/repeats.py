@@ -95,7 +95,8 @@ def count_peaks(sound: Sound, low: float, high: float) -> int | None:
         return None
     first, last = (max(0, round((t - sound.first) / HOP_SECONDS)) for t in (low, high))
     width = max(1, round(LIKENESS.smooth_s / HOP_SECONDS))
-    loudness = np.convolve(sound.loudness[first:last], np.full(width, 1 / width), "same")
+    padded = np.pad(sound.loudness[first:last], width // 2, mode="edge") if last > first else sound.loudness[:0]
+    loudness = np.convolve(padded, np.full(width, 1 / width), "valid") if len(padded) >= width else padded
     peaks, top, bottom = 0, -np.inf, np.inf
     floor = float(sound.loudness.min()) + LIKENESS.dip
     rising = True
