@@ -139,8 +139,8 @@ class StatusReport:
     """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
-def read_status(settings: Settings) -> StatusReport:
-    """Return what the daemon of these settings does.
+def read_status(settings: Settings, *, stale: bool = True) -> StatusReport:
+    """Return what the daemon of these settings does; without `stale` no recording's file is looked at.
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
@@ -178,7 +178,7 @@ def read_status(settings: Settings) -> StatusReport:
                 RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
-            stale=find_stale(settings, journal).recordings,
+            stale=find_stale(settings, journal).recordings if stale else (),
             passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 

@@ -1,0 +1,63 @@
+"""The application: every address, and what becomes of errors."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+from dropscribe.errors import DropscribeError
+from dropscribe.web import actions, door, pages
+from dropscribe.web.uploads import RefusedError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.types import ASGIApp
+
+    from dropscribe.settings import Loaded
+
+
+def build_app(loaded: Loaded, access: door.Access) -> ASGIApp:
+    """Return the application of one library, with its door."""
+    routes = [*pages.Pages(loaded).routes(), *actions.Actions(loaded.settings, access).routes()]
+    app = Starlette(
+        routes=routes,
+        exception_handlers={
+            RefusedError: _explain_refusal,
+            DropscribeError: _explain_error,
+            sqlite3.Error: _explain_journal,
+            HTTPException: _explain_status,
+        },
+    )
+    return door.Door(app, access, frozenset({actions.UPLOAD}))
+
+
+def _explain_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RefusedError)  # noqa: S101 (it is registered for it)
+    return _answer(request, error.status, str(error))
+
+
+def _explain_error(request: Request, error: Exception) -> Response:
+    return _answer(request, 503, str(error))
+
+
+def _explain_journal(request: Request, error: Exception) -> Response:
+    return _answer(request, 503, f"The journal cannot be read: {error}. `dropscribe doctor` looks closer.")
+
+
+def _explain_status(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 (it is registered for it)
+    return _answer(request, error.status_code, error.detail)
+
+
+def _answer(request: Request, status: int, text: str) -> Response:
+    # The rest of a body that is not read would be taken for the next request.
+    headers = {"Connection": "close"} if request.method not in door.SAFE else {}
+    if request.url.path.startswith("/api/"):
+        return JSONResponse({"error": text}, status, headers)
+    if request.method == "GET" and status == 404:
+        return HTMLResponse('<!doctype html><html lang="en"><title>Not found</title><h1>Not found</h1>', status)
+    return PlainTextResponse(text + "\n", status, headers)
