@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 if TYPE_CHECKING:
@@ -60,13 +61,10 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+_TOO_LARGE = "This is more than the server takes."
 _STRANGER = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Dropscribe</title>
 <meta name="viewport" content="width=device-width"><h1>This library is private</h1>
 <p>Open it with <code>dropscribe open</code>. If you just did, reload this page.</p></html>"""
-
-
-class TooLargeError(Exception):
-    """A body is larger than what is taken."""
 
 
 @dataclass(slots=True)
@@ -150,10 +148,7 @@ class Door:
         if scope["path"] in self._large:
             await self._app(scope, receive, secure)
             return
-        try:
-            await self._app(scope, bound_body(receive, MOST_BYTES), secure)
-        except TooLargeError:
-            await _say(scope, 413, "This is more than the server takes.")(scope, receive, secure)
+        await self._app(scope, bound_body(receive, MOST_BYTES), secure)
 
     def _refuse(self, scope: Scope) -> Response | None:
         """Return the answer to a request that is not let in, or that exchanges the token; None for the others."""
@@ -172,7 +167,7 @@ class Door:
         except ValueError:
             return _say(scope, 400, "The length of the body is no number.")
         if scope["path"] not in self._large and length > MOST_BYTES:
-            return _say(scope, 413, "This is more than the server takes.")
+            return _say(scope, 413, _TOO_LARGE)
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and access.is_token(bearer.strip()):
             return None
@@ -205,7 +200,7 @@ class Door:
 
 
 def bound_body(receive: Receive, most: float) -> Receive:
-    """Return `receive` that raises TooLargeError after `most` bytes."""
+    """Return `receive` that raises HTTPException 413 after `most` bytes."""
     taken = 0
 
     async def count() -> Message:
@@ -213,7 +208,7 @@ def bound_body(receive: Receive, most: float) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > most:
-            raise TooLargeError
+            raise HTTPException(413, _TOO_LARGE)
         return message
 
     return count

@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import secrets
+import signal
 import socket
 import sys
 import time
@@ -22,9 +23,9 @@ from dropscribe import files
 from dropscribe.errors import DropscribeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
-    from types import ModuleType
+    from types import FrameType, ModuleType
 
     from dropscribe.settings import Loaded
 
@@ -107,6 +108,7 @@ def serve(
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
@@ -114,6 +116,7 @@ def serve(
             timeout_keep_alive=30,
         )
         server = uvicorn.Server(config)
+        server.capture_signals = lambda: _take_signals(server.handle_exit)
 
         async def notify() -> None:
             if idle_hours and time.monotonic() - used[0] > idle_hours * 3600:
@@ -130,6 +133,18 @@ def serve(
             with contextlib.suppress(OSError, ValueError):
                 if json.loads((state / NOTE).read_bytes()) == note:
                     (state / NOTE).unlink()
+
+
+@contextlib.contextmanager
+def _take_signals(end: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let signals end the server. Uvicorn's own way raises them once more, and nothing could be tidied up."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _note_use(app: object, used: list[float]) -> object:
