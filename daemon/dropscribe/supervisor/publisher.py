@@ -21,7 +21,7 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import hook_facts, names, outbox, result_options
+from dropscribe.supervisor import guests, hook_facts, names, outbox, result_options
 from dropscribe.supervisor.assembly import finish_transcript
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
@@ -93,7 +93,8 @@ class Publisher:
 
     def publish(self, recording: Recording) -> None:
         """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
-        self.check_outbox()
+        if not recording.is_guest:
+            self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
         stored = self._journal.results.find(recording.result)
@@ -102,6 +103,10 @@ class Publisher:
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
         transcript = _finish(Transcript.from_json(stored), recording, in_force)
+        if recording.is_guest:
+            guests.answer(self._journal, recording, transcript)
+            self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
+            return
         contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
         crash.reach("rendered")
         try:
@@ -149,6 +154,10 @@ class Publisher:
 
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
+        if recording.is_guest:
+            guests.answer_failure(self._journal, recording, code, reason)
+            self._log.info("guest.refused", job_id=recording.id, code=code)
+            return
         name = names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")

@@ -219,7 +219,7 @@ def format_length(seconds: float) -> str:
 
 
 def _list_newest(journal: Journal) -> list[Recording]:
-    found = journal.recordings.list_in(*State)
+    found = [recording for recording in journal.recordings.list_in(*State) if not recording.is_guest]
     return sorted(found, key=lambda r: (r.seen, r.id), reverse=True)
 
 

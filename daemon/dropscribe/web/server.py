@@ -15,6 +15,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,6 +102,7 @@ def serve(
             any_address=bool(host) and ipaddress.ip_address(bound).is_unspecified,
         )
         remove_left_files(loaded.settings.inbox)
+        _prepare_spool(state)
         config = uvicorn.Config(
             _note_use(build_app(loaded, access), used := [time.monotonic()]),
             loop="asyncio",
@@ -133,6 +135,13 @@ def serve(
             with contextlib.suppress(OSError, ValueError):
                 if json.loads((state / NOTE).read_bytes()) == note:
                     (state / NOTE).unlink()
+
+
+def _prepare_spool(state: Path) -> None:
+    """Let what is sent in a form be spooled in the state folder: the system's own may be small, and in memory."""
+    spool = state / "uploads"
+    spool.mkdir(exist_ok=True, mode=0o700)
+    tempfile.tempdir = str(spool)
 
 
 @contextlib.contextmanager
