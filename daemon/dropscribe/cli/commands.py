@@ -84,6 +84,27 @@ class Speakers(NamedTuple):
     json: bool
 
 
+class Search(NamedTuple):
+    """`search`: sentences in all transcripts."""
+
+    words: list[str]
+    speaker: str
+    since: str
+    language: str
+    limit: int
+    rebuild: bool
+    json: bool
+
+
+class Apply(NamedTuple):
+    """`apply`: a text that was edited by hand, for all formats of its transcript."""
+
+    file: Path | None
+    undo: Path | None
+    """A recording whose last correction is taken back."""
+    json: bool
+
+
 class Pause(NamedTuple):
     """`pause`: it has no arguments."""
 
@@ -246,6 +267,8 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | Search
+    | Apply
     | Pause
     | Resume
     | Logs

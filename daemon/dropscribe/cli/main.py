@@ -97,6 +97,14 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import speakers
 
             return speakers.speakers(command)
+        case commands.Search():
+            from dropscribe.cli import search
+
+            return search.search(command)
+        case commands.Apply():
+            from dropscribe.cli import apply
+
+            return apply.apply(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

@@ -133,6 +133,29 @@ def _add_speakers(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Search)
+    text = 'words that a sentence has; "a phrase", begin*, NEAR(budget cut, 8), OR, NOT'
+    parser.add_argument("words", nargs="*", metavar="WORDS", help=text)
+    parser.add_argument("--speaker", default="", metavar="NAME", help="only what this person says")
+    parser.add_argument(
+        "--since", default="", metavar="DATE", help="only recordings from then on: 2026-05-01, 2026-05"
+    )
+    parser.add_argument("--language", default="", metavar="CODE", help="only what is said in this language")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    parser.add_argument("--rebuild", action="store_true", help="make the index again from every transcript first")
+    _add_json(parser)
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Apply)
+    which = parser.add_mutually_exclusive_group(required=True)
+    text = "an output that was edited by hand: .txt, .times.txt, .srt or .vtt"
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
+    which.add_argument("--undo", type=Path, metavar="RECORDING", help="take back the last correction of a recording")
+    _add_json(parser)
+
+
 def _add_pause(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Pause)
 
@@ -285,6 +308,8 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
     "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
+    "search": (_add_search, "Find sentences in all transcripts."),
+    "apply": (_add_apply, "Correct a transcript from a text that was edited by hand; the other formats follow."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),

@@ -11,9 +11,9 @@ from dropscribe import settings
 from dropscribe.cli.console import print_json, say
 from dropscribe.errors import Exit, UsageError
 from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.supervisor.correcting import read_transcript
 from dropscribe.supervisor.explanation import explain
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dropscribe.cli import commands
     from dropscribe.settings import Settings
+    from dropscribe.transcript import Transcript
 
 
 def speakers(arguments: commands.Speakers) -> int:
@@ -41,12 +42,12 @@ def _read_transcript(chosen: Settings, path: Path) -> Transcript:
     """Return the stored transcript of a recording. Raises: UsageError when it is not done."""
     with lookup.read_journal(chosen) as journal:
         recording = lookup.find_recording(chosen, journal, path)
-        stored = None
+        transcript = None
         if journal is not None and recording is not None and recording.state == State.DONE and recording.result:
-            stored = journal.results.find(recording.result)
-    if stored is None:
+            transcript = read_transcript(journal, recording, chosen)
+    if transcript is None:
         raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
-    return Transcript.from_json(stored)
+    return transcript
 
 
 def _list_names(transcript: Transcript) -> list[str]:

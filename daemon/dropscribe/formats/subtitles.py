@@ -17,7 +17,7 @@ from dropscribe.formats.times import format_timestamp
 if TYPE_CHECKING:
     from dropscribe.transcript import Transcript
 
-_UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
+UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
 """SubRip has no escape, and players take `<i>`, `{\\an8}` and `\\N` for commands: other signs
 replace theirs."""
 
@@ -44,7 +44,7 @@ def render_vtt(transcript: Transcript) -> str:
 
 
 def _escape_srt_lines(lines: tuple[str, ...]) -> str:
-    return "\n".join(map(_mark_direction, lines)).translate(_UNTAGGED)
+    return "\n".join(map(_mark_direction, lines)).translate(UNTAGGED)
 
 
 def _mark_direction(line: str) -> str:

@@ -39,6 +39,7 @@ from dropscribe.supervisor.guests import Guests
 from dropscribe.supervisor.hook_process import Ended
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.indexing import Indexer
 from dropscribe.supervisor.intake import Intake, Wake
 from dropscribe.supervisor.jobs import Jobs
 from dropscribe.supervisor.journal import FILE_NAME, State
@@ -128,8 +129,16 @@ class Supervisor:
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
+        self._indexer = Indexer(settings)
         self._publisher = Publisher(
-            settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
+            settings,
+            self._journal,
+            self._intake,
+            self._hooks,
+            self._disposal,
+            self._outage,
+            self._indexer,
+            progress,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -231,6 +240,7 @@ class Supervisor:
         self._intake.close()
         self._hooks.close()
         self._jobs.close(self._stopping)
+        self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
             self._journal.set_meta(pid="", engine="")
         self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._publisher.results)

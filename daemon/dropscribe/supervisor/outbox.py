@@ -102,6 +102,11 @@ def remove_unchanged(outbox: Path, known: Mapping[str, str]) -> None:
             (outbox / path).unlink(missing_ok=True)
 
 
+def is_changed(path: Path, digest: str) -> bool:
+    """Return whether a file of ours is there and is not as we wrote it."""
+    return path.exists() and _read_unchanged(path, digest) is None
+
+
 def _read_unchanged(path: Path, digest: str) -> bytes | None:
     """Return what a file of ours holds, or None when it is gone or another one now."""
     try:

@@ -8,12 +8,10 @@ recording.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -21,13 +19,11 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import guests, hook_facts, names, outbox, result_options
-from dropscribe.supervisor.assembly import finish_transcript
+from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
-from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.disposal import Disposal
     from dropscribe.supervisor.hooks import Hooks
+    from dropscribe.supervisor.indexing import Indexer
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
@@ -75,11 +72,13 @@ class Publisher:
         hooks: Hooks,
         disposal: Disposal,
         outage: Outage,
+        indexer: Indexer,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
-        `progress` is called with what came of it.
+        """`intake`, `hooks`, `disposal` and `indexer` are notified of each recording that is
+        published; `progress` is called with what came of it.
         """
+        self._indexer = indexer
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -102,12 +101,18 @@ class Publisher:
             self._journal.recordings.retry(recording.id, time.time())
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
-        transcript = _finish(Transcript.from_json(stored), recording, in_force)
+        original = correcting.finish_recording(recording, stored, self._settings)
         if recording.is_guest:
-            guests.answer(self._journal, recording, transcript)
+            guests.answer(self._journal, recording, original)
             self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
             return
+        corrected = correcting.correct_recording(self._journal, recording, original)
+        transcript = corrected.transcript
         contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        if transcript.corrections:
+            contents[correcting.ORIGINAL] = original.to_json()
+        if corrected.unfit:
+            self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents)
@@ -123,6 +128,7 @@ class Publisher:
         self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
         crash.reach("committed")
         self._outage.end()
+        self._indexer.add(published)
         self._intake.set_state(recording, State.DONE)
         self._intake.forget_moved(recording)
         self._hooks.look_soon()
@@ -146,11 +152,28 @@ class Publisher:
         older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
         if older:
             crash.reach("retired")
-        published = outbox.publish(folder, base, contents, known)
+        edited: list[Published] = []
+        if recording.code == correcting.CORRECTED:
+            edited = self._find_edited(recording.id, base, known)
+            contents = {
+                s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
+            }
+        published = [*outbox.publish(folder, base, contents, known), *edited]
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
+
+    def _find_edited(self, recording: int, base: str, known: Mapping[str, str]) -> list[Published]:
+        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there."""
+        beside = self._journal.outputs.list_displaced(recording)
+        changed = {path for path in known if outbox.is_changed(self._settings.outbox / path, known[path])}
+        kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
+        return [
+            outbox.Published(path, known[path], beside.get(path))
+            for path in sorted(changed)
+            if path.startswith(base) and _find_suffix(base, path) not in kept
+        ]
 
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
@@ -231,12 +254,6 @@ class Publisher:
             raise outbox_missing(self._settings.outbox)
 
 
-def _finish(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
-    """Return a stored transcript as it is published under the name of a recording.
-
-    It may have been made from the same recording under another name.
-    """
-    name, path = decode_name(recording.name.name), decode_name(recording.name)
-    transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
-    now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)
+def _find_suffix(base: str, path: str) -> str:
+    """Return the suffix of an output, whose name may have a number behind the base."""
+    return path.removeprefix(base).partition(".")[2]

@@ -1,8 +1,8 @@
 """The journal: every recording that was seen, its state and the reason for it, in one SQLite file.
 
 `Journal` holds the steps that a recording takes. What concerns one table is in the table's own
-class, which the journal has as an attribute: `recordings`, `results`, `outputs`, `hooks` and
-`sources`.
+class, which the journal has as an attribute: `recordings`, `results`, `outputs`, `hooks`,
+`sources` and `corrections`.
 
 Guarantees: one writer, the daemon (the command line opens it read-only); every method that changes
 something is one transaction, on the disk when it returns; a recording is in exactly one state. A

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from dropscribe.supervisor.journal.corrections import Corrections
 from dropscribe.supervisor.journal.database import Database
 from dropscribe.supervisor.journal.hooks import HookQueue
 from dropscribe.supervisor.journal.outputs import Outputs
@@ -47,6 +48,7 @@ class Journal(Database):
         self.outputs = Outputs(self)
         self.hooks = HookQueue(self)
         self.sources = Sources(self, self.recordings)
+        self.corrections = Corrections(self)
 
     # Facts about the daemon itself
 
@@ -237,6 +239,8 @@ class Journal(Database):
                 return False
             self.outputs.take_base(found.base, row["id"])
             self.outputs.add(row["id"], found.published)
+            for correction in found.corrections:
+                self.corrections.add(row["id"], found.sha256, correction)
         return True
 
 

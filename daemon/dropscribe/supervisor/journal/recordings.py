@@ -242,12 +242,12 @@ class Recordings:
                 (State.PUBLISHING, speed, now, recording),
             )
 
-    def reuse_result(self, recording: int, now: float) -> None:
-        """Publish a recording from the stored result of an identical one."""
+    def reuse_result(self, recording: int, now: float, code: str = "") -> None:
+        """Publish a recording from a stored result; `code` says why, where that is not a new recording."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE recordings SET state = ?, changed = ? WHERE id = ?",
-                (State.PUBLISHING, now, recording),
+                "UPDATE recordings SET state = ?, changed = ?, code = ? WHERE id = ?",
+                (State.PUBLISHING, now, code, recording),
             )
 
     def mark_done(self, recording: int, now: float) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dropscribe.supervisor.outbox import Published
+    from dropscribe.transcript import Correction
 
 
 GUEST = b"\0guest/"
@@ -227,6 +228,8 @@ class AdoptedSet:
     published: Sequence[Published]
     settings: str
     """JSON of the settings that made the outputs."""
+    corrections: Sequence[Correction] = ()
+    """Made on `transcript`."""
 
 
 def format_mark(when: float) -> str:
