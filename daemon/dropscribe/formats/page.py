@@ -40,6 +40,7 @@ from dropscribe.formats.passages import PassageIndex
 from dropscribe.formats.review import list_passages
 from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
 from dropscribe.formats.utterances import clean_text, needs_no_space, split_utterances
+from dropscribe.transcript import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -102,6 +103,14 @@ def render_html(transcript: Transcript, served: Served | None = None) -> str:
         review=_write_review(passages, paragraphs, marks),
         data=_write_data(transcript, passages, paragraphs, None if served is None else served.sound),
     )
+
+
+def list_paragraphs(transcript: Transcript) -> list[list[Word]]:
+    """Return the words of each paragraph of the page, each with the space before it."""
+    return [
+        [Word(space + token.text, token.start, token.end) for space, token in paragraph.tokens]
+        for paragraph in _split_paragraphs(transcript)
+    ]
 
 
 @functools.cache

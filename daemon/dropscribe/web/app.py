@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from dropscribe.errors import DropscribeError
-from dropscribe.web import actions, door, pages, speech_api
+from dropscribe.web import actions, corrections, door, pages, speech_api
 from dropscribe.web.uploads import RefusedError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def build_app(loaded: Loaded, access: door.Access) -> ASGIApp:
     routes = [
         *pages.Pages(loaded).routes(),
         *actions.Actions(chosen, access).routes(),
+        *corrections.Corrections(chosen).routes(),
         *speech_api.SpeechApi(chosen).routes(),
     ]
     app = Starlette(

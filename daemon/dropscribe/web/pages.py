@@ -16,8 +16,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from dropscribe import settings
+from dropscribe.errors import DropscribeError
 from dropscribe.formats import page
-from dropscribe.web import inside, live, transcripts
+from dropscribe.library.index import Filters
+from dropscribe.web import inside, live, searching, transcripts
 from dropscribe.web.listing import Library, Wanted
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ HERE = Path(__file__).parent
 DOCTOR_SECONDS = 400
 """The longest check loads a model."""
 _KINDS = {".css": "text/css", ".js": "text/javascript"}
-_SCRIPT = '<script src="/static/page.js"></script>\n<script src="/static/app.js"></script>'
+_SCRIPT = "\n".join(f'<script src="/static/{name}.js"></script>' for name in ("page", "app", "correct"))
 _STYLE = '<link rel="stylesheet" href="/static/page.css">\n<link rel="stylesheet" href="/static/app.css">'
 
 
@@ -40,6 +42,7 @@ class Pages:
         self._loaded = loaded
         self._settings = loaded.settings
         self._library = Library(loaded.settings)
+        self._search = searching.Search(loaded.settings)
         self._checking = anyio.Lock()
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -56,6 +59,7 @@ class Pages:
             Route("/r/{number:int}", self.show_transcript),
             Route("/r/{number:int}/sound", self.send_sound),
             Route("/r/{number:int}/files/{suffix}", self.send_output),
+            Route("/search", self.show_found),
             Route("/settings", self.show_settings),
             Route("/doctor", self.show_doctor),
             Route("/api/doctor", self.check, methods=["POST"]),
@@ -69,12 +73,11 @@ class Pages:
     def show_library(self, request: Request) -> Response:
         """Show a page of the library."""
         query = request.query_params
-        number = query.get("page", "1")
         wanted = Wanted(
             text=query.get("q", "").strip(),
             folder=query.get("folder", ""),
             state=query.get("state", ""),
-            page=int(number) if number.isascii() and number.isdigit() and len(number) < 7 else 1,
+            page=_read_page(query.get("page", "1")),
         )
         found = self._library.read(wanted)
 
@@ -91,6 +94,36 @@ class Pages:
             address=address,
             news=live.read_news(self._settings),
             inbox=str(self._settings.inbox),
+        )
+
+    def show_found(self, request: Request) -> Response:
+        """Show the sentences that are found."""
+        query = request.query_params
+        text, page = query.get("q", "").strip(), _read_page(query.get("page", "1"))
+        filters = Filters(
+            speaker=query.get("speaker", ""), since=query.get("since", "").strip(), language=query.get("language", "")
+        )
+        problem = ""
+        try:
+            result = self._search.search(text, filters, page)
+        except DropscribeError as error:
+            result, problem = searching.Result([], 0, [], []), str(error)
+
+        def address(number: int) -> str:
+            given = {name: value for name, value in query.items() if name != "page" and value}
+            return "/search?" + urlencode(given | ({"page": str(number)} if number > 1 else {}))
+
+        return self._render(
+            "search.html",
+            here="/search",
+            text=text,
+            filters=filters,
+            result=result,
+            problem=problem,
+            page=page,
+            first=(page - 1) * searching.PAGE + 1,
+            pages=-(-result.count // searching.PAGE),
+            address=address,
         )
 
     def show_transcript(self, request: Request) -> Response:
@@ -156,6 +189,10 @@ class Pages:
         if text is None or not kind:
             return Response(status_code=404)
         return Response(text, media_type=kind, headers={"Cache-Control": "no-cache"})
+
+
+def _read_page(text: str) -> int:
+    return max(int(text), 1) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
 def _run_doctor() -> list[dict[str, str]]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from dropscribe.supervisor import lookup
+from dropscribe.supervisor import correcting, lookup
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Transcript
+from dropscribe.transcript import to_dict
 from dropscribe.web import inside, listing
 
 if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
+    from dropscribe.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +34,38 @@ class Finished:
     """A finished recording."""
 
     id: int
-    file: str
+    name: PurePath
     """Path relative to the inbox."""
     transcript: Transcript
     outputs: tuple[Output, ...]
-    version: str = ""
-    """Stands for what is shown: a correction of something else is refused."""
+
+    @property
+    def version(self) -> str:
+        """Return what stands for the words and who says them: a correction of another version is refused."""
+        made = [to_dict(segment) for segment in self.transcript.segments]
+        return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
+
+    @property
+    def corrections_state(self) -> str:
+        """Return what changes with every correction, and when one is taken back."""
+        return f"{len(self.transcript.corrections or ())}-{self.corrections}"
+
+    @property
+    def corrections(self) -> int:
+        """Return how many corrections hold."""
+        return sum(correction.undone is None for correction in self.transcript.corrections or ())
 
 
 def read_finished(settings: Settings, number: int) -> Finished | None:
-    """Return a finished recording with its transcript as it is in the outbox, else as the journal has it.
-
-    None where there is none, or it is not done.
-    """
+    """Return a finished recording with its transcript as it is published; None where there is none, or none yet."""
     with lookup.read_journal(settings) as journal:
         recording = listing.find_recording(journal, number)
         if journal is None or recording is None or recording.state != State.DONE:
             return None
-        outputs = _list_outputs(journal, recording)
-        transcript = _read_output(settings, outputs) or _read_stored(journal, recording)
+        transcript = correcting.read_transcript(journal, recording, settings)
         if transcript is None:
             return None
-        return Finished(recording.id, lookup.format_name(recording), transcript, outputs)
+        return Finished(recording.id, recording.name, transcript, _list_outputs(journal, recording))
 
 
 def open_sound(settings: Settings, number: int) -> inside.OpenFile:
@@ -85,25 +96,6 @@ def _list_outputs(journal: Journal, recording: Recording) -> tuple[Output, ...]:
     paths = [path for path in journal.outputs.list_digests(recording.id) if path.startswith(base + ".")]
     found = [Output(path, path.removeprefix(base + ".")) for path in paths]
     return tuple(sorted(found, key=lambda output: output.suffix))
-
-
-def _read_output(settings: Settings, outputs: tuple[Output, ...]) -> Transcript | None:
-    """Return what is in the outbox; None where a person has made something else of it, or it is gone."""
-    for output in outputs:
-        if output.suffix != "json":
-            continue
-        try:
-            file = inside.open_inside(settings.outbox, PurePath(output.path))
-            with os.fdopen(file.descriptor, "rb") as opened:
-                return Transcript.from_json(opened.read())
-        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
-            return None
-    return None
-
-
-def _read_stored(journal: Journal, recording: Recording) -> Transcript | None:
-    stored = None if recording.result is None else journal.results.find(recording.result)
-    return None if stored is None else Transcript.from_json(stored)
 
 
 def find_number(settings: Settings, path: Path) -> int | None:
