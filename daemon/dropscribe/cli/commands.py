@@ -269,6 +269,29 @@ class Service(NamedTuple):
     json: bool
 
 
+class Serve(NamedTuple):
+    """`serve`: the pages and the endpoint, in the foreground."""
+
+    port: int
+    """0: any that is free."""
+    host: str
+    """Empty: this machine alone."""
+    token: str
+    """Empty: the one in the state folder."""
+    until_idle: float
+    """End after so many hours without a request; 0: never."""
+    flags: dict[str, str]
+
+
+class Open(NamedTuple):
+    """`open`: the library in the browser."""
+
+    file: Path | None
+    """A recording whose page is to be shown; None for the library."""
+    print: bool
+    """Print the address instead of opening it."""
+
+
 class Config(NamedTuple):
     """`config`: the settings."""
 
@@ -316,6 +339,8 @@ Command = (
     | InstallBackend
     | RemoveBackend
     | Service
+    | Serve
+    | Open
     | Config
     | Completion
 )

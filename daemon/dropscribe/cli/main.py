@@ -177,6 +177,14 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import service
 
             return service.control_service(command)
+        case commands.Serve():
+            from dropscribe.cli import serve
+
+            return serve.serve(command)
+        case commands.Open():
+            from dropscribe.cli import serve
+
+            return serve.open_library(command)
         case commands.Config():
             from dropscribe.cli import config
 

@@ -310,6 +310,26 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for `status`: print JSON")
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Serve)
+    text = "default: 8737; 0: any that is free"
+    parser.add_argument("--port", type=int, default=8737, metavar="N", help=text)
+    text = "an address of this machine at which others may reach it; needs --token (default: this machine alone)"
+    parser.add_argument("--host", default="", metavar="ADDRESS", help=text)
+    text = "what a visitor must know, 16 characters or more (default: a random one, kept in the state folder)"
+    parser.add_argument("--token", default="", metavar="TEXT", help=text)
+    text = "end after so long without a request (default: never)"
+    parser.add_argument("--until-idle", type=float, default=0.0, metavar="HOURS", help=text)
+    _add_setting_flags(parser)
+
+
+def _add_open(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Open)
+    text = "a finished recording (default: the library)"
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--print", action="store_true", help="print the address instead of opening it")
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Config)
     parser.add_argument("action", choices=("show", "check", "path"))
@@ -365,6 +385,8 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
         "The engines: which are installed, which one is used and why; install or remove.",
     ),
     "service": (_add_service, "Run the daemon in the background, from login on."),
+    "open": (_add_open, "Show the library in the browser: everything, what runs, each transcript with its sound."),
+    "serve": (_add_serve, "Serve the library, and an endpoint for other programs, to this machine alone."),
     "config": (_add_config, "Show, check or find the settings."),
     "completion": (_add_completion, "Print a completion script for your shell."),
 }

@@ -102,6 +102,8 @@ def read_profiles_in_force(settings: Settings, journal: Journal) -> profiles.Pro
 
 def format_name(recording: Recording) -> str:
     """Return a recording's path relative to the inbox; bytes that are not UTF-8 become U+FFFD."""
+    if recording.is_guest:
+        return "(sent by another program)"
     return recording.path.decode("utf-8", "replace")
 
 

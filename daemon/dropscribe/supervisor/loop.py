@@ -35,6 +35,7 @@ from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
+from dropscribe.supervisor.guests import Guests
 from dropscribe.supervisor.hook_process import Ended
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.inbox import Inbox
@@ -160,6 +161,7 @@ class Supervisor:
             command=command,
             progress=progress,
         )
+        self._guests = Guests(settings, self._journal, self._jobs.call_off)
         self._requests = RequestHandler(
             settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
@@ -280,6 +282,7 @@ class Supervisor:
             self._read_requests()
             self._intake.tick()
             self._call_off_absent()
+            self._guests.tick()
             if self._intake.take_profile_change():
                 self._scheduler.rank_queue()
             self._jobs.watch()

@@ -19,7 +19,7 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import correcting, hook_facts, names, outbox, result_options
+from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
 from dropscribe.supervisor.assembly import find_text_language
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
@@ -94,7 +94,8 @@ class Publisher:
 
     def publish(self, recording: Recording) -> None:
         """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
-        self.check_outbox()
+        if not recording.is_guest:
+            self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
         stored = self._journal.results.find(recording.result)
@@ -103,6 +104,10 @@ class Publisher:
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
         original = correcting.finish_recording(recording, stored, self._settings)
+        if recording.is_guest:
+            guests.answer(self._journal, recording, original)
+            self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
+            return
         corrected = correcting.correct_recording(self._journal, recording, original)
         transcript = corrected.transcript
         try:
@@ -188,6 +193,10 @@ class Publisher:
 
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
+        if recording.is_guest:
+            guests.answer_failure(self._journal, recording, code, reason)
+            self._log.info("guest.refused", job_id=recording.id, code=code)
+            return
         name = names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
