@@ -30,7 +30,7 @@ import numpy as np
 from speaker_material import read  # type: ignore[import-not-found] # it is beside this file
 
 from dropscribe.models.speakers import store
-from dropscribe.worker.speakers.diarization import assign, listen
+from dropscribe.worker.speakers.diarization import decide, listen
 from dropscribe.worker.speakers.networks import Networks, load_networks
 
 if TYPE_CHECKING:
@@ -126,9 +126,9 @@ def find_turns(path: Path, networks: Networks, *wanted: int) -> tuple[list[list[
     sound = read(path)
     started = time.process_time()
     heard = listen(sound, networks)
-    found = [assign(*heard, wanted[0])]
+    found = [decide(sound, networks, *heard, wanted[0])]
     spent = time.process_time() - started
-    found += [assign(*heard, more) for more in wanted[1:]]
+    found += [decide(sound, networks, *heard, more) for more in wanted[1:]]
     turns = [[(t.start, t.end, str(t.person)) for t in each.turns] for each in found]
     return turns, len(sound) / 16_000, spent
 
