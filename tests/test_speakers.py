@@ -19,16 +19,15 @@ from dropscribe.cli.main import main
 from dropscribe.errors import UsageError
 from dropscribe.formats.rttm import render_rttm
 from dropscribe.formats.speakers import (
-    GivenName,
     assign_speakers,
     list_stretches,
-    recall_names,
     rename_speakers,
 )
+from dropscribe.library.corrections import correct, rename_speaker
 from dropscribe.models.speakers import store
 from dropscribe.supervisor import loop, requests
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Notice, Segment, Speaker, Transcript, Turn, Word
+from dropscribe.transcript import Correction, Notice, Segment, Speaker, Transcript, Turn, Word
 from dropscribe.worker.decoding import decode
 from dropscribe.worker.speakers import clustering, stage
 from dropscribe.worker.speakers.diarization import Diarization, diarize
@@ -489,22 +488,15 @@ def turns_of(*turns: tuple[str, float, float]) -> Transcript:
 
 
 def test_a_given_name_goes_to_who_speaks_when_it_was_given() -> None:
-    given = [GivenName("Eva", ((0.0, 4.0), (8.0, 12.0)))]
+    before = turns_of(("Speaker 1", 0.0, 4.0), ("Speaker 2", 4.0, 7.0), ("Speaker 1", 8.0, 12.0))
+    correction = Correction("2026-11-29T10:00:00+00:00", "me", (rename_speaker(before, "Speaker 1", "Eva"),))
     # The order has changed, and a third person was found in the time of the first.
     later = turns_of(
         ("Speaker 1", 0.0, 2.0), ("Speaker 2", 4.0, 8.0), ("Speaker 3", 2.0, 4.0), ("Speaker 3", 8.0, 12.0)
     )
-    found, unused = recall_names(later, given)
+    found = correct(later, [correction]).transcript
     assert list(list_stretches(found)) == ["Speaker 1", "Speaker 2", "Eva"]
     assert [s.speaker for s in found.segments] == ["Speaker 1", "Speaker 2", "Eva", "Eva"]
-    assert unused == ()
-    elsewhere = [GivenName("Eva", ((20.0, 30.0),))]
-    assert recall_names(later, elsewhere) == (later, tuple(elsewhere))
-
-
-def test_two_are_not_called_the_same_by_a_given_name() -> None:
-    found, _ = recall_names(turns_of(("Ben", 0.0, 4.0), ("Anna", 5.0, 9.0)), [GivenName("Anna", ((0.0, 4.0),))])
-    assert list(list_stretches(found)) == ["Anna", "Ben"]
 
 
 def test_notices_name_speakers_as_the_words_do() -> None:

@@ -42,12 +42,15 @@ class Export(NamedTuple):
     srt_speakers: str
     """The value of the setting."""
     output: Path | None
+    flags: dict[str, str]
+    """Settings of subtitles."""
 
 
 class Status(NamedTuple):
     """`status`: what the daemon does."""
 
     json: bool
+    watch: bool = False
 
 
 class Why(NamedTuple):
@@ -107,6 +110,49 @@ class RemoveVoice(NamedTuple):
     """`voices remove`: a voice that is to be forgotten."""
 
     name: str
+
+
+class Search(NamedTuple):
+    """`search`: sentences in all transcripts."""
+
+    words: list[str]
+    speaker: str
+    since: str
+    language: str
+    limit: int
+    rebuild: bool
+    json: bool
+
+
+class Apply(NamedTuple):
+    """`apply`: a text that was edited by hand, for all formats of its transcript."""
+
+    file: Path | None
+    undo: Path | None
+    """A recording whose last correction is taken back."""
+    json: bool
+
+
+class Summarize(NamedTuple):
+    """`summarize`: title, summary and chapters of a transcript."""
+
+    files: list[Path]
+    """A transcript, or a recording and all its outputs as a hook has them."""
+    endpoint: str
+    model: str
+    """Empty: the first that the server lists."""
+    allow_remote: bool
+    timeout: float
+
+
+class Memos(NamedTuple):
+    """`memos`: copies of Apple's Voice Memos into the inbox."""
+
+    folder: Path | None
+    """None: where Voice Memos keeps them."""
+    list: bool
+    """Only show them."""
+    json: bool
 
 
 class Pause(NamedTuple):
@@ -223,6 +269,29 @@ class Service(NamedTuple):
     json: bool
 
 
+class Serve(NamedTuple):
+    """`serve`: the pages and the endpoint, in the foreground."""
+
+    port: int
+    """0: any that is free."""
+    host: str
+    """Empty: this machine alone."""
+    token: str
+    """Empty: the one in the state folder."""
+    until_idle: float
+    """End after so many hours without a request; 0: never."""
+    flags: dict[str, str]
+
+
+class Open(NamedTuple):
+    """`open`: the library in the browser."""
+
+    file: Path | None
+    """A recording whose page is to be shown; None for the library."""
+    print: bool
+    """Print the address instead of opening it."""
+
+
 class Config(NamedTuple):
     """`config`: the settings."""
 
@@ -251,6 +320,10 @@ Command = (
     | AddVoice
     | ListVoices
     | RemoveVoice
+    | Search
+    | Apply
+    | Summarize
+    | Memos
     | Pause
     | Resume
     | Logs
@@ -266,6 +339,8 @@ Command = (
     | InstallBackend
     | RemoveBackend
     | Service
+    | Serve
+    | Open
     | Config
     | Completion
 )

@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.transcript import Transcript
 
-EXPORT_FORMATS = tuple(name for name in RENDERERS if name != "json")
+EXPORT_FORMATS = tuple(name for name in settings.FORMATS if name != "json")
 """The formats that can be written from the JSON."""
 
 
 def transcribe(arguments: commands.Transcribe) -> int:
     """Transcribe files one after the other; what fails is reported and does not stop the others."""
     from dropscribe.cli.file_transcriber import FileTranscriber
-    from dropscribe.supervisor.names import list_bases
+    from dropscribe.models import catalogue
 
     chosen = settings.load(arguments.flags).settings
+    catalogue.check_setting(chosen.model, chosen.backend)
     if arguments.format not in RENDERERS:
-        raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS))
+        raise UsageError(f"There is no format {arguments.format}.", "Formats: " + ", ".join(RENDERERS) + ".")
     failed = 0
     with ProgressBar() as bar, FileTranscriber(chosen, bar) as transcriber:
         for path in arguments.files:
@@ -45,7 +46,7 @@ def transcribe(arguments: commands.Transcribe) -> int:
             if arguments.output is None:
                 _print(arguments, path, transcript, chosen)
             else:
-                _publish(arguments.output, list_bases(PurePath(path.name))[0], transcript, chosen)
+                _publish(arguments.output, _choose_base(path, transcript, chosen), transcript, chosen)
     return Exit.FAILED if failed else Exit.OK
 
 
@@ -56,7 +57,13 @@ def export(arguments: commands.Export) -> int:
     for name in wanted:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
-    transcript = read_transcript(path)
+    settings.check_libraries(wanted)
+    transcript = read_transcript_file(path)
+    options = {name: value for name, value in transcript.engine.options.items() if name not in arguments.flags}
+    for name, text in arguments.flags.items():
+        number = settings.parse_value(name, text, f"--{name.replace('_', '-')}")
+        options |= {name: f"{number:g}"} if number else {}
+    transcript = dataclasses.replace(transcript, engine=dataclasses.replace(transcript.engine, options=options))
     named = settings.parse_value("srt_speakers", arguments.srt_speakers, "--srt-speakers")
     _publish(
         arguments.output or path.parent,
@@ -67,15 +74,22 @@ def export(arguments: commands.Export) -> int:
     return Exit.OK
 
 
+def _choose_base(path: Path, transcript: Transcript, chosen: Settings) -> str:
+    from dropscribe.supervisor.assembly import find_text_language
+    from dropscribe.supervisor.names import list_bases
+
+    return list_bases(PurePath(path.name), chosen.names, find_text_language(transcript))[0]
+
+
 def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript, chosen: Settings) -> None:
     name = "json" if arguments.json else arguments.format
     if len(arguments.files) > 1 and name != "json":
         print(f"== {path}")
-    sys.stdout.write(render(name, transcript, srt_speakers=chosen.srt_speakers))
+    sys.stdout.write(render(name, transcript, srt_speakers=chosen.srt_speakers).decode())
     sys.stdout.flush()
 
 
-def read_transcript(path: Path) -> Transcript:
+def read_transcript_file(path: Path) -> Transcript:
     """Return the transcript in a JSON file. Raises: DropscribeError."""
     from dropscribe.transcript import Transcript
 

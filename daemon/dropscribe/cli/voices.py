@@ -94,11 +94,11 @@ def _add(command: commands.AddVoice, chosen: Settings) -> int:
 
 def _read_turns(command: commands.AddVoice, chosen: Settings) -> tuple[Path, list[Stretch]]:
     """Return the recording of a transcript, and when one speaker alone speaks in it."""
-    from dropscribe.cli.transcribe import read_transcript
+    from dropscribe.cli.transcribe import read_transcript_file
     from dropscribe.worker.speakers.enrolment import leave_out
 
     assert command.transcript is not None  # noqa: S101 (the caller has looked)
-    transcript = read_transcript(command.transcript)
+    transcript = read_transcript_file(command.transcript)
     own = list_stretches(transcript)
     if command.speaker is None or command.speaker not in own:
         missing = "--speaker is needed." if command.speaker is None else f"It has no speaker {command.speaker}."

@@ -743,4 +743,6 @@ if (list && matchMedia("(max-width: 60rem)").matches) list.open = false;
 ticks();
 look();
 paint();
+const wanted = /^#t=(\d+(\.\d+)?)$/.exec(location.hash); // from who leads here
+if (wanted) go(Number(wanted[1]));
 })();

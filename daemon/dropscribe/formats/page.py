@@ -14,6 +14,9 @@ The recording is in the inbox and the page in the outbox. So the page looks for 
 then where the inbox and the archive are when the folders have their usual names, then at the
 absolute path that `dropscribe transcribe` knows; else the reader chooses it or drops it onto the
 page.
+
+The server (`dropscribe.web`) shows the same page, with its own script and style as files of its own
+and the recording at an address of its own: `Served`.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from dropscribe.formats.passages import PassageIndex
 from dropscribe.formats.review import list_passages
 from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
 from dropscribe.formats.utterances import clean_text, needs_no_space, split_utterances
+from dropscribe.transcript import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,17 +69,33 @@ class _Paragraph:
     """The words, each with the space before it or nothing. At least one."""
 
 
-def render_html(transcript: Transcript) -> str:
-    """Return the page."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a page has that a server shows: its policy is in the server's own header."""
+
+    sound: str
+    """Address of the recording."""
+    top: str
+    """Markup before the heading."""
+    style: str
+    """Markup at the end of the head: links to the style."""
+    script: str
+    """Markup at the end of the body: links to the scripts."""
+
+
+def render_html(transcript: Transcript, served: Served | None = None) -> str:
+    """Return the page: one file, or what a server shows."""
     passages = list_passages(transcript)
     paragraphs = _split_paragraphs(transcript)
     marks = PassageIndex(passages)
     voices = _list_voices(transcript, paragraphs)
-    style, script = _read_resource("page.css"), _read_resource("page.js")
-    return string.Template(_read_resource("page.html")).substitute(
-        policy=_write_policy(style, script),
-        style=style,
-        script=script,
+    style, script = read_resource("page.css"), read_resource("page.js")
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_write_policy(style, script)}">\n'
+    return string.Template(read_resource("page.html")).substitute(
+        policy="" if served else policy,
+        top=served.top if served else "",
+        style=served.style if served else f"<style>{style}</style>",
+        script=served.script if served else f"<script>{script}</script>",
         generator=_escape("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
         title=_escape(transcript.source.name),
         facts=_write_facts(transcript),
@@ -87,12 +107,21 @@ def render_html(transcript: Transcript) -> str:
         or '<p class="empty">No words.</p>',
         speakers=_write_speakers(transcript, voices),
         review=_write_review(passages, paragraphs, marks),
-        data=_write_data(transcript, passages, paragraphs),
+        data=_write_data(transcript, passages, paragraphs, None if served is None else served.sound),
     )
 
 
+def list_paragraphs(transcript: Transcript) -> list[list[Word]]:
+    """Return the words of each paragraph of the page, each with the space before it."""
+    return [
+        [Word(space + token.text, token.start, token.end) for space, token in paragraph.tokens]
+        for paragraph in _split_paragraphs(transcript)
+    ]
+
+
 @functools.cache
-def _read_resource(name: str) -> str:
+def read_resource(name: str) -> str:
+    """Return `page.css`, `page.js` or `page.html`."""
     return files("dropscribe.formats").joinpath(name).read_text("utf-8")
 
 
@@ -239,7 +268,9 @@ def _write_facts(transcript: Transcript) -> str:
     return " · ".join(shown) + "".join(notices)
 
 
-def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
+def _write_data(
+    transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], sound: str | None
+) -> str:
     """Return what the script works on, as JSON that is safe in a script element.
 
     `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take,
@@ -260,7 +291,9 @@ def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs:
         "bytes": transcript.source.bytes,
         "duration": transcript.duration,
         "file": "" if PurePosixPath(transcript.source.path).is_absolute() else clean_text(transcript.source.path),
-        "places": list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),
+        "places": [sound]
+        if sound
+        else list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),
         "passages": [[round(p.start, 3), round(p.end, 3)] for p in passages],
         "words": rows,
     }

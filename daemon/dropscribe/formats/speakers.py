@@ -110,15 +110,6 @@ def _divide(segment: Segment, turns: _Turns, before: str | None) -> Iterator[Seg
         )
 
 
-@dataclass(frozen=True, slots=True)
-class GivenName:
-    """What a person called a speaker, and when this one was heard."""
-
-    name: str
-    turns: tuple[tuple[float, float], ...]
-    """Start and end in seconds, in order."""
-
-
 def list_stretches(transcript: Transcript) -> dict[str, list[tuple[float, float]]]:
     """Return when each speaker speaks, by name, in order of appearance: by turns, else by segments."""
     if transcript.speakers:
@@ -128,47 +119,6 @@ def list_stretches(transcript: Transcript) -> dict[str, list[tuple[float, float]
         if segment.speaker is not None:
             found.setdefault(segment.speaker, []).append((segment.start, segment.end))
     return found
-
-
-def recall_names(transcript: Transcript, given: Sequence[GivenName]) -> tuple[Transcript, tuple[GivenName, ...]]:
-    """Return a transcript with the names that speakers of the same recording were given, and the names of nobody.
-
-    A name is that of the speaker who speaks most when it was given, if for half of the time at least: half of what
-    the one or the other speaks in all, whichever is less. Somebody else who is called so gets the other's name.
-    """
-    now = list_stretches(transcript)
-    pairs = sorted(
-        ((_share(each.turns, turns), -i, name) for i, each in enumerate(given) for name, turns in now.items()),
-        reverse=True,
-    )
-    new: dict[str, str] = {}
-    used: set[int] = set()
-    for share, place, name in pairs:
-        if share >= _SAME and -place not in used and name not in new:
-            new[name] = given[-place].name
-            used.add(-place)
-    for name, wanted in list(new.items()):
-        if wanted in now and wanted not in new:
-            new[wanted] = name
-    unused = tuple(each for i, each in enumerate(given) if i not in used)
-    return (rename_speakers(transcript, new) if new else transcript), unused
-
-
-_SAME = 0.5
-
-
-def _share(turns: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> float:
-    """Return how much of the time of the one or the other, whichever is less, both have in common."""
-    least = min(sum(end - start for start, end in each) for each in (turns, others))
-    shared, place = 0.0, 0
-    for start, end in turns:
-        while place < len(others) and others[place][1] <= start:
-            place += 1
-        at = place
-        while at < len(others) and others[at][0] < end:
-            shared += min(end, others[at][1]) - max(start, others[at][0])
-            at += 1
-    return shared / least if least > 0 else 0.0
 
 
 def rename_speakers(transcript: Transcript, names: dict[str, str]) -> Transcript:

@@ -18,6 +18,7 @@ from typing import ClassVar, Self
 
 from dropscribe.protocol.plan import Plan as Plan
 from dropscribe.protocol.plan import Resume as Resume
+from dropscribe.protocol.plan import SpeechFound as SpeechFound
 from dropscribe.protocol.values import JSON as JSON
 from dropscribe.protocol.values import ProtocolError as ProtocolError
 from dropscribe.protocol.values import read_value, reading, write_value
@@ -140,6 +141,24 @@ class SpeakersJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareJob:
+    """Decode a recording and detect its speech while another one is transcribed.
+
+    Nothing is promised and nothing reported: if it is done when the recording's own job comes, with
+    the same file, spool and settings, that job begins with it.
+    """
+
+    op: ClassVar[str] = "prepare"
+    recording: RecordingFile
+    request: Request
+
+    @property
+    def job(self) -> int:
+        """The number of the recording's own job."""
+        return self.recording.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckJob:
     """Load the model and send one second of a soft tone through it."""
 
@@ -171,7 +190,7 @@ ModelJob = TranscribeJob | PackJob | CheckJob
 One may be sent while a `TranscribeJob` is in progress that has its model loaded, and needs the same
 one: it is done between two windows of that, which then goes on. See `worker.interruptions`.
 """
-EasyJob = UsageJob | SpeakersJob | CallOffJob
+EasyJob = UsageJob | SpeakersJob | PrepareJob | CallOffJob
 """A job that needs no model of Whisper's."""
 Job = ModelJob | EasyJob
 
@@ -187,6 +206,8 @@ def encode_job(job: Job) -> str:
             data["recordings"] = write_value(job.recordings)
         case SpeakersJob():
             data |= {**write_value(job.recording), **write_value(job.request), "most_seconds": job.most_seconds}
+        case PrepareJob():
+            data |= {**write_value(job.recording), **write_value(job.request)}
     if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **write_value(job.request)}
     return json.dumps(data) + "\n"
@@ -218,6 +239,8 @@ def decode_job(line: str) -> Job:
             case SpeakersJob.op:
                 file = read_value(RecordingFile, data)
                 return SpeakersJob(recording=file, request=request, most_seconds=data.get("most_seconds"))
+            case PrepareJob.op:
+                return PrepareJob(recording=read_value(RecordingFile, data), request=request)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")
@@ -273,6 +296,8 @@ class Decoded:
     """Digest of the decoded samples: equal for the same sound under another name, with another tag
     or in another lossless format. Empty where none was made.
     """
+    ahead: bool = False
+    """Whether that was done while another recording was transcribed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,6 +463,7 @@ WrittenEvent = (
     | LogLine
     | Heartbeat
     | Decoded
+    | SpeechFound
     | Downloading
     | Fallback
     | Loaded

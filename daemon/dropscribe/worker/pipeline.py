@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from dropscribe.errors import RecordingFaultError
 from dropscribe.worker import channels, decoding, languages, plans, recheck, sound_identity, window_text
 from dropscribe.worker.plans import WorkPlan
 from dropscribe.worker.speakers import stage as speakers
+from dropscribe.worker.speech import Speech
 from dropscribe.worker.window_text import WindowContext
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from dropscribe.worker.engine import Engine, Task
     from dropscribe.worker.events import Reporter
     from dropscribe.worker.languages import SpokenLanguages
-    from dropscribe.worker.speech import Speech
     from dropscribe.worker.window_text import WindowText
 
 
@@ -52,12 +53,22 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
     file, request = job.recording, job.request
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
-        decoded = decode_within(job, reporter)
-        if decoded is None:
-            return
+        # One that goes between the windows of another may have to be refused for its length.
+        prepared = None if job.most_seconds else reporter.take_prepared(file, request)
+        decoded = None
+        if prepared is not None:
+            crash.reach("decoded")
+            reporter.report(dataclasses.replace(prepared.decoded, ahead=True))
+        else:
+            decoded = decode_within(job, reporter)
+            if decoded is None:
+                return
         backend = engine.load(task, reporter)
         started = reporter.read_clock()
-        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+        if decoded is not None:
+            speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+        elif prepared is not None:
+            speech = Speech.from_protocol(prepared.speech, Path(file.spool))
         del decoded  # the file that it maps may be removed
         windows = plan_windows(speech)
         basis = plans.make_basis(speech, windows, engine.loaded)
@@ -73,6 +84,17 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
             started = reporter.read_clock()
         report_speakers(plan.speech, request, networks, reporter)
     reporter.report(protocol.Finished())
+
+
+def prepare_recording(job: protocol.PrepareJob, reporter: Reporter, *, most_seconds: float) -> None:
+    """Run the stages of a recording that need no engine. Raises: as they do; and `too-long` for one of
+    more than `most_seconds`.
+    """
+    file, cores = job.recording, os.cpu_count() or 1
+    decoded = decode(file, job.request, reporter, max_seconds=most_seconds)
+    request = dataclasses.replace(job.request, threads=max(1, (job.request.threads or cores) // 2))
+    speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+    reporter.report(speech.to_protocol())
 
 
 def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
