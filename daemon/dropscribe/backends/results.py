@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE
-from dropscribe.backends.encodings import count_encoded_samples
-from dropscribe.backends.engine_errors import to_engine_error
 from dropscribe.transcript import Segment, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -31,9 +29,6 @@ the second.
 
 In 120 short recordings of speech, no segment came near these limits.
 """
-
-_STEP_S = 1.0
-"""Seconds; CTranslate2 takes any length."""
 
 
 class EngineWord(NamedTuple):
@@ -66,38 +61,6 @@ class RawSegment:
 def copy_window(audio: NDArray[np.float32], window: Window) -> NDArray[np.float32]:
     """Return the kept samples of a window in new memory: a library must not get a memory map."""
     return np.concatenate([audio[start:end] for start, end in window.kept_spans], dtype=np.float32)
-
-
-def detect_window_language(
-    model: Any,
-    audio: NDArray[np.float32],
-    window: Window,
-    *,
-    silence_s: float | None,
-    keep: Callable[[Any], None] | None = None,
-) -> dict[str, float]:
-    """Return the language probabilities of one window. See `Backend.detect_languages`.
-
-    Args:
-        model: faster-whisper's `WhisperModel`, which WhisperX has too.
-        audio: Shape (samples,), 16 kHz.
-        window: The window of `audio` to judge.
-        silence_s: Seconds of silence to encode behind it; None: up to 30 s.
-        keep: Gets the encoder's output for the whole window of 30 s.
-    """
-    if not model.model.is_multilingual:
-        return {"en": 1.0}
-    try:
-        sound, extractor = copy_window(audio, window), model.feature_extractor
-        samples = count_encoded_samples(len(sound), silence_s, step_s=_STEP_S)
-        mel = extractor(sound[:samples], padding=samples - len(sound[:samples]))
-        encoded = model.encode(mel)
-        if keep is not None and samples == extractor.n_samples:
-            keep(encoded)
-        (found,) = model.model.detect_language(encoded)
-    except (RuntimeError, MemoryError) as error:
-        raise to_engine_error(error) from error
-    return {token[2:-2]: probability for token, probability in found}
 
 
 def build_segments(window: Window, raw_segments: Iterable[RawSegment]) -> list[Segment]:
