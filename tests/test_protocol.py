@@ -145,6 +145,7 @@ def test_the_checkpoints_of_an_older_version_are_read() -> None:
         "seconds": 0.2,
         "segments": [],
         "warnings": [],
+        "heard": [],
     }
     with pytest.raises(ProtocolError):
         Resume.from_json({"windows": 3, "done": 1})
