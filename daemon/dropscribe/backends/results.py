@@ -7,6 +7,7 @@ without length remains; numbers are finite.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -29,6 +30,10 @@ the second.
 
 In 120 short recordings of speech, no segment came near these limits.
 """
+
+
+_CUT = "\ufffd"
+"""What stands for a letter that was not written to its end."""
 
 
 class EngineWord(NamedTuple):
@@ -71,8 +76,15 @@ def build_segments(window: Window, raw_segments: Iterable[RawSegment]) -> list[S
     for raw in raw_segments:
         text = raw.text.strip()
         words = _build_words(raw, window, edge, last)
-        if words and "".join(word.word for word in words).strip() != text:
-            words = []  # letters were cut apart: better no times than wrong words
+        joined = "".join(word.word for word in words).strip()
+        if words and joined != text:
+            if joined.replace(_CUT, "") == text.replace(_CUT, ""):
+                # A letter was not written to its end; the others have their times.
+                words = [dataclasses.replace(word, word=word.word.replace(_CUT, "")) for word in words]
+                words = [word for word in words if word.word.strip()]
+                text = text.replace(_CUT, "")
+            else:
+                words = []  # better no times than wrong words
         start = words[0].start if words else _clamp(window.to_recording_seconds(raw.start), edge, last)
         end = words[-1].end if words else _clamp(window.to_recording_seconds(raw.end, is_end=True), start, last)
         if not text or end <= start or _is_invented(raw):
