@@ -29,13 +29,19 @@ import ctranslate2
 
 from dropscribe.backends import Loaded
 from dropscribe.backends.ctranslate2_device import load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends.ctranslate2_languages import (
+    detect_part_languages,
+    detect_window_language,
+    encode_silence,
+    encode_window,
+    to_array,
+)
 from dropscribe.backends.encodings import KeptEncodings
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.faster_whisper_batch import Batch
 from dropscribe.backends.heap import share_heap, trim_heap
 from dropscribe.backends.letter_heads import link_model
 from dropscribe.backends.number_normalisation import CHAIN
-from dropscribe.backends.results import detect_window_language
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Options, Window
+    from dropscribe.backends import Hearing, Languages, Options, Part, Window
     from dropscribe.transcript import Segment
 
 REQUIRED_FILES = ("model.bin", "config.json", "tokenizer.json")
@@ -75,6 +81,7 @@ class FasterWhisper:
         self._scorers: ThreadPoolExecutor | None = None
         self._running: set[Future[Any]] = set()
         self._kept = KeptEncodings()
+        self._silence: NDArray[np.float32] | None = None
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load a CTranslate2 folder. See `Backend.load`."""
@@ -127,8 +134,31 @@ class FasterWhisper:
         assert self._decoders is not None  # noqa: S101 (a model is loaded)
         return self._decoders.map(detect, windows)
 
+    def hear_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], parts: Sequence[Sequence[Part]]
+    ) -> Iterator[list[Languages]]:
+        """See `Backend.hear_languages`. Several windows at once, on as many threads as batches."""
+        silence = self._read_silence()
+
+        def hear(window: Window, parts: Sequence[Part]) -> list[Languages]:
+            with _convert_errors():
+                encoded = self._kept.look_up(audio, window)
+                if encoded is None:
+                    encoded = encode_window(self._model, audio, window)
+                    self._kept.keep(audio, window, encoded)
+                return detect_part_languages(self._model, to_array(encoded)[0], parts, silence)
+
+        assert self._decoders is not None  # noqa: S101 (a model is loaded)
+        return self._decoders.map(hear, windows, parts)
+
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
         `engine-failed`.
@@ -138,7 +168,8 @@ class FasterWhisper:
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
         assert self._scorers is not None  # noqa: S101 (a model is loaded)
         new = functools.partial(Batch, self._model, self._seed, self._kept, self._scorers, audio, windows)
-        work = (functools.partial(new, part, options) for part in parts)
+        hear = None if hearing is None else functools.partial(self._hear_batch, hearing, self._read_silence())
+        work = (functools.partial(new, part, options, hear=hear) for part in parts)
         queued: collections.deque[Future[Batch]] = collections.deque()
         try:
             # Twice as many as there are threads for them: none waits while an earlier one takes
@@ -176,8 +207,22 @@ class FasterWhisper:
         for pool in filter(None, (self._decoders, self._normalisers, self._scorers)):
             pool.shutdown()
         self._model = self._load_again = self._decoders = self._normalisers = self._scorers = None
-        self._kept = KeptEncodings()
+        self._kept, self._silence = KeptEncodings(), None
         trim_heap()
+
+    def _read_silence(self) -> NDArray[np.float32]:
+        """Return what the encoder gives for silence."""
+        if self._silence is None:
+            with _convert_errors():
+                self._silence = encode_silence(self._model)
+        return self._silence
+
+    def _hear_batch(
+        self, hearing: Hearing, silence: NDArray[np.float32], first: int, encoded: NDArray[np.float32]
+    ) -> None:
+        """Hear the languages of the windows from place `first` on, encoded in one batch."""
+        for place, rows in enumerate(encoded, first):
+            hearing.heard[place] = detect_part_languages(self._model, rows, hearing.parts[place], silence)
 
     def _submit(self, pool: ThreadPoolExecutor | None, work: Iterable[Callable[[], Any]]) -> list[Future[Any]]:
         """Set the threads of `pool` to work."""
