@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from dropscribe.formats.line_breaking import breaks_without_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dropscribe.transcript import Segment, Transcript, Word
 
@@ -41,7 +41,7 @@ def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
     if not table or engine.options.get("replacements") == table:
         return transcript
     finder = _Finder(table)
-    segments = tuple(_replace_in_segment(segment, finder) for segment in transcript.segments)
+    segments = tuple(rewrite_segment(segment, finder.find_matches) for segment in transcript.segments)
     return dataclasses.replace(
         transcript,
         text=" ".join(segment.text for segment in segments),
@@ -51,7 +51,9 @@ def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
+class Match:
+    """A part of a text, and what is written instead."""
+
     start: int
     end: int
     right: str
@@ -69,7 +71,7 @@ class _Finder:
             for source, wrong in zip(sources, order, strict=True)
         ]
 
-    def find_matches(self, text: str) -> Iterator[_Match]:
+    def find_matches(self, text: str) -> Iterator[Match]:
         """Yield what is to be replaced, in order, nothing twice."""
         position = 0
         while found := self._any.search(text, position):
@@ -77,7 +79,7 @@ class _Finder:
             for pattern, wrong, right in self._each:
                 one = pattern.match(text, found.start())
                 if one and not (_is_inside_word(text, one.start()) or _is_inside_word(text, one.end())):
-                    yield _Match(one.start(), one.end(), _adapt_case(one.group(), wrong, right))
+                    yield Match(one.start(), one.end(), _adapt_case(one.group(), wrong, right))
                     position = one.end()
                     break
 
@@ -106,7 +108,7 @@ def _adapt_case(found: str, wrong: str, right: str) -> str:
     return right[:1].upper() + right[1:] if found[:1].isupper() else right
 
 
-def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
+def _substitute(text: str, matches: Sequence[Match], start: int = 0) -> str:
     """Return a text with its matches replaced; `start` is its place in the text that the matches
     count in.
     """
@@ -117,12 +119,15 @@ def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
     return "".join(parts) + text[position - start :]
 
 
-def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
+def rewrite_segment(segment: Segment, find_matches: Callable[[str], Iterator[Match]]) -> Segment:
+    """Return a segment with what `find_matches` finds in its text written otherwise; see the module
+    for what becomes of the words' times.
+    """
     joined = "".join(word.word for word in segment.words)
     ends = list(accumulate(len(word.word) for word in segment.words))
     words: list[Word] = []
     done = 0
-    for first, last, matches in _group_matches(segment.words, ends, finder.find_matches(joined)):
+    for first, last, matches in _group_matches(segment.words, ends, find_matches(joined)):
         start = ends[first] - len(segment.words[first].word)
         words += segment.words[done:first]
         words += _time_words(segment.words[first : last + 1], _substitute(joined[start : ends[last]], matches, start))
@@ -131,17 +136,17 @@ def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
     if words and joined.strip() == segment.text:
         text = "".join(word.word for word in words).strip()
     else:
-        text = _substitute(segment.text, list(finder.find_matches(segment.text)))
+        text = _substitute(segment.text, list(find_matches(segment.text)))
     return dataclasses.replace(segment, text=text, words=tuple(words))
 
 
 def _group_matches(
-    words: Sequence[Word], ends: Sequence[int], matches: Iterator[_Match]
-) -> Iterator[tuple[int, int, list[_Match]]]:
+    words: Sequence[Word], ends: Sequence[int], matches: Iterator[Match]
+) -> Iterator[tuple[int, int, list[Match]]]:
     """Yield runs of words, by first and last index, with the matches in them; no word is in two
     runs.
     """
-    found: list[tuple[int, int, list[_Match]]] = []
+    found: list[tuple[int, int, list[Match]]] = []
     first = 0
     for match in matches:
         while ends[first] <= match.start:

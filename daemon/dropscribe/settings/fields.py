@@ -148,6 +148,12 @@ class Settings:
         'Words to be written otherwise: {"drop scribe" = "Dropscribe"}. Whole words, in any case of letters; done\n'
         "in the finished transcript.",
     )
+    numbers: str = _describe_setting(
+        "as said",
+        "How numbers are written in the finished transcript: `as said`, as the model wrote them, or `digits`: in\n"
+        "figures, where that is known (en, fr, es, pt, de, nl, da, it).",
+        choices=("as said", "digits"),
+    )
     channels: tuple[str, ...] = _describe_setting(
         (),
         'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"]. Two names or\n'

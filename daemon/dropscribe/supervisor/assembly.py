@@ -11,13 +11,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from dropscribe import recording_date
-from dropscribe.formats import replacements, review, turns
+from dropscribe.formats import figures, replacements, review, turns
 from dropscribe.formats.speakers import assign_speakers
 from dropscribe.supervisor import result_options
 from dropscribe.transcript import Engine, Notice, Segment, Source, Timing, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
     from pathlib import PurePath
 
@@ -129,19 +129,22 @@ def _complete_source(source: Source, decoded: Decoded) -> Source:
 
 
 def finish_transcript(
-    transcript: Transcript, path: PurePath, mtime_ns: int, table: Mapping[str, str], now: datetime
+    transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
-    """Return a transcript as it is published: with its date, the replacements made, and the
-    passages to review.
+    """Return a transcript as it is published: with its date, numbers in figures if that is wanted,
+    the replacements made, and the passages to review.
 
     Args:
         transcript: What `assemble_transcript` gave.
         path: The recording's, whose names may carry the date; in the daemon relative to the inbox.
         mtime_ns: When the recording was last changed.
-        table: The setting `replacements`.
+        settings: Those in force for it: `numbers` and `replacements`.
         now: The present, with a zone.
     """
     recorded_at, recorded_from = recording_date.find_date(transcript.source, path, mtime_ns, now)
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
-    transcript = replacements.replace(dataclasses.replace(transcript, source=source), table)
+    transcript = dataclasses.replace(transcript, source=source)
+    if settings.numbers == "digits":
+        transcript = figures.write_figures(transcript)
+    transcript = replacements.replace(transcript, settings.replacements)
     return dataclasses.replace(transcript, review=review.review(transcript))

@@ -43,6 +43,7 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "numbers",
     "channels",
     "split_channels",
     "speakers",

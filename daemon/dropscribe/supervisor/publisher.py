@@ -230,4 +230,4 @@ def _finish(transcript: Transcript, recording: Recording, in_force: Settings) ->
     name, path = decode_name(recording.name.name), decode_name(recording.name)
     transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
     now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)
+    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force, now)

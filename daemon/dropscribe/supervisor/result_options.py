@@ -44,7 +44,7 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "numbers", "formats")
 """The settings that the outputs depend on."""
 
 
@@ -74,6 +74,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
     """Return the values of `OUTPUT_OPTIONS` as JSON has them."""
     return read_options(chosen) | {
         "replacements": dict(chosen.replacements),
+        "numbers": "" if chosen.numbers == FIELDS["numbers"].default else chosen.numbers,
         "formats": list(chosen.formats),
     }
 
@@ -91,6 +92,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if "numbers" in values:
+        values["numbers"] = values["numbers"] or FIELDS["numbers"].default
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
     if "replacements" in values:
@@ -123,9 +126,9 @@ def without_speakers(settings: Settings) -> Settings:
 def fingerprint(options: Mapping[str, Option]) -> str:
     """Return what stands, in a result's key, for the settings that change a result.
 
-    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
+    These are `RESULT_OPTIONS`, and the replacements and figures where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, "replacements")
+    names = (*RESULT_OPTIONS, "replacements", "numbers")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]
