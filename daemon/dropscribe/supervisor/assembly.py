@@ -128,6 +128,11 @@ def _complete_source(source: Source, decoded: Decoded) -> Source:
     )
 
 
+def find_text_language(transcript: Transcript) -> str:
+    """Return the code of the language that a transcript is written in: a translation is in English."""
+    return "en" if transcript.engine.options.get("task") == "translate" else transcript.language
+
+
 def finish_transcript(
     transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
@@ -138,13 +143,16 @@ def finish_transcript(
         transcript: What `assemble_transcript` gave.
         path: The recording's, whose names may carry the date; in the daemon relative to the inbox.
         mtime_ns: When the recording was last changed.
-        settings: Those in force for it: `numbers` and `replacements`.
+        settings: Those of the recording.
         now: The present, with a zone.
     """
     recorded_at, recorded_from = recording_date.find_date(transcript.source, path, mtime_ns, now)
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
-    transcript = dataclasses.replace(transcript, source=source)
+    subtitles = result_options.read_subtitle_options(settings)
+    kept = {n: v for n, v in transcript.engine.options.items() if n not in result_options.SUBTITLE_OPTIONS}
+    engine = dataclasses.replace(transcript.engine, options={**kept, **subtitles})
+    transcript = dataclasses.replace(transcript, source=source, engine=engine)
     if settings.numbers == "digits":
         transcript = figures.write_figures(transcript)
-    transcript = replacements.replace(transcript, settings.replacements)
+    transcript = replacements.replace(transcript, settings.replacements, drop_fillers=settings.fillers == "drop")
     return dataclasses.replace(transcript, review=review.review(transcript))
