@@ -58,12 +58,15 @@ class House:
 
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command on these folders, as a process of its own."""
+        command = [sys.executable, "-m", "dropscribe", *arguments]
+        return subprocess.run(command, env=self.environ(), capture_output=True, text=True, check=False)
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables under which a command has these folders."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("DROPSCRIBE_")}
         for name in ("inbox", "outbox", "state", "logs"):
             environ[f"DROPSCRIBE_{name.upper()}"] = str(getattr(self.settings, name))
-        command = [sys.executable, "-m", "dropscribe", *arguments]
-        home = {"HOME": str(self.inbox.parent)}
-        return subprocess.run(command, env=environ | home, capture_output=True, text=True, check=False)
+        return environ | {"HOME": str(self.inbox.parent)}
 
     def queue(self) -> None:
         """Queue all that is in the inbox before the first is taken: who is packed with whom is certain then."""

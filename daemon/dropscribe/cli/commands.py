@@ -39,13 +39,18 @@ class Export(NamedTuple):
     transcript: Path
     to: str
     """Format names with commas between."""
+    srt_speakers: str
+    """The value of the setting."""
     output: Path | None
+    flags: dict[str, str]
+    """Settings of subtitles."""
 
 
 class Status(NamedTuple):
     """`status`: what the daemon does."""
 
     json: bool
+    watch: bool = False
 
 
 class Why(NamedTuple):
@@ -84,6 +89,29 @@ class Speakers(NamedTuple):
     json: bool
 
 
+class AddVoice(NamedTuple):
+    """`voices add`: one more voice that is known, or one more sample of one."""
+
+    name: str
+    file: Path | None
+    transcript: Path | None
+    """JSON in whose recording the person speaks."""
+    speaker: str | None
+    """What the person is called in it."""
+
+
+class ListVoices(NamedTuple):
+    """`voices list`: whose voices are known."""
+
+    json: bool
+
+
+class RemoveVoice(NamedTuple):
+    """`voices remove`: a voice that is to be forgotten."""
+
+    name: str
+
+
 class Search(NamedTuple):
     """`search`: sentences in all transcripts."""
 
@@ -102,6 +130,28 @@ class Apply(NamedTuple):
     file: Path | None
     undo: Path | None
     """A recording whose last correction is taken back."""
+    json: bool
+
+
+class Summarize(NamedTuple):
+    """`summarize`: title, summary and chapters of a transcript."""
+
+    files: list[Path]
+    """A transcript, or a recording and all its outputs as a hook has them."""
+    endpoint: str
+    model: str
+    """Empty: the first that the server lists."""
+    allow_remote: bool
+    timeout: float
+
+
+class Memos(NamedTuple):
+    """`memos`: copies of Apple's Voice Memos into the inbox."""
+
+    folder: Path | None
+    """None: where Voice Memos keeps them."""
+    list: bool
+    """Only show them."""
     json: bool
 
 
@@ -267,8 +317,13 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | AddVoice
+    | ListVoices
+    | RemoveVoice
     | Search
     | Apply
+    | Summarize
+    | Memos
     | Pause
     | Resume
     | Logs

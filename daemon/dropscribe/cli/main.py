@@ -93,6 +93,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.AddVoice() | commands.ListVoices() | commands.RemoveVoice():
+            from dropscribe.cli import voices
+
+            return voices.run(command)
         case commands.Speakers():
             from dropscribe.cli import speakers
 
@@ -105,6 +109,14 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import apply
 
             return apply.apply(command)
+        case commands.Summarize():
+            from dropscribe.cli import summarize
+
+            return summarize.summarize(command)
+        case commands.Memos():
+            from dropscribe.cli import memos
+
+            return memos.copy_memos(command)
         case commands.Pause():
             from dropscribe.cli import requests
 

@@ -53,6 +53,9 @@ TOO_LONG = 1200
 FOLDERS = ("Inbox", "Archive")
 """Names, as set by default, of the folders next to the outbox in which the recording may be."""
 
+COLOURS = 8
+"""Colours of speakers in `page.css`; with more people they come again."""
+
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -85,6 +88,7 @@ def render_html(transcript: Transcript, served: Served | None = None) -> str:
     passages = list_passages(transcript)
     paragraphs = _split_paragraphs(transcript)
     marks = PassageIndex(passages)
+    voices = _list_voices(transcript, paragraphs)
     style, script = read_resource("page.css"), read_resource("page.js")
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_write_policy(style, script)}">\n'
     return string.Template(read_resource("page.html")).substitute(
@@ -97,9 +101,11 @@ def render_html(transcript: Transcript, served: Served | None = None) -> str:
         facts=_write_facts(transcript),
         lang=_write_lang(transcript.language),
         text="\n".join(
-            _write_paragraph(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False)
+            _write_paragraph(p, before, marks, voices)
+            for before, p in zip([None, *paragraphs], paragraphs, strict=False)
         )
         or '<p class="empty">No words.</p>',
+        speakers=_write_speakers(transcript, voices),
         review=_write_review(passages, paragraphs, marks),
         data=_write_data(transcript, passages, paragraphs, None if served is None else served.sound),
     )
@@ -168,13 +174,48 @@ def _split_paragraphs(transcript: Transcript) -> list[_Paragraph]:
     return found
 
 
-def _write_paragraph(paragraph: _Paragraph, before: _Paragraph | None, marks: PassageIndex) -> str:
+def _list_voices(transcript: Transcript, paragraphs: Sequence[_Paragraph]) -> dict[str, int]:
+    """Return the number of each speaker who says a word, in the order in which they first speak."""
+    spoken = dict.fromkeys(p.speaker for p in paragraphs if p.speaker)
+    known = [speaker.name for speaker in transcript.speakers or () if speaker.name in spoken]
+    return {name: number for number, name in enumerate(dict.fromkeys([*known, *spoken]))}
+
+
+def _write_speakers(transcript: Transcript, voices: dict[str, int]) -> str:
+    """Return the list of speakers, each with a button that shows this one's words alone and one for another name.
+
+    The script shows it: without, it can do nothing.
+    """
+    if not voices:
+        return ""
+    facts = {speaker.name: speaker for speaker in transcript.speakers or ()}
+    items = []
+    for name, number in voices.items():
+        known, share, hint = facts.get(name), "", "Show this speaker alone"
+        if known is not None:
+            share = f' <span class="share">{known.share:.0%}</span>'
+            hint += f"; sure to {known.confidence:.0%}"
+            if known.voice is not None and not known.voice.certain:
+                hint += f"; sounds somewhat like {known.voice.name}"
+        shown = _escape(name)
+        items.append(
+            f'<div data-voice="{number % COLOURS}" data-speaker="{shown}">'
+            f'<button type="button" class="who" aria-pressed="false" title="{_escape(hint)}">'
+            f'<span class="name" dir="auto">{shown}</span>{share}</button>'
+            f'<button type="button" class="rename" aria-label="Rename {shown}" title="Another name">✎</button></div>'
+        )
+    return f'<div id="speakers" role="group" aria-label="Speakers" hidden>{"".join(items)}</div>'
+
+
+def _write_paragraph(
+    paragraph: _Paragraph, before: _Paragraph | None, marks: PassageIndex, voices: dict[str, int]
+) -> str:
     """Return a paragraph; its speaker is named where it is not the one before."""
     who = paragraph.speaker
     name = (
         f'<p class="speaker" dir="auto">{_escape(who)}</p>' if who and not (before and before.speaker == who) else ""
     )
-    data = f' data-speaker="{_escape(who)}"' if who else ""
+    data = f' data-speaker="{_escape(who)}" data-voice="{voices[who] % COLOURS}"' if who else ""
     pieces = []
     for which, group in groupby(paragraph.tokens, key=lambda pair: marks.find(pair[1])):
         text = escape("".join(space + token.text for space, token in group))
@@ -249,6 +290,7 @@ def _write_data(
         "name": clean_text(transcript.source.name),
         "bytes": transcript.source.bytes,
         "duration": transcript.duration,
+        "file": "" if PurePosixPath(transcript.source.path).is_absolute() else clean_text(transcript.source.path),
         "places": [sound]
         if sound
         else list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),

@@ -23,7 +23,7 @@ from dropscribe.supervisor.journal import State
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
@@ -65,15 +65,21 @@ def _walk(folder: str, below: str) -> Iterator[Document]:
     """Yield the transcripts of a folder and those below, but for hidden ones and older versions."""
     with os.scandir(os.path.join(folder, below)) as entries:  # noqa: PTH118 (thousands of them)
         found = sorted(entries, key=lambda entry: entry.name)
+    every = {entry.name for entry in found}
     for entry in found:
         path = os.path.join(below, entry.name)  # noqa: PTH118
         if entry.name.startswith(".") or (not below and entry.name in {names.OLD, names.FAILED}):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder, path)
-        elif entry.name.endswith(".json") and not entry.name.endswith(_OTHERS) and entry.is_file():
+        elif entry.name.endswith(".json") and not _is_other(entry.name, every) and entry.is_file():
             stat = entry.stat()
             yield Document(path, stat.st_size, stat.st_mtime_ns, functools.partial(_load_file, Path(folder, path)))
+
+
+def _is_other(name: str, every: Collection[str]) -> bool:
+    """Return whether a JSON file belongs to the transcript of another name among all that are in its folder."""
+    return any(name.endswith(suffix) and name.removesuffix(suffix) + ".json" in every for suffix in _OTHERS)
 
 
 def _load_file(path: Path) -> Transcript:
@@ -98,8 +104,8 @@ class Indexer:
         self._log = structlog.get_logger()
 
     def add(self, published: list[outbox.Published]) -> None:
-        """Let the JSON among what was published be indexed soon."""
-        path = next((p.path for p in published if p.path.endswith(".json") and not p.path.endswith(_OTHERS)), None)
+        """Let the JSON among what was published, which is the last, be indexed soon."""
+        path = next((p.path for p in reversed(published) if p.path.endswith(".json")), None)
         if path is None:
             return
         if self._thread is None:

@@ -46,6 +46,7 @@ from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
 from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
@@ -80,6 +81,8 @@ class Summary:
     failed: int
     waiting: int
     outage: DropscribeError | None
+    hooks: tuple[str, ...] = ()
+    """Why hooks failed, a sentence for each; they are tried again by the next run, or were given up."""
 
 
 class Supervisor:
@@ -130,6 +133,12 @@ class Supervisor:
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
         self._indexer = Indexer(settings)
+        self._notifications = Notifications(settings)
+
+        def tell(moved: Progress) -> None:
+            self._notifications.take(moved)
+            progress(moved)
+
         self._publisher = Publisher(
             settings,
             self._journal,
@@ -138,7 +147,7 @@ class Supervisor:
             self._disposal,
             self._outage,
             self._indexer,
-            progress,
+            tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -195,13 +204,14 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
+        outage = self._outage.error or self._intake.outage
+        return Summary(results["done"], results["failed"], waiting, outage, self._hooks.problems)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.prepare_spool()
+        self._jobs.spool.make()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()
@@ -239,6 +249,7 @@ class Supervisor:
     def _end(self) -> None:
         self._intake.close()
         self._hooks.close()
+        self._notifications.close()
         self._jobs.close(self._stopping)
         self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
@@ -276,6 +287,7 @@ class Supervisor:
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
+            self._notifications.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)
@@ -382,8 +394,11 @@ class Supervisor:
             self._jobs.begin(claimed)
 
     def _dispatch_between(self) -> None:
-        """Let short work go between the windows of a long recording."""
-        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+        """Let short work go between the windows of a long recording; have the next one prepared."""
+        if self._outage.error is not None or self._intake.outage:
             return
-        if claimed := self._scheduler.claim_between(room):
+        room = self._jobs.room
+        if room is not None and (claimed := self._scheduler.claim_between(room)):
             self._jobs.begin(claimed, room)
+        else:
+            self._jobs.prepare()

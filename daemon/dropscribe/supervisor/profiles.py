@@ -43,9 +43,12 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "fillers",
+    *result_options.SUBTITLE_OPTIONS,
     "channels",
     "split_channels",
     "speakers",
+    "srt_speakers",
     "audio_track",
     "speech_threshold",
     "formats",
@@ -116,11 +119,12 @@ class Profiles:
             found = _read(self._general.inbox / path) if path == own else self._read_folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
-            if not found.keys().isdisjoint(("language", "languages", "task", "model")):
+            if not found.keys().isdisjoint(("language", "languages", "task", "model", "formats")):
                 place = f"{self._general.inbox / path}: "
         chosen = dataclasses.replace(self._general, **values)
         try:
             settings.check_language(chosen)
+            settings.check_formats(chosen)
         except UsageError as error:
             raise ProfileError(place + error.message, error.cure) from None
         return settings.Loaded(chosen, origins)
@@ -176,7 +180,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, a pit
         cure = 'Text stands in quotes, each setting on a line of its own: language = "de".'
         raise ProfileError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in KEYS:
             raise _refuse(path, key)
@@ -187,6 +191,10 @@ def _read(path: Path) -> dict[str, Any]:
         except UsageError as error:
             message = error.message if error.message.startswith(str(path)) else f"{path}: `{key}`: {error.message}"
             raise ProfileError(message, error.cure) from None
+    try:
+        settings.check_languages(values.get("language", "auto"), values.get("languages", ()))
+    except UsageError as error:
+        raise ProfileError(f"{path}: {error.message}", error.cure) from None
     return values
 
 

@@ -20,6 +20,7 @@ import structlog
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import find_text_language
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -86,6 +87,7 @@ class Publisher:
         self._disposal = disposal
         self._outage = outage
         self._progress = progress
+        self._permissions = settings.permissions
         self._log = structlog.get_logger()
         self._is_volume = journal.get_meta("outbox_volume") == decode_name(settings.outbox)
         self.results = {"done": 0, "failed": 0}
@@ -108,14 +110,21 @@ class Publisher:
             return
         corrected = correcting.correct_recording(self._journal, recording, original)
         transcript = corrected.transcript
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        try:
+            contents: dict[str, str | bytes] = {
+                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers)
+                for name in in_force.formats
+            }
+        except ImportError as error:  # its library was there when the settings were read
+            msg = f"A format cannot be written: {error}."
+            raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
         if transcript.corrections:
             contents[correcting.ORIGINAL] = original.to_json()
         if corrected.unfit:
             self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
-            published = self._write_outputs(recording, contents)
+            published = self._write_outputs(recording, contents, find_text_language(transcript))
         except OSError as error:
             if refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
@@ -143,13 +152,17 @@ class Publisher:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
-        """Write the files, given as text by suffix, after the older ones were copied if they are
+    def _write_outputs(
+        self, recording: Recording, contents: Mapping[str, str | bytes], language: str
+    ) -> list[Published]:
+        """Write the files, given by suffix, after the older ones were copied if they are
         to be kept.
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
-        base = self._journal.outputs.choose_base(recording)
-        older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
+        base = self._journal.outputs.choose_base(recording, self._settings.names, language)
+        older = (
+            outbox.keep_old_versions(folder, base, known, recording.redo, self._permissions) if recording.redo else []
+        )
         if older:
             crash.reach("retired")
         edited: list[Published] = []
@@ -158,7 +171,10 @@ class Publisher:
             contents = {
                 s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
             }
-        published = [*outbox.publish(folder, base, contents, known), *edited]
+        published = [
+            *edited,
+            *outbox.publish(folder, base, contents, known, self._permissions),
+        ]  # the JSON is the last
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
@@ -188,12 +204,12 @@ class Publisher:
         try:
             self.check_outbox()
             try:
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
             except OSError as error:
                 if not refuses_name(error):
                     raise
                 name = names.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
         except OSError as error:
             self._journal.recordings.release(recording.id, code, reason)
             raise outbox_fault(self._settings.outbox, error) from None
