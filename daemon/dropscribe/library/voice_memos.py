@@ -4,8 +4,8 @@ Guarantees: nothing in that folder is written, locked or created: the database i
 that can be read every recording is found by its file alone.
 
 The tables are not documented by Apple. What is used was seen in several programs that read them: `ZCLOUDRECORDING`
-with `ZPATH` (file name), `ZENCRYPTEDTITLE` (the title, in plain text) and `ZCUSTOMLABEL` (the title in older versions,
-else a date).
+with `ZPATH` (file name), `ZENCRYPTEDTITLE` (the title, in plain text) and `ZCUSTOMLABEL` (the title in older
+versions, else a date).
 """
 
 from __future__ import annotations

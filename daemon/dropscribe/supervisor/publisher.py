@@ -102,12 +102,12 @@ class Publisher:
         in_force = result_options.restore_options(recording.settings, self._settings)
         original = correcting.finish_recording(recording, stored, self._settings)
         corrected = correcting.correct_recording(self._journal, recording, original)
-        transcript = corrected.transcript
+        transcript = original if corrected is None else corrected.transcript
         contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
-        if transcript.corrections:
+        if corrected is not None:
             contents[correcting.ORIGINAL] = original.to_json()
-        if corrected.unfit:
-            self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
+            if corrected.unfit:
+                self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash
-from dropscribe.library.corrections import list_names, rename_speaker
 from dropscribe.supervisor.correcting import CORRECTED, make_correction, read_transcript
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
@@ -109,6 +108,8 @@ class RequestHandler:
 
     def _rename(self, request: Rename) -> None:
         """Give the speakers of a finished recording other names, as a correction."""
+        from dropscribe.library.corrections import list_names, rename_speaker
+
         recording = self._find(request.file)
         transcript = None if recording is None else read_transcript(self._journal, recording, self._settings)
         if transcript is None:
