@@ -66,7 +66,7 @@ def _undo(chosen: Settings, path: Path) -> int:
         held = _list_held(journal, recording)
     if recording is None or not held:
         raise UsageError(f"{path} has no correction that could be taken back.", explain(chosen, path).reason)
-    requests.write_request(chosen.state, requests.Undo(lookup.format_name(recording)))
+    requests.write_request(chosen.state, requests.Undo(lookup.format_name(recording), held[-1]))
     say(f"The correction of {held[-1]} is taken back.{_say_when(chosen)}")
     return Exit.OK
 

@@ -70,7 +70,9 @@ def read_transcript(journal: Journal, recording: Recording, settings: Settings) 
 
 def make_correction(edits: Sequence[Edit], by: str = "") -> Correction:
     """Return edits as a correction that is made now, by whoever runs this process unless somebody is named."""
-    return Correction(datetime.now().astimezone().isoformat(timespec="seconds"), by or find_account(), tuple(edits))
+    return Correction(
+        datetime.now().astimezone().isoformat(timespec="milliseconds"), by or find_account(), tuple(edits)
+    )
 
 
 def find_account() -> str:

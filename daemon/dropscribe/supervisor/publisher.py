@@ -149,7 +149,7 @@ class Publisher:
             crash.reach("retired")
         edited: list[Published] = []
         if recording.code == correcting.CORRECTED:
-            edited = self._find_edited(recording.id, base, known)
+            edited = self._find_edited(recording.id, base, known, contents)
             contents = {
                 s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
             }
@@ -159,10 +159,19 @@ class Publisher:
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
 
-    def _find_edited(self, recording: int, base: str, known: Mapping[str, str]) -> list[Published]:
-        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there."""
+    def _find_edited(
+        self, recording: int, base: str, known: Mapping[str, str], contents: Mapping[str, str]
+    ) -> list[Published]:
+        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there.
+
+        One that is as it is to be written, of `contents`, was written before a kill.
+        """
         beside = self._journal.outputs.list_displaced(recording)
-        changed = {path for path in known if outbox.is_changed(self._settings.outbox / path, known[path])}
+        changed = set()
+        for path, digest in known.items():
+            new = contents.get(_find_suffix(base, path), "").encode("utf-8", "replace")
+            if outbox.is_changed(self._settings.outbox / path, digest, hashlib.sha256(new).hexdigest()):
+                changed.add(path)
         kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
         return [
             outbox.Published(path, known[path], beside.get(path))
