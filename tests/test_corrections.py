@@ -366,3 +366,22 @@ def test_a_profile_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DropscribeError, match="not valid TOML"):
         spellings.write_always(tmp_path, "drop scribe", "Dropscribe")
     assert (tmp_path / PROFILE).read_text() == "language = "
+
+
+def test_a_set_that_no_daemon_wrote_is_corrected_at_once(house: House, tmp_path: Path) -> None:
+    before = transcript(say(0.0, "at the drop scribe office."), say(5.0, "it is here."))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("json", "txt", "vtt", "md"):
+        (folder / f"one.{name}").write_text(RENDERERS[name](before))
+    (folder / "one.txt").write_text("at the Dropscribe office. it is here.\n")
+    (folder / "one.md").write_text("Mine.")
+    assert house.call("apply", str(folder / "one.txt")).returncode == 0
+    after = Transcript.from_json((folder / "one.json").read_text())
+    assert after.text == "at the Dropscribe office. it is here."
+    assert "Dropscribe" in (folder / "one.vtt").read_text()
+    assert (folder / "one.md").read_text() == "Mine."
+    assert Transcript.from_json((folder / "one.original.json").read_text()) == before
+    assert house.call("apply", str(tmp_path / "two.txt")).returncode == 1
+    (tmp_path / "two.txt").touch()
+    assert house.call("apply", str(tmp_path / "two.txt")).returncode == 2
