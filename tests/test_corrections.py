@@ -272,6 +272,7 @@ def test_text_without_spaces_is_corrected_within_its_words() -> None:
     ("suffix", "edited"),
     [
         (".txt", "Anna: We met at Dropscribe. Yes.\n\nCarl: And we left."),
+        (".lines.txt", "Anna: We met at Dropscribe. Yes.\nCarl: And we left."),
         (".times.txt", "[00:00:00] Anna: We met at Dropscribe. Yes.\n\n[00:00:10] Carl: And we left."),
         (
             ".vtt",
@@ -298,7 +299,7 @@ def test_an_edited_text_gives_its_words_and_its_speakers_to_the_transcript(suffi
     ]
 
 
-@pytest.mark.parametrize("name", ["txt", "times.txt", "srt", "vtt"])
+@pytest.mark.parametrize("name", ["txt", "times.txt", "lines.txt", "srt", "vtt"])
 def test_an_unedited_text_changes_nothing(name: str) -> None:
     text = "A long talk, in which Anna said: no. <b> & so on; it goes on for more than one line of a subtitle."
     before = transcript(say(0.0, text, "Anna"), say(70.0, "Well: yes, we did!", "Ben"))

@@ -63,6 +63,8 @@ class Segment:
     """Who speaks; absent when unknown."""
     language: str | None = None
     """What is spoken here, where the recording is in several languages; absent where it is in one."""
+    begins: str | None = None
+    """`line` or `paragraph` where a replacement says that one begins here; absent elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceMatch:
+    """A known voice that a speaker sounds like."""
+
+    name: str
+    """What the known voice is called."""
+    similarity: float
+    """Cosine of the two voices, corrected for how little speech there is; the same person has 0.5 to 1."""
+    certain: bool
+    """Whether the speaker was called so for it. Where not, it is perhaps this person: a human has to say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Speaker:
     """A person whose voice is in the recording."""
 
@@ -177,6 +191,8 @@ class Speaker:
     """How sure the turns are, 0 to 1: their mean, longer ones counting more."""
     turns: tuple[Turn, ...] = ()
     """When this person speaks, in order. Turns of different people may overlap."""
+    voice: VoiceMatch | None = None
+    """The known voice that this person certainly or perhaps has; absent where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +288,9 @@ class Transcript:
         )
 
 
-_LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review", "speakers", "corrections", "undone"})
+_LEFT_OUT = frozenset(
+    {"speaker", "language", "begins", "recorded_from", "review", "speakers", "voice", "corrections", "undone"}
+)
 """With these absent, a transcript of an older version is written again byte for byte."""
 
 
@@ -300,7 +318,8 @@ def segment_from_dict(data: dict[str, Any]) -> Segment:
 def speaker_from_dict(data: dict[str, Any]) -> Speaker:
     """Read one speaker as `to_dict` wrote it."""
     turns = tuple(Turn(**_pick_fields(Turn, t)) for t in data.get("turns", ()))
-    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns})
+    voice = VoiceMatch(**_pick_fields(VoiceMatch, data["voice"])) if data.get("voice") else None
+    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns, "voice": voice})
 
 
 def correction_from_dict(data: dict[str, Any]) -> Correction:

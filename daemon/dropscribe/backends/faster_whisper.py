@@ -72,6 +72,7 @@ class FasterWhisper:
         self._workers = 1
         self._decoders: ThreadPoolExecutor | None = None
         self._normalisers: ThreadPoolExecutor | None = None
+        self._scorers: ThreadPoolExecutor | None = None
         self._running: set[Future[Any]] = set()
         self._kept = KeptEncodings()
 
@@ -106,6 +107,7 @@ class FasterWhisper:
         # Separate threads: after the batches that are queued, a chain would wait until those are
         # decoded.
         self._normalisers = ThreadPoolExecutor(self._workers, "spell")
+        self._scorers = ThreadPoolExecutor(self._workers, "score")
         share_heap(keep=True)  # not while 8-bit weights are made from larger ones
         return Loaded(
             device=device,
@@ -134,7 +136,8 @@ class FasterWhisper:
         chain = CHAIN if options.normalise_numbers else 1
         edges = divide_into_batches(len(windows), self._batch, self._workers)
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
-        new = functools.partial(Batch, self._model, self._seed, self._kept, audio, windows)
+        assert self._scorers is not None  # noqa: S101 (a model is loaded)
+        new = functools.partial(Batch, self._model, self._seed, self._kept, self._scorers, audio, windows)
         work = (functools.partial(new, part, options) for part in parts)
         queued: collections.deque[Future[Batch]] = collections.deque()
         try:
@@ -170,9 +173,9 @@ class FasterWhisper:
 
     def close(self) -> None:
         """See `Backend.close`."""
-        for pool in filter(None, (self._decoders, self._normalisers)):
+        for pool in filter(None, (self._decoders, self._normalisers, self._scorers)):
             pool.shutdown()
-        self._model = self._load_again = self._decoders = self._normalisers = None
+        self._model = self._load_again = self._decoders = self._normalisers = self._scorers = None
         self._kept = KeptEncodings()
         trim_heap()
 

@@ -18,6 +18,7 @@ from dropscribe.backends.results import EngineWord, build_segments, copy_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -40,6 +41,7 @@ class Batch:
         model: Any,
         seed: Callable[[int], None],
         kept: KeptEncodings,
+        scorers: Executor,
         audio: NDArray[np.float32],
         windows: Sequence[Window],
         part: tuple[int, int],
@@ -52,6 +54,8 @@ class Batch:
             model: A `WhisperModel`.
             seed: Makes what is sampled next depend on the given number alone.
             kept: What the encoder made of some of the windows already.
+            scorers: Threads that score a text while its words are timed: a window that is alone has
+                two workers of the model for that.
             audio: The recording.
             windows: All of its windows.
             part: The first window of this batch, and one past the last.
@@ -60,6 +64,7 @@ class Batch:
         self.first, last = part
         self._model = model
         self._seed = seed
+        self._scorers = scorers
         self._windows = windows[self.first : last]
         self._retry = options.retry
         self._tokenizer = Tokenizer(
@@ -226,11 +231,13 @@ class Batch:
             return []
         texts, pieces = self._tokenizer.split_to_word_tokens(draft.tokens)
         start = self._tokenizer.sot_sequence
-        probabilities = self._score(row, start, draft.tokens)
+        scored = self._scorers.submit(self._score, row, start, draft.tokens)
+        parts = spell_text(texts, pieces, self._tokenizer.encode, self._model.max_length - len(start) - 2)
+        timed = [self._time_tokens(row, part.tokens) for part in parts]
+        probabilities = scored.result()
         edges = [0, *itertools.accumulate(map(len, pieces))]
         words = []
-        for part in spell_text(texts, pieces, self._tokenizer.encode, self._model.max_length - len(start) - 2):
-            starts = self._time_tokens(row, part.tokens)
+        for part, starts in zip(parts, timed, strict=True):
             for index, (begin, end) in enumerate(itertools.pairwise(part.edges), part.first):
                 probability = float(probabilities[edges[index] : edges[index + 1]].mean())
                 words.append(EngineWord(texts[index], starts[begin], starts[end], probability))
@@ -257,7 +264,7 @@ class Batch:
         return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
     def _read_encoding(self, row: int) -> Any:
-        """Return the encoder's output for one window."""
+        """Return the encoder's output for one window. Two threads may ask at once: both get the same."""
         if self._encoded_on_cpu is None:
             self._encoded_on_cpu = _to_array(self._encoded)
         return ctranslate2.StorageView.from_array(self._encoded_on_cpu[row : row + 1])

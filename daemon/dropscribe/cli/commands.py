@@ -39,7 +39,11 @@ class Export(NamedTuple):
     transcript: Path
     to: str
     """Format names with commas between."""
+    srt_speakers: str
+    """The value of the setting."""
     output: Path | None
+    flags: dict[str, str]
+    """Settings of subtitles."""
 
 
 class Status(NamedTuple):
@@ -83,6 +87,29 @@ class Speakers(NamedTuple):
     names: list[str]
     """Each `old=new`."""
     json: bool
+
+
+class AddVoice(NamedTuple):
+    """`voices add`: one more voice that is known, or one more sample of one."""
+
+    name: str
+    file: Path | None
+    transcript: Path | None
+    """JSON in whose recording the person speaks."""
+    speaker: str | None
+    """What the person is called in it."""
+
+
+class ListVoices(NamedTuple):
+    """`voices list`: whose voices are known."""
+
+    json: bool
+
+
+class RemoveVoice(NamedTuple):
+    """`voices remove`: a voice that is to be forgotten."""
+
+    name: str
 
 
 class Search(NamedTuple):
@@ -242,6 +269,29 @@ class Service(NamedTuple):
     json: bool
 
 
+class Serve(NamedTuple):
+    """`serve`: the pages and the endpoint, in the foreground."""
+
+    port: int
+    """0: any that is free."""
+    host: str
+    """Empty: this machine alone."""
+    token: str
+    """Empty: the one in the state folder."""
+    until_idle: float
+    """End after so many hours without a request; 0: never."""
+    flags: dict[str, str]
+
+
+class Open(NamedTuple):
+    """`open`: the library in the browser."""
+
+    file: Path | None
+    """A recording whose page is to be shown; None for the library."""
+    print: bool
+    """Print the address instead of opening it."""
+
+
 class Config(NamedTuple):
     """`config`: the settings."""
 
@@ -267,6 +317,9 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | AddVoice
+    | ListVoices
+    | RemoveVoice
     | Search
     | Apply
     | Summarize
@@ -286,6 +339,8 @@ Command = (
     | InstallBackend
     | RemoveBackend
     | Service
+    | Serve
+    | Open
     | Config
     | Completion
 )

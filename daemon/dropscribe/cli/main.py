@@ -96,6 +96,10 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.AddVoice() | commands.ListVoices() | commands.RemoveVoice():
+            from dropscribe.cli import voices
+
+            return voices.run(command)
         case commands.Speakers():
             from dropscribe.cli import speakers
 
@@ -176,6 +180,14 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import service
 
             return service.control_service(command)
+        case commands.Serve():
+            from dropscribe.cli import serve
+
+            return serve.serve(command)
+        case commands.Open():
+            from dropscribe.cli import serve
+
+            return serve.open_library(command)
         case commands.Config():
             from dropscribe.cli import config
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import print_json, say
 from dropscribe.errors import Exit, UsageError
+from dropscribe.library.corrections import list_names
 from dropscribe.supervisor import locks, lookup, requests
 from dropscribe.supervisor.correcting import read_transcript
 from dropscribe.supervisor.explanation import explain
@@ -30,7 +31,7 @@ def speakers(arguments: commands.Speakers) -> int:
     transcript = _read_transcript(chosen, arguments.file)
     if not arguments.names:
         return _print_speakers(transcript, as_json=arguments.json)
-    names = _read_names(arguments.names, _list_names(transcript), arguments.file)
+    names = _read_names(arguments.names, list_names(transcript), arguments.file)
     file = lookup.locate_in_inbox(chosen, arguments.file) or str(arguments.file)
     requests.write_request(chosen.state, requests.Rename(file, names))
     later = "" if locks.is_running(chosen.state) else " The daemon is not running: it does so when it starts."
@@ -50,16 +51,9 @@ def _read_transcript(chosen: Settings, path: Path) -> Transcript:
     return transcript
 
 
-def _list_names(transcript: Transcript) -> list[str]:
-    """Return the names of the speakers in order of appearance: of turns, else of segments."""
-    if transcript.speakers:
-        return [speaker.name for speaker in transcript.speakers]
-    return list(dict.fromkeys(segment.speaker for segment in transcript.segments if segment.speaker))
-
-
 def _print_speakers(transcript: Transcript, *, as_json: bool) -> int:
     found = {speaker.name: speaker for speaker in transcript.speakers or ()}
-    names = _list_names(transcript)
+    names = list_names(transcript)
     if as_json:
         print_json(
             [

@@ -45,7 +45,7 @@ def finish_recording(recording: Recording, stored: str, settings: Settings) -> T
     name, path = decode_name(recording.name.name), decode_name(recording.name)
     transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
     now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)
+    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force, now)
 
 
 def correct_recording(journal: Journal, recording: Recording, finished: Transcript) -> Corrected | None:

@@ -35,6 +35,7 @@ from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
+from dropscribe.supervisor.guests import Guests
 from dropscribe.supervisor.hook_process import Ended
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.inbox import Inbox
@@ -45,6 +46,7 @@ from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
 from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
@@ -79,6 +81,8 @@ class Summary:
     failed: int
     waiting: int
     outage: DropscribeError | None
+    hooks: tuple[str, ...] = ()
+    """Why hooks failed, a sentence for each; they are tried again by the next run, or were given up."""
 
 
 class Supervisor:
@@ -129,6 +133,12 @@ class Supervisor:
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
         self._indexer = Indexer(settings)
+        self._notifications = Notifications(settings)
+
+        def tell(moved: Progress) -> None:
+            self._notifications.take(moved)
+            progress(moved)
+
         self._publisher = Publisher(
             settings,
             self._journal,
@@ -137,7 +147,7 @@ class Supervisor:
             self._disposal,
             self._outage,
             self._indexer,
-            progress,
+            tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -151,6 +161,7 @@ class Supervisor:
             command=command,
             progress=progress,
         )
+        self._guests = Guests(settings, self._journal, self._jobs.call_off)
         self._requests = RequestHandler(
             settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
@@ -193,13 +204,14 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
+        outage = self._outage.error or self._intake.outage
+        return Summary(results["done"], results["failed"], waiting, outage, self._hooks.problems)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.prepare_spool()
+        self._jobs.spool.make()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()
@@ -237,6 +249,7 @@ class Supervisor:
     def _end(self) -> None:
         self._intake.close()
         self._hooks.close()
+        self._notifications.close()
         self._jobs.close(self._stopping)
         self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
@@ -269,10 +282,12 @@ class Supervisor:
             self._read_requests()
             self._intake.tick()
             self._call_off_absent()
+            self._guests.tick()
             if self._intake.take_profile_change():
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
+            self._notifications.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)
@@ -379,8 +394,11 @@ class Supervisor:
             self._jobs.begin(claimed)
 
     def _dispatch_between(self) -> None:
-        """Let short work go between the windows of a long recording."""
-        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+        """Let short work go between the windows of a long recording; have the next one prepared."""
+        if self._outage.error is not None or self._intake.outage:
             return
-        if claimed := self._scheduler.claim_between(room):
+        room = self._jobs.room
+        if room is not None and (claimed := self._scheduler.claim_between(room)):
             self._jobs.begin(claimed, room)
+        else:
+            self._jobs.prepare()

@@ -19,7 +19,8 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import correcting, hook_facts, names, outbox, result_options
+from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import find_text_language
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
@@ -86,13 +87,15 @@ class Publisher:
         self._disposal = disposal
         self._outage = outage
         self._progress = progress
+        self._permissions = settings.permissions
         self._log = structlog.get_logger()
         self._is_volume = journal.get_meta("outbox_volume") == decode_name(settings.outbox)
         self.results = {"done": 0, "failed": 0}
 
     def publish(self, recording: Recording) -> None:
         """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
-        self.check_outbox()
+        if not recording.is_guest:
+            self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
         stored = self._journal.results.find(recording.result)
@@ -101,16 +104,27 @@ class Publisher:
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
         original = correcting.finish_recording(recording, stored, self._settings)
+        if recording.is_guest:
+            guests.answer(self._journal, recording, original)
+            self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
+            return
         corrected = correcting.correct_recording(self._journal, recording, original)
         transcript = original if corrected is None else corrected.transcript
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        try:
+            contents: dict[str, str | bytes] = {
+                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers)
+                for name in in_force.formats
+            }
+        except ImportError as error:  # its library was there when the settings were read
+            msg = f"A format cannot be written: {error}."
+            raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
         if corrected is not None:
             contents[correcting.ORIGINAL] = original.to_json()
             if corrected.unfit:
                 self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
-            published = self._write_outputs(recording, contents)
+            published = self._write_outputs(recording, contents, find_text_language(transcript))
         except OSError as error:
             if refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
@@ -138,13 +152,17 @@ class Publisher:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
-        """Write the files, given as text by suffix, after the older ones were copied if they are
+    def _write_outputs(
+        self, recording: Recording, contents: Mapping[str, str | bytes], language: str
+    ) -> list[Published]:
+        """Write the files, given by suffix, after the older ones were copied if they are
         to be kept.
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
-        base = self._journal.outputs.choose_base(recording)
-        older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
+        base = self._journal.outputs.choose_base(recording, self._settings.names, language)
+        older = (
+            outbox.keep_old_versions(folder, base, known, recording.redo, self._permissions) if recording.redo else []
+        )
         if older:
             crash.reach("retired")
         edited: list[Published] = []
@@ -153,14 +171,17 @@ class Publisher:
             contents = {
                 s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
             }
-        published = [*edited, *outbox.publish(folder, base, contents, known)]  # the JSON is the last
+        published = [
+            *edited,
+            *outbox.publish(folder, base, contents, known, self._permissions),
+        ]  # the JSON is the last
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
 
     def _find_edited(
-        self, recording: int, base: str, known: Mapping[str, str], contents: Mapping[str, str]
+        self, recording: int, base: str, known: Mapping[str, str], contents: Mapping[str, str | bytes]
     ) -> list[Published]:
         """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there.
 
@@ -169,7 +190,8 @@ class Publisher:
         beside = self._journal.outputs.list_displaced(recording)
         changed = set()
         for path, digest in known.items():
-            new = contents.get(_find_suffix(base, path), "").encode("utf-8", "replace")
+            new = contents.get(_find_suffix(base, path), b"")
+            new = new.encode("utf-8", "replace") if isinstance(new, str) else new
             if outbox.is_changed(self._settings.outbox / path, digest, hashlib.sha256(new).hexdigest()):
                 changed.add(path)
         kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
@@ -181,6 +203,10 @@ class Publisher:
 
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
+        if recording.is_guest:
+            guests.answer_failure(self._journal, recording, code, reason)
+            self._log.info("guest.refused", job_id=recording.id, code=code)
+            return
         name = names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -188,12 +214,12 @@ class Publisher:
         try:
             self.check_outbox()
             try:
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
             except OSError as error:
                 if not refuses_name(error):
                     raise
                 name = names.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
         except OSError as error:
             self._journal.recordings.release(recording.id, code, reason)
             raise outbox_fault(self._settings.outbox, error) from None

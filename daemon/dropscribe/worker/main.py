@@ -32,6 +32,8 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import log_bridge, protocol
 from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+from dropscribe.worker import privileges
+from dropscribe.worker.ahead import Ahead
 from dropscribe.worker.engine import Engine, InterpreterChange, Refusal, Task
 from dropscribe.worker.events import EventWriter, Reporter
 from dropscribe.worker.interruptions import CalledOff, Interruptions
@@ -50,6 +52,7 @@ def main(handed: int | None = None) -> None:
         handed: The descriptor of a file that says which interpreter this is and for what task it
             was started.
     """
+    privileges.give_up()
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     writer = EventWriter(stream)
@@ -88,7 +91,7 @@ class _Desk:
     def __init__(self, lines: queue.SimpleQueue[str], engine: Engine, writer: EventWriter) -> None:
         self._engine = engine
         self._writer = writer
-        self.interruptions = Interruptions(lines, self._run_between)
+        self.interruptions = Interruptions(lines, self._run_between, Ahead(alone=bool(engine.python)))
 
     def run(self, job: protocol.Job, task: Task | None = None) -> None:
         """Do a job; every way in which it can fail is reported as `Failed`.

@@ -13,6 +13,7 @@ and not transcribed again.
 from dropscribe.supervisor.journal.database import JournalError
 from dropscribe.supervisor.journal.journal import Journal
 from dropscribe.supervisor.journal.records import (
+    GUEST,
     AdoptedSet,
     DisposalWay,
     Hook,
@@ -30,6 +31,7 @@ from dropscribe.supervisor.journal.schema import FILE_NAME, VERSION
 
 __all__ = [
     "FILE_NAME",
+    "GUEST",
     "VERSION",
     "AdoptedSet",
     "DisposalWay",

@@ -196,6 +196,19 @@ class Journal(Database):
             self.outputs.add(recording, [record])
             self.recordings.mark_failed(recording, code, reason, now)
 
+    def forget_guest(self, recording: int) -> None:
+        """Drop all that is known of a recording that another program sent, but what others have as well."""
+        with self.transaction() as db:
+            row = db.execute("DELETE FROM recordings WHERE id = ? RETURNING sha256, result", (recording,)).fetchone()
+            if row is None:
+                return
+            db.execute(
+                "DELETE FROM results WHERE key = ?"
+                " AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.result = results.key)",
+                (row["result"],),
+            )
+            self.results.drop_unused_checkpoints(row["sha256"])
+
     def adopt(self, found: AdoptedSet, now: float) -> bool:
         """Take in, as done, a recording whose outputs were found in the outbox; False if it is
         known already.

@@ -64,15 +64,16 @@ class Outputs:
         with self._database.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", rows)
 
-    def choose_base(self, recording: Recording) -> str:
-        """Return the recording's output name without suffix, deciding it the first time.
+    def choose_base(self, recording: Recording, template: str = "{stem}", language: str = "") -> str:
+        """Return the recording's output name without suffix, deciding it the first time. See
+        `names.list_bases`.
 
         Raises: FileExistsError when every name is taken.
         """
         if recording.base is not None:
             return recording.base
         with self._database.transaction() as db:
-            for base in names.list_bases(recording.name):
+            for base in names.list_bases(recording.name, template, language):
                 if self.take_base(base, recording.id):
                     db.execute("UPDATE recordings SET base = ? WHERE id = ?", (os.fsencode(base), recording.id))
                     return base

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dropscribe.transcript import Correction
 
 
+GUEST = b"\0guest/"
+"""Begins the keys of recordings that other programs sent (`supervisor.guests`): no path has a NUL."""
+
+
 class State(enum.StrEnum):
     """How far a recording has come."""
 
@@ -141,6 +145,11 @@ class Recording:
     def name(self) -> PurePath:
         """Path relative to the inbox as the file system spells it."""
         return PurePath(os.fsdecode(self.path))
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether another program sent it: its path is absolute, and its file in no folder of a person's."""
+        return self.key.startswith(GUEST)
 
     @property
     def file(self) -> InboxFile:
