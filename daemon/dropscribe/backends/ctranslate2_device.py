@@ -71,12 +71,16 @@ def load_on_gpu(folder: Path) -> tuple[Any, str] | None:
     return model, f"gpu {number_format}"
 
 
+def has_eight_bits() -> bool:
+    """Return whether this processor computes in 8-bit integers."""
+    return "int8" in ctranslate2.get_supported_compute_types("cpu")
+
+
 def load_on_cpu(folder: Path, workers: int, threads: int) -> tuple[Any, str]:
     """Return a `WhisperModel` on the CPU, in 8-bit integers where it can, and the name of its
     device.
     """
-    supported = ctranslate2.get_supported_compute_types("cpu")
-    number_format = "int8" if "int8" in supported else "float32"
+    number_format = "int8" if has_eight_bits() else "float32"
     model = faster_whisper.WhisperModel(
         str(folder), device="cpu", compute_type=number_format, cpu_threads=threads, num_workers=workers
     )

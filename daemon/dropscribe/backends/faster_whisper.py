@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import ctranslate2
 
 from dropscribe.backends import Loaded
-from dropscribe.backends.ctranslate2_device import load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends.ctranslate2_device import has_eight_bits, load_on_cpu, load_on_gpu, share_threads
 from dropscribe.backends.encodings import KeptEncodings
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.faster_whisper_batch import Batch
@@ -64,8 +64,13 @@ class FasterWhisper:
 
     name = "faster-whisper"
 
-    def __init__(self) -> None:
-        """Load nothing yet."""
+    def __init__(self, eight_bits: Callable[[], Path | None] | None = None) -> None:
+        """Load nothing yet.
+
+        `eight_bits` gives a file with the weights in 8-bit integers, those that CTranslate2 would make
+        of the model at every load.
+        """
+        self._eight_bits = eight_bits
         self._model: Any = None
         self._load_again: Any = None
         self._batch = 1
@@ -86,8 +91,16 @@ class FasterWhisper:
         workers, threads_each = share_threads(threads, batch, large=large)
         share_heap(keep=False)  # before the model has threads, each of which would have its own heap
         try:
-            with link_model(folder) as linked:
-                model, device = (None if safe else load_on_gpu(linked)) or load_on_cpu(linked, workers, threads_each)
+            weights, found = None, None
+            if not safe:
+                with link_model(folder) as linked:
+                    found = load_on_gpu(linked)
+                if found is None and self._eight_bits is not None and has_eight_bits():
+                    weights = self._eight_bits()
+            if found is None:
+                with link_model(folder, weights) as linked:
+                    found = load_on_cpu(linked, workers, threads_each)
+            model, device = found
         except Exception as error:  # tokenizers raises plain Exception
             raise to_load_error(folder, error) from error
         self._model = model
@@ -98,6 +111,7 @@ class FasterWhisper:
         self._load_again = functools.partial(
             _load_weights,
             folder,
+            weights,
             device=kind,
             compute_type=model.model.compute_type,
             inter_threads=self._workers,
@@ -211,8 +225,8 @@ class FasterWhisper:
         self._model.model = self._load_again()
 
 
-def _load_weights(folder: Path, **how: Any) -> Any:
-    with link_model(folder) as linked:
+def _load_weights(folder: Path, weights: Path | None, **how: Any) -> Any:
+    with link_model(folder, weights) as linked:
         return ctranslate2.models.Whisper(str(linked), **how)
 
 
