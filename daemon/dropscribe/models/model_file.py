@@ -184,7 +184,7 @@ def _to_float(stored: NDArray[Any]) -> NDArray[np.float32]:
     """Return a copy in float32."""
     values: NDArray[np.float32]
     if stored.dtype == BFLOAT16:
-        values = (stored.astype(np.uint32) << 16).view(np.float32)
+        values = np.asarray(stored.astype(np.uint32) << 16).view(np.float32)
     else:
         values = stored.astype(np.float32)
     return values
