@@ -172,7 +172,7 @@ def _divide(stored: NDArray[Any]) -> Iterator[NDArray[Any]]:
 def _write_rows(out: BinaryIO, rows: NDArray[Any]) -> NDArray[np.float32]:
     """Write rows of a matrix in 8 bits; return the scale of each."""
     values = _to_float(rows)
-    largest = np.abs(values).max(axis=1)
+    largest: NDArray[np.float32] = np.abs(values).max(axis=1)
     scales = np.ones_like(largest)
     np.divide(np.float32(127), largest, out=scales, where=largest > 0)
     values *= scales[:, None]
