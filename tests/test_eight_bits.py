@@ -6,8 +6,9 @@ import functools
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from dropscribe.backends import Options, Window
@@ -17,6 +18,8 @@ from dropscribe.models import model_file, store
 from dropscribe.worker import decoding
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dropscribe.models.stored import ModelFolder
 
 DATA = Path(__file__).parent / "data"
@@ -59,6 +62,28 @@ def test_the_model_is_loaded_from_the_kept_weights(model: ModelFolder) -> None:
     with link_model(model.path, keep(model)) as linked:
         assert (linked / "model.bin").samefile(keep(model))
         assert (linked / "tokenizer.json").samefile(model.path / "tokenizer.json")
+
+
+def test_all_threads_encode_a_recording_of_one_window_and_its_text_is_the_same(
+    model: ModelFolder, tmp_path: Path
+) -> None:
+    short = decoding.decode(DATA / "jfk.opus", tmp_path / "spool").samples
+    long = np.concatenate([short] * 3)
+    engine = FasterWhisper(functools.partial(keep, model))
+    engine.load(model.path, threads=2)
+
+    def transcribe(samples: NDArray[np.float32], count: int) -> tuple[int, list[Any]]:
+        step = len(samples) // count
+        windows = [Window(number, number * step, (number + 1) * step) for number in range(count)]
+        found = list(engine.transcribe(samples, windows, Options(language="en")))
+        return engine._share[1], found
+
+    many = transcribe(long, 3)
+    one = transcribe(short, 1)
+    assert (many[0], one[0]) == (1, 2)
+    assert one[1][0] == many[1][0]
+    assert transcribe(long, 3) == many
+    engine.close()
 
 
 def test_they_take_half_the_room_of_the_model_and_are_made_once(model: ModelFolder) -> None:

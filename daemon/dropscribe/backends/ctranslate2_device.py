@@ -30,6 +30,8 @@ class CpuLimits:
     """Batches that are decoded at once, at most."""
     workers_for_large: int = 2
     """The same for large weights, for the memory of their batches."""
+    threads_for_one: int = 4
+    """Threads for a window that is alone: CTranslate2's own default."""
 
 
 LIMITS = CpuLimits()
@@ -50,6 +52,20 @@ def share_threads(threads: int, batch: int, *, large: bool) -> tuple[int, int]:
     most = min(LIMITS.workers_for_large if large else LIMITS.workers, batch or LIMITS.workers)
     workers = min(most, cores, max(2, cores // 2))
     return workers, cores // workers
+
+
+def share_for_one(threads: int) -> tuple[int, int]:
+    """Return how many calls are worked on at once for a window that is alone, and on how many threads
+    each.
+
+    All cores encode it. Measured (base, int8, 8 s of speech on 2 cores): 0.80 s, where two workers
+    with one thread each took 1.08; but 8 windows took 8.5 s instead of 7.6.
+
+    Args:
+        threads: As for `share_threads`.
+    """
+    cores = threads or min(LIMITS.threads, _count_cores())
+    return min(2, cores), min(LIMITS.threads_for_one, cores)
 
 
 def load_on_gpu(folder: Path) -> tuple[Any, str] | None:
