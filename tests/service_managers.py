@@ -169,7 +169,7 @@ def example(platform: Platform) -> Spec:
     """Return what `service print` gives a person named Ada who installed with uv."""
     home = HOMES[platform]
     python = f"{home}/.local/share/uv/tools/dropscribe/bin/python"
-    return make_spec({}, python, logs=home / LOGS[platform], platform=platform)
+    return make_spec({"HOME": str(home)}, python, logs=home / LOGS[platform], platform=platform)
 
 
 def render_example(platform: Platform) -> bytes:

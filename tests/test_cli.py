@@ -142,6 +142,20 @@ def test_config_check_looks_at_the_profiles(shell: Shell) -> None:
     assert "talk.m4a.toml" in shell.run("config", "check", code=2).stderr
 
 
+def test_config_check_finds_a_program_that_is_not_there(shell: Shell) -> None:
+    hook = {"DROPSCRIBE_ON_DONE": '["/nowhere/at/all", "x"]', "DROPSCRIBE_ON_FAILED": "true"}
+    shell.environ |= hook
+    said = shell.run("config", "check", code=2).stderr
+    assert said.startswith("DROPSCRIBE_ON_DONE: `on_done`: /nowhere/at/all is not there or may not be executed.\n")
+    assert "on_failed" not in said
+    assert "/nowhere/at/all is not there" in shell.run("run", "--once").stderr  # and there was nothing to do
+
+
+def test_a_model_that_nobody_knows_is_a_wrong_argument(shell: Shell) -> None:
+    (shell.folder / "a.wav").touch()
+    assert "bse" in shell.run("transcribe", "a.wav", "--model", "bse", code=2).stderr
+
+
 def test_redo_of_what_is_not_done_says_what_is_the_matter(shell: Shell) -> None:
     shell.run("run", "--once")
     assert "is not done yet" in shell.run("redo", str(shell.inbox / "x.wav"), code=2).stderr
@@ -353,6 +367,28 @@ def test_service_files_can_be_printed_for_either_system(shell: Shell) -> None:
     assert "[Service]" in shell.run("service", "print", "--platform", "linux").stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the service file is systemd's")
+def test_doctor_checks_with_the_variables_of_the_installed_service(shell: Shell) -> None:
+    (shell.folder / "ours").mkdir()
+    unit = shell.folder / ".config/systemd/user/dropscribe.service"
+    unit.parent.mkdir(parents=True)
+    shell.environ["DROPSCRIBE_BACKEND"] = "whisperx"  # which is not there: no engine is loaded
+    installed = {"DROPSCRIBE_INBOX": str(shell.folder / "ours"), "DROPSCRIBE_OUTBOX": str(shell.folder / "texts")}
+    before, shell.environ = shell.environ, shell.environ | installed
+    unit.write_text(shell.run("service", "print", "--platform", "linux").stdout)
+    shell.environ = before
+    checks = {
+        c["name"]: c for c in json.loads(shell.run("doctor", "--json", code=1, CUDA_VISIBLE_DEVICES="1").stdout)
+    }
+    assert checks["variables"]["verdict"] == "note"
+    assert "CUDA_VISIBLE_DEVICES (not in the service)" in checks["variables"]["detail"]
+    assert f"DROPSCRIBE_INBOX (in the service: {shell.folder}/ours)" in checks["variables"]["detail"]
+    assert checks["inbox"]["detail"].startswith(f"{shell.folder}/ours, read works")
+    shell.environ |= installed
+    checks = {c["name"]: c for c in json.loads(shell.run("doctor", "--json", code=1).stdout)}
+    assert checks["variables"]["verdict"] == "ok"
+
+
 @pytest.mark.parametrize("name", ["bash", "zsh", "tcsh"])
 def test_completion(shell: Shell, name: str) -> None:
     assert "transcribe" in shell.run("completion", name).stdout
@@ -369,7 +405,7 @@ def test_export_makes_any_format_from_the_json_alone(shell: Shell) -> None:
     done = shell.run("export", "talk.json", "--to", "srt, csv")
     assert done.stdout.splitlines() == ["talk.srt", "talk.csv"]
     assert (shell.folder / "talk.csv").read_bytes() == formats.RENDERERS["csv"](TWO).encode()
-    assert "eaf" in shell.run("export", "talk.json", "--to", "docx", code=2).stderr
+    assert "eaf" in shell.run("export", "talk.json", "--to", "odt", code=2).stderr
     (shell.folder / "other.json").write_text("[]")
     assert "no transcript" in shell.run("export", "other.json", "--to", "srt", code=1).stderr
     assert "cannot be read" in shell.run("export", "gone.json", "--to", "srt", code=1).stderr

@@ -231,8 +231,6 @@ def test_every_setting_is_documented_once_and_none_is_invented() -> None:
     ("document", "heading"), [("config/README.md", "## Formats"), ("config/README.md", "## Hooks")]
 )
 def test_every_format_and_fact_is_documented(document: str, heading: str) -> None:
-    from dropscribe.formats import RENDERERS
-
     section = (ROOT / document).read_text(encoding="utf-8").split(f"\n{heading}\n")[1].split("\n## ")[0]
     named = {
         name
@@ -240,7 +238,7 @@ def test_every_format_and_fact_is_documented(document: str, heading: str) -> Non
         for name in re.findall(r"`([^`]+)`", cell)
     }
     if heading == "## Formats":
-        assert named == set(RENDERERS)
+        assert named == set(settings.FORMATS)
     else:
         assert {"event", "id", "source", "transcript", "code", "reason"} <= named
 

@@ -26,6 +26,17 @@ def files(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_names_follow_their_template_and_stay_different() -> None:
+    path = PurePath("a/Film.mkv")
+    assert names.list_bases(path, "{stem}.{language}", "de")[:3] == [
+        "a/Film.de",
+        "a/Film.mkv.de",
+        "a/Film.mkv (2).de",
+    ]
+    assert names.list_bases(path, "{name} {stem}", "de")[:2] == ["a/Film.mkv Film", "a/Film.mkv Film.mkv"]
+    assert names.list_bases(PurePath("{stem}{x}.wav"), "{stem}.{language}", "en")[0] == "{stem}{x}.en"
+
+
 def test_suffixes_are_appended_to_the_stem() -> None:
     assert names.list_bases(PurePath("a/b/Meeting 2026.08.19.m4a"))[:3] == [
         "a/b/Meeting 2026.08.19",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
 from dropscribe import logs, settings
 from dropscribe.supervisor import loop
-from dropscribe.supervisor.journal import Journal
-from house import FAKE, House, four, made, profile
+from dropscribe.supervisor.journal import FILE_NAME, Journal
+from house import FAKE, House, ask, four, made, profile
 
 
 def test_a_copy_is_published_from_the_result_that_is_there(house: House) -> None:
@@ -122,3 +124,51 @@ def test_the_passages_to_review_are_of_the_text_that_is_written(house: House) ->
     journal.close()
     assert stored["text"] == " ".join(words)
     assert "review" not in stored
+
+
+def test_outputs_are_called_as_the_template_says(house: House) -> None:
+    house.drop("a/Film.mkv", "One.")
+    house.drop("a/Film.mp4", "Two.")
+    house.run(names="{stem}.{language}", formats=("json", "srt"))
+    assert house.outputs() == sorted(
+        f"a/{base}.{suffix}" for base in ("Film.en", "Film.mp4.en") for suffix in ("json", "srt")
+    ) or house.outputs() == sorted(
+        f"a/{base}.{suffix}" for base in ("Film.en", "Film.mkv.en") for suffix in ("json", "srt")
+    )
+    (house.settings.state / FILE_NAME).unlink()
+    assert house.run(names="{stem}.{language}").done == 0  # a new journal finds them again
+
+
+def test_subtitles_come_to_lie_beside_their_film_and_are_no_recordings(house: House) -> None:
+    """The hook that the documents show."""
+    house.drop("a/Film.mkv", "One.")
+    text = (Path(__file__).parents[1] / "config/README.md").read_text(encoding="utf-8")
+    shown = tomllib.loads(text.split("### Beside a film")[1].split("```toml\n")[1].split("```")[0])
+    changes = {key: settings.parse_value(key, value, "") for key, value in shown.items()}
+    assert house.run(**changes) == loop.Summary(done=1, failed=0, waiting=0, outage=None)
+    assert "One." in (house.inbox / "a/Film.en.srt").read_text()
+    assert house.run(**changes) == loop.Summary(done=0, failed=0, waiting=0, outage=None)
+
+
+def test_a_changed_look_of_subtitles_needs_no_new_transcript(house: House) -> None:
+    house.drop("one.wav", "One two three four five six.")
+    house.run()
+    assert house.outputs() == four("one")
+    before = (house.outbox / "one.srt").read_text()
+    profile(house, "dropscribe.toml", "subtitle_words = 2")
+    ask(house, None, stale=True)
+    house.run()
+    after = (house.outbox / "one.srt").read_text()
+    assert (before.count("-->"), after.count("-->")) == (1, 3)
+    assert len(house.events("job.claimed")) == 1
+    assert made(house, "one")["engine"]["options"]["subtitle_words"] == "2"
+
+
+def test_a_word_document_is_an_output_as_any_other(house: House) -> None:
+    house.drop("one.wav", "One.")
+    house.run(formats=("docx", "json"))
+    assert house.outputs() == ["one.docx", "one.json"]
+    (house.settings.state / FILE_NAME).unlink()
+    house.drop("one.wav", "Two.")
+    house.run(formats=("docx", "json"))
+    assert [name for name in house.outputs() if not name.startswith("_old")] == ["one.docx", "one.json"]

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dropscribe.formats.replacements import replace
+from dropscribe.formats.text import render_markdown, render_txt
 from dropscribe.transcript import Segment, Transcript, Word
 from examples import TWO, transcript, transcripts
 
@@ -105,9 +106,9 @@ def test_many_replacements_in_a_long_text_take_no_time() -> None:
 # What holds for any words
 
 letters = st.text("abAB \u2019'-.", min_size=1, max_size=4)
-tables = st.dictionaries(letters.filter(str.strip), letters.filter(str.strip), min_size=1, max_size=5).map(
-    lambda table: {" ".join(k.split()): " ".join(v.split()) for k, v in table.items()}
-)
+tables = st.dictionaries(
+    letters.filter(str.strip), letters.filter(lambda right: any(map(str.isalnum, right))), min_size=1, max_size=5
+).map(lambda table: {" ".join(k.split()): " ".join(v.split()) for k, v in table.items()})
 
 
 @st.composite
@@ -173,3 +174,118 @@ def test_times_of_new_words_are_inside_the_old_ones() -> None:
     made = replace(spoken(" one"), {"one": "this is one of many words here"})
     for word, after in itertools.pairwise(made.segments[0].words):
         assert 0.0 <= word.start < word.end == after.start <= 0.5
+
+
+# Words that go, marks and lines that are dictated
+
+
+@pytest.mark.parametrize(
+    ("table", "said", "text"),
+    [
+        ({"um": ""}, " So um, we went, um, home.", "So we went, home."),
+        ({"um": ""}, " Um, we went. Um... home um", "We went. Home"),
+        ({"um": ""}, " We went home, um. Yes um!", "We went home. Yes!"),
+        ({"um": ""}, " We went. Um. Home", "We went. Home"),
+        ({"um": ""}, ' He said "um, no" and "Um." (um)', 'He said "no" and.'),
+        ({"um": ""}, " Um um, um, no", "No"),
+        ({"um": ""}, " um-hum umbrella um\u2014 then um's", "um-hum umbrella then um's"),
+        ({"you know": ""}, " It is, you know, you know, fine.", "It is, fine."),
+        ({"äh": ""}, " Äh, übrigens", "Übrigens"),
+        ({"あの": ""}, " それはあの、いい", "それは、いい"),
+        ({"full stop": "."}, " the end full stop next", "the end. Next"),
+        ({"full stop": "."}, " The end, full stop. Next", "The end. Next"),
+        ({"full stop": "."}, " The end. Full stop.", "The end."),
+        ({"comma": ","}, " milk comma eggs, comma, bread", "milk, eggs, bread"),
+        ({"question mark": "?"}, ' "Why question mark" he', '"Why?" He'),
+        ({"open bracket": "(", "close bracket": ")"}, " a open bracket b close bracket. c", "a (b). c"),
+        ({"dash": "\u2013"}, " a dash b", "a \u2013 b"),
+        ({"percent": "%"}, " fifty percent.", "fifty%."),
+        ({"comma": ","}, " comma first", ", first"),
+    ],
+)
+def test_what_is_deleted_or_dictated_leaves_the_sentence_in_order(
+    table: dict[str, str], said: str, text: str
+) -> None:
+    expected = {"fifty%.": "fifty%."}.get(text, text)
+    assert written(table, *(" " + word for word in said.split())) == expected
+
+
+def test_deleted_words_take_their_times_along_and_no_others() -> None:
+    made = replace(spoken(" Um,", " we", " um", " went", " um."), {"um": ""})
+    (segment,) = made.segments
+    assert [(w.word, w.start, w.end) for w in segment.words] == [(" We", 1.0, 1.5), (" went.", 3.0, 3.5)]
+    assert (segment.start, segment.end, segment.text) == (1.0, 3.5, "We went.")
+
+
+def test_a_segment_of_deleted_words_is_gone_and_the_others_are_numbered_anew() -> None:
+    said = transcript(
+        [
+            Segment(0, 0.0, 1.0, "We went", (Word(" We", 0.0, 0.5), Word(" went", 0.5, 1.0))),
+            Segment(1, 1.0, 2.0, "Um.", (Word(" Um.", 1.0, 2.0),)),
+            Segment(2, 2.0, 3.0, "Home", (Word(" Home", 2.0, 3.0),)),
+        ]
+    )
+    made = replace(said, {"um": ""})
+    assert [(s.id, s.start, s.end, s.text) for s in made.segments] == [
+        (0, 0.0, 1.0, "We went."),
+        (1, 2.0, 3.0, "Home"),
+    ]
+    assert made.text == "We went. Home"
+
+
+def test_nothing_moves_to_what_another_person_said() -> None:
+    made = replace(spoken(" We", " went", " um.", " Um,", " yes", speakers="AABBB"), {"um": ""})
+    assert made.segments[0].text == "We went Yes"
+    assert replace(spoken(" no", " comma", speakers="AB"), {"comma": ","}).text == "no,"
+    assert [w.speaker for w in replace(spoken(" no", " comma", speakers="AB"), {"comma": ","}).segments[0].words] == [
+        "A",
+        "B",
+    ]
+
+
+def test_lines_and_paragraphs_begin_where_it_is_dictated() -> None:
+    said = " Dear Ann comma new line thank you. New paragraph. See you new paragraph"
+    made = replace(
+        spoken(*(" " + word for word in said.split())), {"comma": ",", "new line": "\n", "new paragraph": "\n\n"}
+    )
+    assert [(s.text, s.begins) for s in made.segments] == [
+        ("Dear Ann", None),
+        ("Thank you.", "line"),
+        ("See you", "paragraph"),
+    ]
+    assert render_txt(made) == "Dear Ann\nThank you.\n\nSee you\n"
+    assert "Dear Ann\\\n\u200bThank you.\n\n[00:00" in render_markdown(made)
+    assert Transcript.from_json(made.to_json()) == made
+
+
+def test_a_segment_without_words_loses_what_is_deleted_too() -> None:
+    said = transcript([Segment(0, 0.0, 2.0, "So um, we went um.")])
+    (segment,) = replace(said, {"um": ""}).segments
+    assert (segment.text, segment.words, segment.start, segment.end) == ("So we went.", (), 0.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "text"),
+    [
+        ("en", " Um, so uh er I, uhh, erm, went to the ER. Hmm.", "So I, went to the ER."),
+        ("de", " Ähm, er ging um, äh, zehn zur EM.", "Er ging um, zehn zur EM."),
+        ("fr", " Euh, il a eu, heu, faim.", "Il a eu, faim."),
+        ("ru", " Э, это 5 мм.", "Это 5 мм."),
+        ("ja", " えーと、今日は", "、今日は"),
+        ("xx", " um uh", "um uh"),
+    ],
+)
+def test_sounds_of_hesitation_go_by_language(language: str, said: str, text: str) -> None:
+    spoken_words = dataclasses.replace(spoken(*(" " + word for word in said.split())), language=language)
+    assert replace(spoken_words, {}).text == said.strip()
+    assert replace(spoken_words, {}, drop_fillers=True).text == text
+
+
+def test_the_language_of_a_segment_and_the_table_come_first() -> None:
+    said = spoken(" Um", " zehn,", " um", " elf.")
+    german = dataclasses.replace(said, segments=(dataclasses.replace(said.segments[0], language="de"),))
+    assert replace(german, {}, drop_fillers=True).segments == german.segments
+    made = replace(said, {"um": "Umm"}, drop_fillers=True)
+    assert made.text == "Umm zehn, Umm elf."
+    assert made.engine.options["fillers"] == "drop"
+    assert replace(Transcript.from_json(made.to_json()), {"um": "Umm"}, drop_fillers=True) == made

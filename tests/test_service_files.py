@@ -35,8 +35,11 @@ EXPECTED_PLIST = {
         "-m",
         "dropscribe",
         "run",
+        "--wait",
     ],
-    "EnvironmentVariables": {"PATH": "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"},
+    "EnvironmentVariables": {
+        "PATH": "/Users/ada/.local/bin:/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    },
     "RunAtLoad": True,
     "KeepAlive": {"SuccessfulExit": False},
     "ThrottleInterval": 30,
@@ -68,7 +71,7 @@ def test_a_second_parser_reads_the_same_property_list(tmp_path: Path) -> None:
 
 def test_odd_paths_come_back_from_the_property_list() -> None:
     found = plistlib.loads(service.choose_manager("macos").render(Spec(ODD, Path("/tmp/ü <&>.log"))))
-    assert found["ProgramArguments"] == [ODD, "-m", "dropscribe", "run"]
+    assert found["ProgramArguments"] == [ODD, "-m", "dropscribe", "run", "--wait"]
     assert found["StandardErrorPath"] == "/tmp/ü <&>.log"
 
 
@@ -134,7 +137,7 @@ def test_only_our_own_variables_are_kept_and_no_secret(tmp_path: Path, monkeypat
         interpreter="/v/bin/python",
         crash_log=Path("/l/crash.log"),
         environment=(
-            ("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
+            ("PATH", "/home/ada/.local/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"),
             ("DROPSCRIBE_INBOX", f"{tmp_path}/in"),
             ("DROPSCRIBE_MODEL", "large-v3"),
             ("DROPSCRIBE_OUTBOX", "/home/ada/Out"),
@@ -142,8 +145,47 @@ def test_only_our_own_variables_are_kept_and_no_secret(tmp_path: Path, monkeypat
             ("HF_HOME", "/big/hub"),
             ("XDG_CONFIG_HOME", "/home/ada/.config"),
         ),
-        arguments=("-m", "dropscribe", "run"),
+        arguments=("-m", "dropscribe", "run", "--wait"),
         label="app.dropscribe",
+    )
+
+
+def test_what_leads_to_a_gpu_or_through_a_proxy_is_kept_but_for_passwords() -> None:
+    kept = {
+        "CUDA_VISIBLE_DEVICES": "1",
+        "LD_LIBRARY_PATH": "/opt/cudnn/lib",
+        "NO_PROXY": "a,b",
+        "SSL_CERT_FILE": "/etc/our-ca.pem",
+        "http_proxy": "http://ada@proxy:3128",
+    }
+    secret = {"HTTPS_PROXY": "http://ada:hush@proxy:3128", "all_proxy": "ada:hush@proxy", "HTTP_PROXY": "http://[:x@"}
+    others = {"HOME": "/home/ada", "LD_PRELOAD": "/x.so", "PYTHONPATH": "/y"}
+    spec = make_spec(kept | secret | others, "/v/bin/python", logs=Path("/l"), platform="linux")
+    assert dict(spec.environment[1:]) == kept
+    notes = service.list_notes(kept | secret | others)
+    assert [note.split(" ")[0] for note in notes] == ["HTTPS_PROXY", "HTTP_PROXY", "all_proxy"]
+    assert "hush" not in str(notes)
+
+
+@pytest.mark.parametrize("platform", GOLDEN)
+def test_the_variables_of_an_installed_file_are_read_back(platform: Platform, tmp_path: Path) -> None:
+    manager = service.choose_manager(platform, home=tmp_path, environ={}, uid=501)
+    assert manager.read_environment() is None
+    wanted = (("PATH", "/a b:/c"), ("DROPSCRIBE_PROMPT", 'Ä = 50% of "$HOME" \\n'), ("HF_HOME", "/hub"))
+    manager.path().parent.mkdir(parents=True)
+    manager.path().write_bytes(manager.render(Spec("/bin/python", Path("/l"), wanted)))
+    assert manager.read_environment() == dict(wanted)
+    manager.path().write_bytes(b"<plist> of nothing")
+    assert manager.read_environment() == {}
+
+
+def test_differing_variables_are_named_and_no_address_is_shown() -> None:
+    installed = {"PATH": "/a", "DROPSCRIBE_INBOX": "/in", "DROPSCRIBE_WEBHOOK": "https://x/secret"}
+    here = {"PATH": "/a", "DROPSCRIBE_MODEL": "tiny", "DROPSCRIBE_INBOX": "/other"}
+    assert service.compare_environments(installed, here) == (
+        "DROPSCRIBE_INBOX (in the service: /in)",
+        "DROPSCRIBE_MODEL (not in the service)",
+        "DROPSCRIBE_WEBHOOK (in the service: another one)",
     )
 
 

@@ -45,7 +45,7 @@ def test_systemd_installs_again_and_replaces_one_that_differs(linux: Machine) ->
     linux.calls()
     assert linux.manager().install(other).action == "replaced"
     assert linux.calls() == steps
-    assert b"ExecStart=/other/bin/python -m dropscribe run\n" in linux.manager().path().read_bytes()
+    assert b"ExecStart=/other/bin/python -m dropscribe run --wait\n" in linux.manager().path().read_bytes()
 
 
 @pytest.mark.parametrize(

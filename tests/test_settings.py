@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dropscribe import settings
 from dropscribe.errors import UsageError
-from dropscribe.formats import RENDERERS
+from dropscribe.formats import BINARY_RENDERERS, RENDERERS
 from dropscribe.supervisor import hook_facts
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -34,7 +34,8 @@ def test_the_shipped_file_is_what_the_code_says() -> None:
 
 
 def test_every_format_can_be_set_and_nothing_else() -> None:
-    assert tuple(RENDERERS) == settings.FORMATS
+    assert sorted([*RENDERERS, *BINARY_RENDERERS]) == sorted(settings.FORMATS)
+    assert settings.FORMATS[-1] == "json"
 
 
 def test_the_shipped_file_changes_nothing(environ: dict[str, str]) -> None:
@@ -78,6 +79,63 @@ def test_a_command_is_a_list_or_a_text_split_as_a_shell_would(environ: dict[str,
     loaded = settings.load(environ=environ).settings
     assert loaded.on_done == loaded.on_failed == ("/usr/bin/notify", "it is $HOME", "a, b")
     assert settings.load({"on_done": ""}, environ).settings.on_done == ()
+
+
+def test_a_list_or_a_table_in_a_variable_may_be_written_as_in_the_file(environ: dict[str, str]) -> None:
+    environ |= {
+        "DROPSCRIBE_ON_DONE": '["/bin/sh", "-c", "echo \'a, b\' > [x]"]',
+        "DROPSCRIBE_FORMATS": " ['srt', 'txt'] ",
+        "DROPSCRIBE_CHANNELS": '["Smith, Ann", "", "Ben"]',
+        "DROPSCRIBE_REPLACEMENTS": '{"a, b" = "c = d"}',
+    }
+    loaded = settings.load({"glossary": '["Aalto"]'}, environ).settings
+    assert loaded.on_done == ("/bin/sh", "-c", "echo 'a, b' > [x]")
+    assert (loaded.formats, loaded.channels) == (("srt", "txt", "json"), ("Smith, Ann", "", "Ben"))
+    assert (loaded.glossary, loaded.replacements) == (("Aalto",), {"a, b": "c = d"})
+
+
+@pytest.mark.parametrize("text", ['["/bin/sh", "-c"', "[1]", "[/bin/sh]", "[]\non_failed = ['x']", "[" * 5000])
+def test_what_begins_as_a_list_and_is_none_is_no_programs_name(environ: dict[str, str], text: str) -> None:
+    with pytest.raises(UsageError, match=r"^DROPSCRIBE_ON_DONE: `on_done` is .*Write a command as a list"):
+        settings.load(environ=environ | {"DROPSCRIBE_ON_DONE": text})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("german", "de"), ("Deutsch", "de"), ("ger", "de"), ("DE", "de"), ("pt-BR", "pt"), ("frensh", "fr")],
+)
+def test_the_name_of_a_language_is_answered_with_its_code(environ: dict[str, str], written: str, meant: str) -> None:
+    path = write(environ, f'language = "{written}"')
+    with pytest.raises(UsageError) as caught:
+        settings.load(environ=environ)
+    assert str(caught.value).startswith(f"{path}: Whisper knows no language `{written}`. Did you mean `{meant}`? ")
+    with pytest.raises(UsageError, match=f"Did you mean `{meant}`"):
+        settings.load({"languages": ["en", written]}, {"HOME": environ["HOME"]})
+
+
+def test_what_resembles_no_language_is_answered_without_a_guess(environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"^--language: Whisper knows no language `qqqq`\. Write an ISO code"):
+        settings.load({"language": "qqqq"}, environ)
+
+
+def test_settings_that_contradict_each_other_in_one_place_are_refused(environ: dict[str, str]) -> None:
+    path = write(environ, 'language = "fi"\nlanguages = ["en", "de"]')
+    with pytest.raises(UsageError) as caught:
+        settings.load(environ=environ)
+    assert str(caught.value).startswith(f"{path}: `language` is `fi`, which is none of `languages`: en, de.")
+    write(environ, 'languages = ["en", "de"]')
+    assert settings.load({"language": "fi"}, environ).settings.language == "fi"  # the later layer wins
+
+
+def test_whatever_is_wrong_is_said_with_its_place(environ: dict[str, str]) -> None:
+    path = write(environ, 'model = "tiny.en"\nwebhook = "nowhere"')
+    with pytest.raises(UsageError, match=r"^DROPSCRIBE_TASK: The model tiny\.en knows English only"):
+        settings.load({"webhook": ""}, environ | {"DROPSCRIBE_TASK": "translate"})
+    with pytest.raises(UsageError) as caught:
+        settings.load(environ=environ)
+    assert caught.value.message == f"{path}: `webhook` is no address that can be used."
+    with pytest.raises(UsageError, match=r"^--inbox, --outbox: `inbox` and `outbox` are the same folder"):
+        settings.load({"webhook": "", "inbox": "/x", "outbox": "/x"}, environ)
 
 
 def test_the_archive_is_next_to_the_inbox_unless_it_is_set(environ: dict[str, str]) -> None:
@@ -181,8 +239,10 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ("glossary = " + "[" * 5000, ["not valid TOML"]),
         ("recursive = 3", ["recursive", "true or false"]),
         ('observer = "magic"', ["observer", "magic", "auto, native, polling"]),
-        ('formats = ["docx"]', ["formats", "docx", "srt"]),
+        ('formats = ["odt"]', ["formats", "odt", "srt"]),
         ("formats = [1]", ["formats"]),
+        ("formats = []", ["formats", '["json"] where nothing else']),
+        ('formats = ""', ["formats", "one or more"]),
         ("inbox = 3", ["inbox", "path of a folder"]),
         ('inbox = "~nobody-of-this-name/x"', ["~nobody-of-this-name", "whole path"]),
         ('inbox = ""', ["inbox"]),
@@ -203,6 +263,10 @@ def test_folders_are_absolute_and_follow_home(environ: dict[str, str]) -> None:
         ('on_failed = ["", "x"]', ["on_failed", "a command as a list"]),
         ('webhook = "example.org/x"', ["webhook", "https://"]),
         ('webhook = "file:///etc/passwd"', ["webhook", "https://"]),
+        ('names = "transcript"', ["names", "{stem} or {name}"]),
+        ('names = "../{stem}"', ["names", "a file name"]),
+        ('names = "{stem}.{langauge}"', ["names", "{language}"]),
+        ("subtitle_columns = 3", ["subtitle_columns", '8 to 120, or "auto"']),
         ("hook_tries = 0", ["hook_tries", "1 or more"]),
     ],
 )

@@ -23,6 +23,8 @@ from examples import transcript
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dropscribe.transcript import Option
+
 LIMITS = Limits()
 
 
@@ -288,6 +290,51 @@ def test_lines_and_order_are_kept_whatever_the_times(made: Transcript) -> None:
     assert all(len(cue.lines) <= LIMITS.lines and max(map(count_columns, cue.lines)) <= LIMITS.line for cue in shown)
     assert all(cue.start < cue.end for cue in shown)
     assert all(a.end <= b.start for a, b in itertools.pairwise(shown))
+
+
+limits = st.builds(
+    lambda line, rows, longest, words: dataclasses.replace(
+        Limits(),
+        line=line,
+        lines=rows,
+        longest=longest,
+        words=words,
+        shortest=min(LIMITS.shortest, words * 300 or LIMITS.shortest),
+    ),
+    st.integers(8, 60),
+    st.integers(1, 4),
+    st.sampled_from([1500, 3000, 12000]),
+    st.integers(0, 8),
+)
+
+
+@given(speech(), limits)
+def test_other_lengths_are_settings_and_every_rule_holds_with_them(made: Transcript, limits: Limits) -> None:
+    options: dict[str, Option] = {
+        "subtitle_columns": str(limits.line),
+        "subtitle_lines": str(limits.lines),
+        "subtitle_seconds": f"{limits.longest / 1000:g}",
+        "subtitle_words": str(limits.words or ""),
+    }
+    made = dataclasses.replace(made, engine=dataclasses.replace(made.engine, options=options))
+    assert Limits.of(made) == limits
+    cues, whole = make_cues(made), {atom.text for atom in make_atoms(made, limits, labelled=False)}
+    for cue in cues:
+        assert len(cue.lines) <= limits.lines
+        assert max(map(count_columns, cue.lines)) <= limits.line
+        said = " ".join(cue.lines)
+        assert not limits.words or len(said.split()) <= limits.words or said in whole
+        assert 1 <= cue.end - cue.start <= limits.longest
+    assert all(a.end <= b.start for a, b in itertools.pairwise(cues))
+    shown = "".join("".join(cue.lines).replace(" ", "") for cue in cues)
+    assert shown == "".join(segment.text.replace(" ", "") for segment in made.segments)
+
+
+def test_short_cues_are_shown_one_after_the_other() -> None:
+    made = speak("We shall fight on the beaches, and we shall never surrender.")
+    options: dict[str, Option] = {"subtitle_words": "3", "subtitle_lines": "1", "subtitle_columns": "20"}
+    made = dataclasses.replace(made, engine=dataclasses.replace(made.engine, options=options))
+    assert lines(made) == [("We shall fight",), ("on the beaches,",), ("and we shall",), ("never surrender.",)]
 
 
 @given(st.lists(vocabulary, min_size=1, max_size=9), st.floats(0.02, 0.2))

@@ -27,6 +27,7 @@ def write_atomically(
     *,
     prefix: str = ".dropscribe-",
     mode: int = 0o666,
+    exact: int | None = None,
     reach: Callable[[str], None] | None = None,
 ) -> None:
     """Write a file: temporary name in the same folder, sync, rename, sync of the folder.
@@ -36,6 +37,7 @@ def write_atomically(
         data: the whole content.
         prefix: begins the temporary name.
         mode: permissions of the file, less the process's umask.
+        exact: permissions of the file whatever the umask; not every file system can have them.
         reach: called with `written` before the rename and with `renamed` after it: the points of
             `dropscribe.crash`.
 
@@ -47,6 +49,9 @@ def write_atomically(
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            if exact is not None:
+                with contextlib.suppress(OSError):
+                    os.fchmod(file.fileno(), exact)
             file.write(data)
             file.flush()
             sync_descriptor(file.fileno())

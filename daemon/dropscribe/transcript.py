@@ -63,6 +63,8 @@ class Segment:
     """Who speaks; absent when unknown."""
     language: str | None = None
     """What is spoken here, where the recording is in several languages; absent where it is in one."""
+    begins: str | None = None
+    """`line` or `paragraph` where a replacement says that one begins here; absent elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceMatch:
+    """A known voice that a speaker sounds like."""
+
+    name: str
+    """What the known voice is called."""
+    similarity: float
+    """Cosine of the two voices, corrected for how little speech there is; the same person has 0.5 to 1."""
+    certain: bool
+    """Whether the speaker was called so for it. Where not, it is perhaps this person: a human has to say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Speaker:
     """A person whose voice is in the recording."""
 
@@ -177,6 +191,39 @@ class Speaker:
     """How sure the turns are, 0 to 1: their mean, longer ones counting more."""
     turns: tuple[Turn, ...] = ()
     """When this person speaks, in order. Turns of different people may overlap."""
+    voice: VoiceMatch | None = None
+    """The known voice that this person certainly or perhaps has; absent where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One thing that a person corrected."""
+
+    kind: str
+    """`words` (written otherwise), `name` (a speaker is called otherwise), `turn` (somebody else said this) or
+    `accept` (a passage that was listed for listening again is right)."""
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording."""
+    before: str
+    """The words, or the speaker, as they were."""
+    after: str
+    """The words, or the speaker, as they are now; empty where words were taken out, and for `accept`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person corrected and saved together."""
+
+    made: str
+    """When, ISO 8601 with a zone."""
+    by: str
+    """Who: the name of the account, or what was given."""
+    edits: tuple[Edit, ...]
+    """In the order in which they are made."""
+    undone: str | None = None
+    """When it was taken back, ISO 8601 with a zone; absent where it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +255,8 @@ class Transcript:
     speakers: tuple[Speaker, ...] | None = None
     """Who speaks, in order of appearance, where the setting `speakers` asks for it; absent where it does not. One
     alone has no name in words and segments, unless the setting gives one."""
+    corrections: tuple[Correction, ...] | None = None
+    """What people corrected, the first first; absent where nobody did. The text is as it is after them."""
 
     def to_json(self) -> str:
         """Return the JSON form, indented by one space. Raises: ValueError on NaN."""
@@ -232,11 +281,16 @@ class Transcript:
                 if "review" in data
                 else None,
                 "speakers": tuple(speaker_from_dict(s) for s in data["speakers"]) if "speakers" in data else None,
+                "corrections": tuple(correction_from_dict(c) for c in data["corrections"])
+                if "corrections" in data
+                else None,
             }
         )
 
 
-_LEFT_OUT = frozenset({"speaker", "language", "recorded_from", "review", "speakers"})
+_LEFT_OUT = frozenset(
+    {"speaker", "language", "begins", "recorded_from", "review", "speakers", "voice", "corrections", "undone"}
+)
 """With these absent, a transcript of an older version is written again byte for byte."""
 
 
@@ -264,7 +318,14 @@ def segment_from_dict(data: dict[str, Any]) -> Segment:
 def speaker_from_dict(data: dict[str, Any]) -> Speaker:
     """Read one speaker as `to_dict` wrote it."""
     turns = tuple(Turn(**_pick_fields(Turn, t)) for t in data.get("turns", ()))
-    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns})
+    voice = VoiceMatch(**_pick_fields(VoiceMatch, data["voice"])) if data.get("voice") else None
+    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns, "voice": voice})
+
+
+def correction_from_dict(data: dict[str, Any]) -> Correction:
+    """Read one correction as `to_dict` wrote it."""
+    edits = tuple(Edit(**_pick_fields(Edit, e)) for e in data.get("edits", ()))
+    return Correction(**_pick_fields(Correction, data) | {"edits": edits})
 
 
 def _pick_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

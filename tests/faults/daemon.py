@@ -2,7 +2,7 @@
 
 Everything else is the command itself: its settings, logs, signals, messages and exit codes. `--backoff FIRST LAST`
 sets the seconds between two tries while something of the environment is wrong: a test cannot wait for minutes.
-`--worker COMMAND…` names another worker.
+`--worker COMMAND…` names another worker; `--once` and `--wait` are those of the command.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backoff", nargs=2, type=float, default=loop.BACKOFF)
     parser.add_argument("--worker", nargs="+", default=FAKE)
+    parser.add_argument("--once", dest="more", action="append_const", const="--once", default=[])
+    parser.add_argument("--wait", dest="more", action="append_const", const="--wait")
     given = parser.parse_args()
     first, last = given.backoff
     loop.BACKOFF = (first, last)
     loop.Supervisor = functools.partial(loop.Supervisor, command=given.worker)  # type: ignore[assignment, misc]
-    return command_line.main(["run"])
+    return command_line.main(["run", *given.more])
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import pytest
 from dropscribe import crash, settings
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.journal import HookWay, InboxFile, Journal, NewHook
-from faults.world import World, alive
+from faults.world import PATIENCE, World, alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,6 +142,18 @@ def test_a_command_that_is_not_there_fails_and_nothing_else_does(world: World) -
     world.until(lambda: world.events("hook.failed"))
     assert "No such file" in world.events("hook.failed")[0]["reason"]
     assert world.broken() == []
+
+
+def test_a_run_whose_hook_failed_says_so_and_has_not_succeeded(world: World) -> None:
+    world.drop("one.wav", "One.")
+    hook = '["/bin/sh", "-c", "echo no luck; exit 3"]'
+    daemon = world.spawn("--once", DROPSCRIBE_MODEL="tiny", DROPSCRIBE_ON_DONE=hook)
+    assert daemon.wait(PATIENCE) == 1
+    assert "1 done, 0 failed, 1 hook failed." in (world.folder / "stderr").read_text()
+    assert world.broken() == []
+    report = json.loads(world.command("status", "--json").stdout)
+    assert (report["hooks_failed"], report["hooks"][0]["code"]) == (1, "on_done")
+    assert "1 done, 1 hook failed" in world.command("status").stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there are signals without names")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dropscribe.supervisor.journal import State
-from faults.world import HERE, World, four, mount
+from faults.world import HERE, PATIENCE, World, four, mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,6 +235,35 @@ def test_a_run_that_waits_ends_when_the_daemon_cannot_go_on(world: World) -> Non
     done = world.command("run", "--once", "--wait", "--model", "tiny")
     assert done.returncode == 1
     assert "paused" in done.stderr
+
+
+def test_a_daemon_that_waits_takes_the_place_of_the_one_that_ends(world: World) -> None:
+    """As the service does while somebody runs a daemon in a terminal."""
+    world.start_with_one_done()
+    first = world.process
+    assert first is not None
+    second = world.spawn("--wait")
+    world.until(lambda: world.events("daemon.waits"))
+    assert len(world.events("daemon.started")) == 1
+    first.terminate()
+    assert first.wait(PATIENCE) == 0
+    world.until(lambda: len(world.events("daemon.started")) == 2)
+    assert world.events("daemon.started")[1]["pid"] == second.pid
+    world.drop("two.wav", "Two.")
+    world.settle()
+
+
+def test_the_status_has_the_folders_of_the_daemon_that_runs_whoever_asks(world: World) -> None:
+    world.start()
+    path = world.drop("bad.wav", "!fail recording no-audio")
+    world.settle()
+    theirs = {"DROPSCRIBE_INBOX": str(world.folder / "other"), "DROPSCRIBE_OUTBOX": str(world.folder / "third")}
+    world.environ |= theirs
+    report = json.loads(world.command("status", "--json").stdout)
+    assert (report["inbox"], report["outbox"]) == (str(world.inbox), str(world.outbox))
+    assert report["elsewhere"] == {"inbox": theirs["DROPSCRIBE_INBOX"], "outbox": theirs["DROPSCRIBE_OUTBOX"]}
+    assert "Failed" in world.command("why", str(path)).stdout
+    assert world.command("retry", str(path)).returncode == 0
 
 
 @pytest.mark.parametrize("link", ["file", "folder"])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 import faster_whisper
-import numpy as np
 
+from dropscribe.backends import gpu_trial
 from dropscribe.log_bridge import Log
 
 if TYPE_CHECKING:
@@ -71,20 +71,15 @@ def share_for_one(threads: int) -> tuple[int, int]:
 def load_on_gpu(folder: Path) -> tuple[Any, str] | None:
     """Return a `WhisperModel` on CUDA and the name of its device; None where CUDA does not work.
 
-    The encoder is run once: that a GPU is listed does not mean that its libraries are there.
+    See `gpu_trial`: where its libraries are not all there, CTranslate2 ends the process.
     """
     try:
-        if not ctranslate2.get_cuda_device_count():
+        if not ctranslate2.get_cuda_device_count() or not gpu_trial.is_usable(folder):
             return None
-        supported = ctranslate2.get_supported_compute_types("cuda")
-        number_format = next(kind for kind in ("float16", "int8_float32", "float32") if kind in supported)
-        model = faster_whisper.WhisperModel(str(folder), device="cuda", compute_type=number_format)
-        mels = model.feature_extractor.mel_filters.shape[0]
-        model.encode(np.zeros((mels, model.feature_extractor.nb_max_frames), dtype=np.float32))
+        return gpu_trial.load(folder), f"gpu {gpu_trial.choose_number_format()}"
     except (RuntimeError, ValueError, StopIteration) as error:
         _log.warning("gpu.unusable", reason=str(error), instead="cpu")
         return None
-    return model, f"gpu {number_format}"
 
 
 def has_eight_bits() -> bool:

@@ -20,7 +20,7 @@ def show_config(arguments: commands.Config) -> int:
         return Exit.OK
     loaded = settings.load(arguments.flags)
     if arguments.action == "check":
-        return _check(loaded.settings)
+        return _check(loaded)
     if arguments.file is not None:
         loaded = _merge_profiles(loaded, arguments.file)
     _show(loaded, as_json=arguments.json)
@@ -37,16 +37,21 @@ def print_completion(arguments: commands.Completion) -> int:
     return Exit.OK
 
 
-def _check(chosen: settings.Settings) -> int:
-    """Check the model and every profile in the inbox; the other settings were checked when they were loaded."""
+def _check(loaded: settings.Loaded) -> int:
+    """Check model, hooks and every profile in the inbox; the other settings were checked when they were loaded."""
     from dropscribe.models import catalogue
     from dropscribe.supervisor import profiles
+    from dropscribe.supervisor.hook_process import find_missing_programs
 
+    chosen = loaded.settings
     errors: list[UsageError] = list(profiles.check_all(chosen))
     try:
         catalogue.check_setting(chosen.model, chosen.backend)
     except UsageError as error:
-        errors.insert(0, UsageError(f"`model`: {error.message}", error.cure))
+        errors.insert(0, UsageError(f"{loaded.name_place('model')}: `model`: {error.message}", error.cure))
+    for name, program in find_missing_programs(chosen).items():
+        msg = f"{loaded.origin[name]}: `{name}`: {program} is not there or may not be executed."
+        errors.append(UsageError(msg, "Write the whole path of a program; `~` and variables are not expanded."))
     for found in errors:
         say(f"{found.message}\n    {found.cure}")
     if errors:

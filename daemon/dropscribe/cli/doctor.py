@@ -25,6 +25,7 @@ from dropscribe.backends import choice
 from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import locks, worker_process
+from dropscribe.supervisor.hook_process import find_missing_programs
 from dropscribe.supervisor.inbox import Inbox
 from dropscribe.supervisor.journal import FILE_NAME
 from dropscribe.supervisor.mounts import find_file_system
@@ -79,7 +80,8 @@ class Check:
 def show_checks(arguments: commands.Doctor) -> int:
     """Print each check as soon as it is done; the exit code says whether one failed."""
     checks = []
-    for check in examine(settings.load(arguments.flags).settings):
+    differing = _take_environment_of_service()
+    for check in examine(settings.load(arguments.flags).settings, differing):
         checks.append(check)
         if not arguments.json:
             print(f"{check.verdict:<5} {check.name:<10} {check.detail}", flush=True)
@@ -90,8 +92,32 @@ def show_checks(arguments: commands.Doctor) -> int:
     return Exit.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else Exit.OK
 
 
-def examine(chosen: Settings) -> Iterator[Check]:
-    """Yield the checks one by one, the slow one last."""
+def _take_environment_of_service() -> tuple[str, ...] | None:
+    """Give this process the variables that an installed service has, so that what is checked is what runs.
+
+    Returns: what differed, as words for each variable; None when no service is installed.
+    """
+    try:
+        installed = service.choose_manager().read_environment()
+        spec = service.make_spec(os.environ, sys.executable, logs=settings.load().settings.logs)
+    except DropscribeError:  # what is wrong is told by the checks
+        return None
+    if installed is None:
+        return None
+    for name in [name for name in os.environ if service.is_kept(name)]:
+        del os.environ[name]
+    os.environ.update(installed)
+    return service.compare_environments(installed, dict(spec.environment))
+
+
+def examine(chosen: Settings, differing: tuple[str, ...] | None = None) -> Iterator[Check]:
+    """Yield the checks one by one, the slow one last.
+
+    Args:
+        chosen: the settings.
+        differing: how this shell's variables differed from those of an installed service, which this process
+            has taken; None when there is none.
+    """
     yield Check(
         "program", Verdict.OK, f"dropscribe {__version__}, Python {platform.python_version()}, {platform.platform()}"
     )
@@ -99,6 +125,12 @@ def examine(chosen: Settings) -> Iterator[Check]:
     yield Check(
         "settings", Verdict.OK, str(path) if path.exists() else f"no file ({path}): defaults and the environment"
     )
+    if differing:
+        cure = "`dropscribe service install` takes over those of this shell."
+        detail = f"checked with the service's variables; this shell's differ: {', '.join(differing)}"
+        yield Check("variables", Verdict.NOTE, detail, cure)
+    elif differing is not None:
+        yield Check("variables", Verdict.OK, "the service has the same as this shell")
     inbox = _check_folder("inbox", chosen.inbox, "read")
     yield inbox
     yield _check_folder("outbox", chosen.outbox, "write")
@@ -150,14 +182,13 @@ def _check_events(chosen: Settings) -> Check:
 
 
 def _check_hooks(chosen: Settings) -> Iterator[Check]:
+    missing = find_missing_programs(chosen)
     for name in ("on_done", "on_failed"):
-        if not (command := getattr(chosen, name)):
-            continue
-        if (found := shutil.which(command[0])) is not None:
-            yield Check(name, Verdict.OK, found)
-        else:
+        if name in missing:
             cure = "Write the whole path of a program that may be executed; a service has a PATH of its own."
-            yield Check(name, Verdict.FAIL, f"{command[0]} is not there or may not be executed", cure)
+            yield Check(name, Verdict.FAIL, f"{missing[name]} is not there or may not be executed", cure)
+        elif command := getattr(chosen, name):
+            yield Check(name, Verdict.OK, str(shutil.which(command[0])))
 
 
 def _check_journal(path: Path) -> Check:

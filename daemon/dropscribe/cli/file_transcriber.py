@@ -82,7 +82,7 @@ class FileTranscriber:
         )
         transcript = assembly.add_speakers(transcript, reports.speakers, self._settings)
         now = datetime.now().astimezone()
-        return assembly.finish_transcript(transcript, path, mtime_ns, self._settings.replacements, now)
+        return assembly.finish_transcript(transcript, path, mtime_ns, self._settings, now)
 
     def _send(self, path: Path) -> _Reports:
         """Give the worker one file and collect what it reports until it is finished."""

@@ -29,6 +29,7 @@ def retry(arguments: commands.Retry) -> int:
     """Ask the daemon to try failed recordings and hooks again."""
     chosen = settings.load().settings
     with lookup.read_journal(chosen) as journal:
+        chosen = lookup.adopt_folders(chosen, journal)
         failed = _read_failed(journal)
         skipped = set() if journal is None else {r.id for r in journal.recordings.list_in(State.SKIPPED)}
         names = [_check_failed(chosen, journal, path, failed | skipped) for path in arguments.files]
@@ -42,6 +43,7 @@ def skip(arguments: commands.Skip) -> int:
     """Ask the daemon not to transcribe recordings that wait or are being transcribed."""
     chosen = settings.load().settings
     with lookup.read_journal(chosen) as journal:
+        chosen = lookup.adopt_folders(chosen, journal)
         names = [_check_unfinished(chosen, journal, path) for path in arguments.files]
     later = _leave_requests(chosen, *map(requests.Skip, names))
     say(f"{count_recordings(len(names))} will be skipped.{later}")
@@ -54,6 +56,7 @@ def redo(arguments: commands.Redo) -> int:
         raise UsageError("Nothing to transcribe again was named.", "Give files, or --stale.")
     chosen = settings.load().settings
     with lookup.read_journal(chosen) as journal:
+        chosen = lookup.adopt_folders(chosen, journal)
         found = status.StaleRecordings()
         if journal is not None and arguments.stale:
             found = status.find_stale(chosen, journal)

@@ -40,7 +40,8 @@ def control_service(arguments: commands.Service) -> int:
         }
         outcome = change[arguments.action]()
     say(outcome.detail)
-    for note in outcome.notes:
+    left_out = service.list_notes(os.environ) if arguments.action == "install" else ()
+    for note in (*outcome.notes, *left_out):
         say(note)
     return Exit.OK
 

@@ -33,6 +33,10 @@ _STALE_SHOWN = 5
 
 def show_status(arguments: commands.Status) -> int:
     """Print what the daemon does; the exit code says whether it runs, and whether something keeps it from working."""
+    if arguments.watch:
+        from dropscribe.cli.watch import watch_status
+
+        return watch_status()
     report = read_status(settings.load().settings)
     if arguments.json:
         print_json(dataclasses.asdict(report))
@@ -61,10 +65,14 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     yield f"Daemon    {state}{', paused' if report.paused else ''}"
     yield f"Inbox     {report.inbox}"
     yield f"Outbox    {report.outbox}"
+    for name, folder in report.elsewhere.items():
+        yield f"          here `{name}` is {sanitize(folder)}: the daemon was started with other settings"
     if report.backend:
         yield f"Backend   {report.backend}: {report.backend_reason}"
     yield f"Model     {report.model}{': ' + report.engine if report.engine else ' (not in memory)'}"
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items() if count)
+    if report.hooks_failed:
+        counts += f", {report.hooks_failed} hook{'s' if report.hooks_failed > 1 else ''} failed"
     yield f"Counts    {counts or 'nothing seen yet'}"
     if report.passed_over:
         kinds = ", ".join(f"{count} {_KINDS.get(kind, kind)}" for kind, count in report.passed_over.items())

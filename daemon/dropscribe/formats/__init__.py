@@ -5,8 +5,9 @@ file's syntax; no word is lost.
 
 To add a format, write such a function in a module of this package, and enter it in these places:
 
-- `RENDERERS` below, and `settings.FORMATS`, in the same order: from these the settings, profiles,
-  the command line and the outbox take it, and the tests that hold the guarantees run over it;
+- `RENDERERS` below (`BINARY_RENDERERS` where it is no text), and `settings.FORMATS`, in the same
+  order: from these the settings, profiles, the command line and the outbox take it, and the tests
+  that hold the guarantees run over it;
 - `config/default.toml`, which is made from the settings, and the table of formats in
   `config/README.md`: tests compare both;
 - a parser that is not ours in the extra `test` of `pyproject.toml`, and a test that reads the
@@ -36,8 +37,9 @@ from dropscribe.formats.data import (
 from dropscribe.formats.lyrics import render_lrc
 from dropscribe.formats.page import render_html
 from dropscribe.formats.rttm import render_rttm
-from dropscribe.formats.subtitles import render_srt, render_vtt
-from dropscribe.formats.text import render_markdown, render_times_txt, render_txt
+from dropscribe.formats.subtitles import render_ass, render_srt, render_vtt
+from dropscribe.formats.text import render_lines_txt, render_markdown, render_times_txt, render_txt
+from dropscribe.formats.word_document import render_docx
 from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -46,10 +48,12 @@ if TYPE_CHECKING:
 RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
     "txt": render_txt,
     "times.txt": render_times_txt,
+    "lines.txt": render_lines_txt,
     "md": render_markdown,
     "html": render_html,
     "srt": render_srt,
     "vtt": render_vtt,
+    "ass": render_ass,
     "lrc": render_lrc,
     "csv": render_csv,
     "tsv": render_tsv,
@@ -65,3 +69,16 @@ RENDERERS: Mapping[str, Callable[[Transcript], str]] = {
 
 JSON is last: its file completes the set. Every other can be made from it.
 """
+BINARY_RENDERERS: Mapping[str, Callable[[Transcript], bytes]] = {"docx": render_docx}
+"""The same for formats that are no text."""
+
+
+def render(name: str, transcript: Transcript, *, srt_speakers: bool = True) -> bytes:
+    """Return a transcript in one format of either kind; `srt_speakers` is the setting.
+
+    Raises: ImportError where the library of the format is not installed.
+    """
+    if name in BINARY_RENDERERS:
+        return BINARY_RENDERERS[name](transcript)
+    text = RENDERERS[name](transcript) if name != "srt" else render_srt(transcript, labelled=srt_speakers)
+    return text.encode("utf-8", "replace")

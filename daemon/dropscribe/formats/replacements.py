@@ -11,6 +11,9 @@ Capitalised, or IN CAPITALS. Where there are as many words after as before, each
 Else the new ones share the time of the old ones by their length, and have the least probability
 among them. Nothing is found across two segments or two speakers.
 
+A right side may be empty, a mark or a line break, and sounds of hesitation may go (`fillers`): see
+`edits` for what becomes of what stands around them.
+
 Scripts without spaces show no whole words: there a left side is found wherever it occurs.
 """
 
@@ -23,30 +26,43 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from dropscribe.formats import edits, fillers
 from dropscribe.formats.line_breaking import breaks_without_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dropscribe.transcript import Segment, Transcript, Word
+    from dropscribe.transcript import Option, Segment, Transcript, Word
 
 
-def replace(transcript: Transcript, table: Mapping[str, str]) -> Transcript:
-    """Return the transcript with every left side of `table` written as its right side; neither may
-    be empty.
+def replace(transcript: Transcript, table: Mapping[str, str], *, drop_fillers: bool = False) -> Transcript:
+    """Return the transcript with every left side of `table` written as its right side.
 
     A transcript that says that this was done already is returned as it is.
+
+    Args:
+        transcript: any.
+        table: the setting `replacements`; no left side is empty.
+        drop_fillers: whether sounds of hesitation go, but for those that the table names.
     """
     engine = transcript.engine
-    if not table or engine.options.get("replacements") == table:
+    wanted: dict[str, Option] = {"replacements": dict(table)} if table else {}
+    wanted |= {"fillers": "drop"} if drop_fillers else {}
+    if all(engine.options.get(name) == value for name, value in wanted.items()):
         return transcript
-    finder = _Finder(table)
-    segments = tuple(_replace_in_segment(segment, finder) for segment in transcript.segments)
+    finders: dict[str | None, _Finder] = {}
+    replaced = []
+    for segment in transcript.segments:
+        language = segment.language or transcript.language
+        if language not in finders:
+            finders[language] = _Finder(table, fillers.list_forms(language) if drop_fillers else "")
+        replaced.append(_replace_in_segment(segment, finders[language]))
+    segments = tuple(dataclasses.replace(segment, id=i) for i, segment in enumerate(edits.settle(replaced)))
     return dataclasses.replace(
         transcript,
         text=" ".join(segment.text for segment in segments),
         segments=segments,
-        engine=dataclasses.replace(engine, options={**engine.options, "replacements": dict(table)}),
+        engine=dataclasses.replace(engine, options={**engine.options, **wanted}),
     )
 
 
@@ -60,14 +76,17 @@ class _Match:
 class _Finder:
     """Finds the left sides of a table in a text."""
 
-    def __init__(self, table: Mapping[str, str]) -> None:
+    def __init__(self, table: Mapping[str, str], dropped: str = "") -> None:
+        """`dropped` is what else is deleted, as a regular expression: sounds of hesitation."""
         order = sorted(table, key=lambda wrong: (-len(wrong), wrong))
         sources = [r"\s+".join(map(re.escape, wrong.split())) for wrong in order]
-        self._any = re.compile("|".join(sources), re.IGNORECASE)
+        self._any = re.compile("|".join([*sources, *filter(None, [dropped])]) or "(?!)", re.IGNORECASE)
         self._each = [
             (re.compile(source, re.IGNORECASE), wrong, table[wrong])
             for source, wrong in zip(sources, order, strict=True)
         ]
+        if dropped:
+            self._each.append((re.compile(dropped, re.IGNORECASE), "", ""))
 
     def find_matches(self, text: str) -> Iterator[_Match]:
         """Yield what is to be replaced, in order, nothing twice."""
@@ -76,15 +95,26 @@ class _Finder:
             position = found.start() + 1
             for pattern, wrong, right in self._each:
                 one = pattern.match(text, found.start())
-                if one and not (_is_inside_word(text, one.start()) or _is_inside_word(text, one.end())):
-                    yield _Match(one.start(), one.end(), _adapt_case(one.group(), wrong, right))
+                if one is None or (not wrong and len(one.group()) > 1 and one.group().isupper()):
+                    continue  # an abbreviation is no sound of hesitation
+                if not any(_is_inside_word(text, at, right) for at in one.span()):
+                    adapted = _adapt_case(one.group(), wrong, right)
+                    yield _Match(one.start(), one.end(), edits.choose_sign(adapted, one.group()))
                     position = one.end()
                     break
 
 
-def _is_inside_word(text: str, at: int) -> bool:
-    """Return whether a word goes on from before the position `at` to behind it."""
-    before, after, rest = text[at - 1 : at], text[at : at + 1], text[at + 1 : at + 3]
+def _is_inside_word(text: str, at: int, right: str) -> bool:
+    """Return whether a word goes on from before the position `at` to behind it.
+
+    A part of a compound is a word of its own, unless it is to be deleted (`right` is empty).
+    """
+    before, after, rest = text[max(at - 1, 0) : at], text[at : at + 1], text[at + 1 : at + 3]
+    if not right and (
+        (after != "" and after in "-'\u2019" and _is_letter(rest[:1]))
+        or (before == "-" and at > 1 and _is_letter(text[at - 2]))
+    ):
+        return True
     if not before or not after:
         return False
     if after in "'\u2019" and _is_letter(before) and rest[:1].isalnum():  # don't, but not Aalto's

@@ -1,9 +1,9 @@
-"""Subtitles: SubRip (.srt) and WebVTT (.vtt).
+"""Subtitles: SubRip (.srt), WebVTT (.vtt) and Advanced SubStation Alpha (.ass).
 
 Guarantees: text cannot end a cue or open a tag. `cues` guarantees the rest.
 
 WebVTT: W3C, "WebVTT: The Web Video Text Tracks Format", cue text and voice spans. SubRip has no
-standard.
+standard; nor has Advanced SubStation Alpha: its header is what libass takes.
 """
 
 from __future__ import annotations
@@ -17,17 +17,36 @@ from dropscribe.formats.times import format_timestamp
 if TYPE_CHECKING:
     from dropscribe.transcript import Transcript
 
-_UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
+UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
 """SubRip has no escape, and players take `<i>`, `{\\an8}` and `\\N` for commands: other signs
 replace theirs."""
 
 
-def render_srt(transcript: Transcript) -> str:
-    """Return SubRip text; a change of speaker is written as `Name: ` before the words."""
+_ASS_BREAK = "\\N"
+_ASS_HEAD = """[Script Info]
+ScriptType: v4.00+
+PlayResX: 1920
+PlayResY: 1080
+WrapStyle: 0
+ScaledBorderAndShadow: yes
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, \
+Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, \
+MarginV, Encoding
+Style: Default,Arial,60,&H00FFFFFF,&H000000FF,&H00000000,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,80,80,60,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+def render_srt(transcript: Transcript, *, labelled: bool = True) -> str:
+    """Return SubRip text; `labelled`: a change of speaker is written as `Name: ` before the words."""
     return "".join(
         f"{number}\n{format_timestamp(cue.start, ',')} --> {format_timestamp(cue.end, ',')}\n"
         f"{_escape_srt_lines(cue.lines)}\n\n"
-        for number, cue in enumerate(make_cues(transcript, labelled=True), 1)
+        for number, cue in enumerate(make_cues(transcript, labelled=labelled), 1)
     )
 
 
@@ -43,8 +62,24 @@ def render_vtt(transcript: Transcript) -> str:
     return f"WEBVTT\n\n{body}"
 
 
+def render_ass(transcript: Transcript) -> str:
+    """Return Advanced SubStation Alpha; speakers are named before the words and in their own field."""
+    return _ASS_HEAD + "".join(
+        f"Dialogue: 0,{_format_ass_time(cue.start)},{_format_ass_time(max(cue.end, cue.start + 10))},Default,"
+        f"{(cue.speaker or '').replace(',', ';').translate(UNTAGGED)},0,0,0,,"
+        f"{_ASS_BREAK.join(line.translate(UNTAGGED) for line in cue.lines)}\n"
+        for cue in make_cues(transcript, labelled=True)
+    )
+
+
+def _format_ass_time(milliseconds: int) -> str:
+    """Return hours, minutes, seconds and hundredths, cut."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}.{rest // 10:02}"
+
+
 def _escape_srt_lines(lines: tuple[str, ...]) -> str:
-    return "\n".join(map(_mark_direction, lines)).translate(_UNTAGGED)
+    return "\n".join(map(_mark_direction, lines)).translate(UNTAGGED)
 
 
 def _mark_direction(line: str) -> str:

@@ -34,12 +34,16 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>&~$|!]")
 """What means something in the middle of a line of Markdown (or of its usual extensions)."""
 
 
+_CLOSING = "\"'\u201d\u2019\u00bb\u203a)]}\u300d\u300f\uff09"
+"""What may stand behind the mark that ends a sentence."""
 _GUESSED = {"name": '"file name"', "mtime": '"last change of the file"'}
 """What the front matter says of a date that the recording itself does not carry."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Paragraph:
+class Paragraph:
+    """Text that stands together."""
+
     text: str
     start: float
     speaker: str | None
@@ -49,14 +53,33 @@ def render_txt(transcript: Transcript) -> str:
     """Return the text in paragraphs: `PARAGRAPH_PAUSE`, another speaker or language, or `LONG`
     begins a new one.
     """
-    return "\n\n".join(_write_paragraph(p) for p in _split_paragraphs(transcript)) + "\n"
+    return "\n\n".join(_write_paragraph(p) for p in split_paragraphs(transcript)) + "\n"
 
 
 def render_times_txt(transcript: Transcript) -> str:
     """Return the same paragraphs, each after the time it begins at: `[00:01:23] …`."""
     return (
-        "\n\n".join(f"[{format_clock(p.start)}] {_write_paragraph(p)}" for p in _split_paragraphs(transcript)) + "\n"
+        "\n\n".join(f"[{format_clock(p.start)}] {_write_paragraph(p)}" for p in split_paragraphs(transcript)) + "\n"
     )
+
+
+def render_lines_txt(transcript: Transcript) -> str:
+    """Return a sentence a line, whatever pauses are in it; another speaker begins a new line.
+
+    A segment ends with a sentence or at a pause, so one that ends with no mark goes on in the next.
+    """
+    lines: list[str] = []
+    who: tuple[str | None, str | None] = (None, None)
+    for said in split_utterances(transcript):
+        before = lines[-1].rstrip(_CLOSING) if lines else ""
+        is_over = before[-1:] in SENTENCE_ENDS or len(before) >= LONG or said.begins is not None
+        if lines and before and not is_over and (said.speaker, said.language) == who:
+            lines[-1] = join_texts(lines[-1], said.text)
+        else:
+            named = said.speaker if said.speaker and said.speaker != who[0] else None
+            lines.append(f"{named}: {said.text}" if named else said.text)
+        who = (said.speaker, said.language)
+    return "\n".join(lines) + "\n"
 
 
 def render_markdown(transcript: Transcript) -> str:
@@ -82,8 +105,8 @@ def render_markdown(transcript: Transcript) -> str:
     link = quote(name.encode("utf-8", "replace"), safe="")
     body = "".join(
         f"\n[{format_clock(p.start)}]({link}#t={max(0, int(p.start))})"
-        f"{f' **{_escape_markdown(p.speaker)}:**' if p.speaker else ''} {_escape_markdown(p.text)}\n"
-        for p in _split_paragraphs(transcript)
+        f"{f' **{escape_markdown(p.speaker)}:**' if p.speaker else ''} {escape_markdown(p.text)}\n"
+        for p in split_paragraphs(transcript)
     )
     return f"---\n{front}---\n{body}{_list_review(transcript, link)}"
 
@@ -103,37 +126,42 @@ def _list_review(transcript: Transcript, link: str) -> str:
     for i, passage in enumerate(passages):
         # Whole seconds around it: every player of media fragments reads those.
         place = f"{link}#t={int(passage.start)},{math.ceil(passage.end)}"
-        said = f' "{_escape_markdown(words[i])}"' if i in words else ""
+        said = f' "{escape_markdown(words[i])}"' if i in words else ""
         lines.append(
-            f"{i + 1}. [{format_clock(passage.start)}]({place}){said} {_escape_markdown(clean_text(passage.why))}\n"
+            f"{i + 1}. [{format_clock(passage.start)}]({place}){said} {escape_markdown(clean_text(passage.why))}\n"
         )
     return "".join(lines)
 
 
-def _write_paragraph(paragraph: _Paragraph) -> str:
+def _write_paragraph(paragraph: Paragraph) -> str:
     return f"{paragraph.speaker}: {paragraph.text}" if paragraph.speaker else paragraph.text
 
 
-def _split_paragraphs(transcript: Transcript) -> Iterator[_Paragraph]:
+def split_paragraphs(transcript: Transcript) -> Iterator[Paragraph]:
+    """Yield the text in paragraphs, in order; see `render_txt`."""
     text, start, end = "", 0.0, 0.0
     who: tuple[str | None, str | None] = (None, None)
     for said in split_utterances(transcript):
         full = len(text) >= LONG and text[-1:] in SENTENCE_ENDS
-        if text and not full and said.start - end < PARAGRAPH_PAUSE and (said.speaker, said.language) == who:
+        goes_on = (said.speaker, said.language) == who and said.begins != "paragraph"
+        if text and goes_on and said.begins:  # to say so takes a while: it is no pause
+            text = f"{text}\n{said.text}"
+        elif text and goes_on and not full and said.start - end < PARAGRAPH_PAUSE:
             text = join_texts(text, said.text)
         else:
             if text:
-                yield _Paragraph(text, start, who[0])
+                yield Paragraph(text, start, who[0])
             text, start, who = said.text, said.start, (said.speaker, said.language)
         end = said.end
     if text:
-        yield _Paragraph(text, start, who[0])
+        yield Paragraph(text, start, who[0])
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return a clean text as the middle of a line of Markdown."""
     # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list
-    # or a rule.
-    return _MARKUP.sub(r"\\\g<0>", text)
+    # or a rule; a line of its own begins behind a hard break, with a space that cannot be seen.
+    return _MARKUP.sub(r"\\\g<0>", text).replace("\n", "\\\n\u200b")
 
 
 def _quote_yaml(text: str) -> str:

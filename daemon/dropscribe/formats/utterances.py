@@ -55,6 +55,8 @@ class Utterance:
     """What is spoken here where the recording is in several languages."""
     tokens: tuple[Token, ...]
     """At least one."""
+    begins: str | None = None
+    """`line` or `paragraph` where a replacement says that one begins here."""
 
 
 def clean_text(text: str) -> str:
@@ -76,7 +78,15 @@ def split_utterances(transcript: Transcript) -> Iterator[Utterance]:
             # The edges keep the segment's own times: words may begin late or end early.
             start = segment.start if first == 0 else part[0].start
             end = segment.end if i == len(tokens) else max(t.end for t in part)
-            yield Utterance(join_tokens(part), start, max(start, end), speakers[first], segment.language, tuple(part))
+            yield Utterance(
+                join_tokens(part),
+                start,
+                max(start, end),
+                speakers[first],
+                segment.language,
+                tuple(part),
+                segment.begins if first == 0 else None,
+            )
             first = i
 
 

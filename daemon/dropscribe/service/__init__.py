@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING
 
 from dropscribe.errors import UsageError
 from dropscribe.service.manager import Manager, Outcome, Status
-from dropscribe.service.spec import Platform, Spec, detect_platform, find_stable_interpreter, make_spec
+from dropscribe.service.spec import (
+    Platform,
+    Spec,
+    compare_environments,
+    detect_platform,
+    find_stable_interpreter,
+    is_kept,
+    list_notes,
+    make_spec,
+)
 from dropscribe.service.tools import ServiceError, Tools
 
 if TYPE_CHECKING:
@@ -32,8 +41,11 @@ __all__ = [
     "Spec",
     "Status",
     "choose_manager",
+    "compare_environments",
     "detect_platform",
     "find_stable_interpreter",
+    "is_kept",
+    "list_notes",
     "make_spec",
 ]
 

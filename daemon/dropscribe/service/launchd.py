@@ -10,6 +10,7 @@ import plistlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from xml.parsers.expat import ExpatError
 
 from dropscribe.errors import UsageError
 from dropscribe.service.manager import STOP_SECONDS, Outcome, Status
@@ -87,6 +88,16 @@ class Launchd:
     def path(self) -> Path:
         """Return where launchd looks for a person's agents at login."""
         return self.home / "Library/LaunchAgents" / f"{LABEL}.plist"
+
+    def read_environment(self) -> dict[str, str] | None:
+        """See `Manager.read_environment`. A file that somebody broke has none."""
+        if (content := read_file(self.path())) is None:
+            return None
+        try:
+            found = plistlib.loads(content)["EnvironmentVariables"]
+            return {str(name): str(value) for name, value in found.items()}
+        except (ValueError, KeyError, AttributeError, TypeError, ExpatError):
+            return {}
 
     def install(self, spec: Spec) -> Outcome:
         """See `Manager.install`. One that did not change is only restarted, so that new code runs."""

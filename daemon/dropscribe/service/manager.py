@@ -62,6 +62,10 @@ class Manager(Protocol):
         """Return where the service file belongs."""
         ...
 
+    def read_environment(self) -> dict[str, str] | None:
+        """Return the variables in the installed service file, None when there is none."""
+        ...
+
     def install(self, spec: Spec) -> Outcome:
         """Write the service file, have it started at login, and start it now; a running one is
         restarted.

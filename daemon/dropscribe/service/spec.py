@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from dropscribe.errors import UsageError
 from dropscribe.service.tools import ServiceError
@@ -27,9 +28,18 @@ _PATH = {
     "macos": "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
     "linux": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
 }
+_OWN = ".local/bin"
+"""In a home: where pip, pipx and uv put a person's own programs."""
 # The rest of XDG_* (session, seat, runtime folder) belongs to one login and would be wrong in the
 # next.
 _FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+_SYSTEM = (
+    # Which GPU, and where its libraries are.
+    *("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+    # The way to the hub, and whom to trust on it. Programs read either case.
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+)
 _PATHS = tuple(
     f"DROPSCRIBE_{name}"
     for name in ("CONFIG", "INBOX", "OUTBOX", "ARCHIVE", "STATE", "LOGS", "MODELS", "WHISPERX_PYTHON")
@@ -47,7 +57,9 @@ class Spec:
     for that."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables and values, in the order they are written."""
-    arguments: tuple[str, ...] = ("-m", "dropscribe", "run")
+    arguments: tuple[str, ...] = ("-m", "dropscribe", "run", "--wait")
+    """`--wait`: where somebody runs a daemon in a terminal, the service takes over when that ends,
+    instead of failing and being started again for ever."""
     label: str = LABEL
 
     def __post_init__(self) -> None:
@@ -86,9 +98,7 @@ def make_spec(environ: Mapping[str, str], executable: str, *, logs: Path, platfo
     """Return what a service installed now would run.
 
     Args:
-        environ: its `DROPSCRIBE_*`, `HF_*` and XDG folders are kept for the service, nothing else:
-            a secret (`*TOKEN`) belongs in no service file, and the hub's library finds a saved one
-            by itself.
+        environ: of it is kept what `is_kept` says.
         executable: `sys.executable`.
         logs: the folder of Dropscribe's logs.
         platform: `macos` or `linux`; this machine's if None.
@@ -98,13 +108,61 @@ def make_spec(environ: Mapping[str, str], executable: str, *, logs: Path, platfo
     kept = {
         name: str(Path(value).expanduser().absolute()) if name in _PATHS else value
         for name, value in sorted(environ.items())
-        if value and (name in _FOLDERS or (name.startswith(("DROPSCRIBE_", "HF_")) and not name.endswith("TOKEN")))
+        if value and is_kept(name) and not has_password(name, value)
     }
+    own = Path(environ.get("HOME") or Path.home()) / _OWN
     return Spec(
         interpreter=find_stable_interpreter(executable),
         crash_log=logs / "crash.log",
-        environment=(("PATH", _PATH[platform or detect_platform()]), *kept.items()),
+        environment=(("PATH", f"{own}:{_PATH[platform or detect_platform()]}"), *kept.items()),
     )
+
+
+def is_kept(name: str) -> bool:
+    """Return whether a variable of the shell that installs a service is also the service's.
+
+    These are our own, those of the hub, XDG folders, and what leads to a GPU or through a proxy. A
+    secret (`*TOKEN`) belongs in no service file; the hub's library finds a saved one by itself.
+    """
+    ours = name.startswith(("DROPSCRIBE_", "HF_")) and not name.endswith("TOKEN")
+    return ours or name in _FOLDERS or name in _SYSTEM
+
+
+def has_password(name: str, value: str) -> bool:
+    """Return whether a variable is the address of a proxy with a password, which is a secret."""
+    if not name.upper().endswith("_PROXY") or name.upper() == "NO_PROXY":
+        return False
+    try:
+        return urlsplit(value if "://" in value else f"//{value}").password is not None
+    except ValueError:  # no address that anybody can use; nor can it be told what is in it
+        return True
+
+
+def list_notes(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what a person should know of variables that a service does not get, each as a sentence or two."""
+    left_out = [name for name, value in sorted(environ.items()) if is_kept(name) and has_password(name, value)]
+    return tuple(
+        f"{name} holds a password and is not written into the service file. The service needs it only to fetch "
+        "models: `dropscribe models pull` does that from here."
+        for name in left_out
+    )
+
+
+def compare_environments(installed: Mapping[str, str], here: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the variables of which the service has another value, or none, as words for each.
+
+    Args:
+        installed: what the service file has.
+        here: what it would have if it were installed from this shell.
+    """
+    found = []
+    for name in sorted(installed.keys() | here.keys()):
+        if name not in installed:
+            found.append(f"{name} (not in the service)")
+        elif installed[name] != here.get(name):
+            shown = "another one" if "://" in installed[name] else installed[name]  # it may hold a secret
+            found.append(f"{name} (in the service: {shown})")
+    return tuple(found)
 
 
 def find_stable_interpreter(executable: str) -> str:

@@ -35,7 +35,8 @@ ExecStart={command}
 # As under launchd: every path is absolute, and `python -m` would import what lies in this folder.
 WorkingDirectory=/
 
-# Exit 0 is a stop on purpose. Exit 2 is an error in the settings: only a person can mend it.
+# Exit 0 is a stop on purpose. Exit 2 is an error in the settings: only a person can mend it. For another
+# daemon on this inbox `--wait` waits, so that exit 5 does not come.
 Restart=on-failure
 RestartSec=10
 RestartPreventExitStatus=2
@@ -48,17 +49,13 @@ OOMPolicy=continue
 
 # Transcripts are private.
 UMask=0077
-# Recordings come from anywhere: what a damaged one might do to a decoder must not gain rights.
+# What a damaged recording might do to a decoder must not gain rights: the worker, which decodes, gives them up
+# itself (no_new_privs). Not here: NoNewPrivileges, and everything that implies it for a person's own unit
+# (RestrictSUIDSGID, LockPersonality, SystemCallArchitectures, ...), would also hold for hooks, and what sends
+# mail is often setgid.
 # Nothing that hides or freezes folders (ProtectSystem, ProtectHome, PrivateTmp): inbox and outbox may be
 # anywhere, and a person's systemd needs user namespaces for them, which some systems forbid.
-# No MemoryDenyWriteExecute: CTranslate2 computes with machine code that oneDNN makes at run time and cannot
-# transcribe under it; nor can numba be imported, which comes with mlx-whisper. (Tried with PR_SET_MDWE.)
 # No Nice, no CPUQuota: a transcript is waited for.
-NoNewPrivileges=yes
-LockPersonality=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
 
 [Install]
 WantedBy=default.target
@@ -70,6 +67,12 @@ def quote_word(text: str) -> str:
     """Return `text` as one word of a unit; quotes, backslashes and `%` keep their own meaning."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return escaped if re.fullmatch(r"[A-Za-z0-9/._:-]+", text) else f'"{escaped}"'
+
+
+def unquote_word(word: str) -> str:
+    """Return the text that `quote_word` made a word of."""
+    inner = re.fullmatch(r'"(.*)"', word.strip())
+    return re.sub(r"\\(.)|%%", lambda m: m[1] or "%", inner[1]) if inner else word.strip()
 
 
 def write_command(command: Sequence[str]) -> str:
@@ -105,6 +108,13 @@ class Systemd:
         """Return where systemd looks for a person's units."""
         config = self.tools.environ.get("XDG_CONFIG_HOME", "")
         return Path(config if config.startswith("/") else self.home / ".config") / "systemd/user" / UNIT
+
+    def read_environment(self) -> dict[str, str] | None:
+        """See `Manager.read_environment`."""
+        if (content := read_file(self.path())) is None:
+            return None
+        lines = re.findall(r"^Environment=(.*)$", content.decode("utf-8", "replace"), re.MULTILINE)
+        return dict(unquote_word(line).partition("=")[::2] for line in lines)
 
     def install(self, spec: Spec) -> Outcome:
         """See `Manager.install`."""

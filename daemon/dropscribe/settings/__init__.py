@@ -8,7 +8,7 @@ defaults, the TOML file, `DROPSCRIBE_…` variables, flags. `config/default.toml
 
 from __future__ import annotations
 
-from dropscribe.settings.checks import check_language
+from dropscribe.settings.checks import check_formats, check_language, check_languages, check_libraries
 from dropscribe.settings.fields import BACKENDS, FIELDS, FORMATS, KEYS, LANGUAGES, Settings, Table
 from dropscribe.settings.loading import FACT, RESERVED, Loaded, load
 from dropscribe.settings.parsing import parse_value, suggest_key
@@ -28,7 +28,10 @@ __all__ = [
     "Settings",
     "Table",
     "build_default_toml",
+    "check_formats",
     "check_language",
+    "check_languages",
+    "check_libraries",
     "find_config_path",
     "is_default_inbox",
     "load",

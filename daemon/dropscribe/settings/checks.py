@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dropscribe.errors import UsageError
 from dropscribe.settings.fields import LANGUAGES
+from dropscribe.settings.language_names import suggest_language
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dropscribe.settings.fields import Settings
 
 
@@ -24,11 +28,40 @@ def check_language(settings: Settings) -> None:
     language, english = settings.language, settings.model.endswith(".en")
     if language != "auto" and language not in LANGUAGES:
         msg = f"Whisper knows no language `{language}`."
-        raise UsageError(msg, "Write an ISO code such as en, de or ja, or auto.")
+        meant = suggest_language(language)
+        did_you_mean = f"Did you mean `{meant}`? " if meant else ""
+        raise UsageError(msg, f"{did_you_mean}Write an ISO code such as en, de or ja, or auto.")
     others = language not in {"auto", "en"} or (settings.languages and "en" not in settings.languages)
     if english and (others or settings.task == "translate"):
         msg = f"The model {settings.model} knows English only."
         raise UsageError(msg, f"Take the model {settings.model.removesuffix('.en')} for other languages.")
+
+
+def check_languages(language: str, languages: Sequence[str]) -> None:
+    """Refuse a language that is none of those which can occur, where one place says both.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    if language != "auto" and languages and language not in languages:
+        msg = f"`language` is `{language}`, which is none of `languages`: {', '.join(languages)}."
+        raise UsageError(msg, "Add it to them, or remove one of the two: `languages` is for `language = auto`.")
+
+
+def check_formats(settings: Settings) -> None:
+    """Refuse a format whose library is not installed. Raises: UsageError."""
+    check_libraries(settings.formats)
+
+
+def check_libraries(formats: Sequence[str]) -> None:
+    """Refuse a format whose library is not installed.
+
+    Raises:
+        UsageError: Says how it is installed.
+    """
+    if "docx" in formats and find_spec("docx") is None:
+        msg = "The format docx needs python-docx, which is not installed."
+        raise UsageError(msg, "Install Dropscribe with the extra `docx`, as in `pip install '.[docx]'`.")
 
 
 def check_webhook(settings: Settings) -> None:

@@ -20,10 +20,12 @@ installed."""
 FORMATS = (
     "txt",
     "times.txt",
+    "lines.txt",
     "md",
     "html",
     "srt",
     "vtt",
+    "ass",
     "lrc",
     "csv",
     "tsv",
@@ -33,9 +35,10 @@ FORMATS = (
     "TextGrid",
     "eaf",
     "rttm",
+    "docx",
     "json",
 )
-"""The names of the formats, which `formats.RENDERERS` writes: a test holds the two together.
+"""The names of the formats, which `formats.render` writes: a test holds the two together.
 
 They are here because the settings are below the formats, which need more than the standard
 library.
@@ -100,6 +103,17 @@ class Settings:
         Path("~/Dropscribe/Outbox"),
         "Transcripts appear here, in the inbox's subfolders. If it is inside the inbox it is not watched.",
     )
+    permissions: str = _describe_setting(
+        "folder",
+        "Who may read the outputs. `folder`: whoever may read the folder they are in, and change them who may\n"
+        "write there; `private`: you alone. An outbox that is made for you is yours alone at first.",
+        choices=("folder", "private"),
+    )
+    names: str = _describe_setting(
+        "{stem}",
+        "How outputs are called, before the suffix: {stem} is the recording's name without its suffix, {name} the\n"
+        'whole name, {language} the code of the language. Media servers read "{stem}.{language}".',
+    )
     recursive: bool = _describe_setting(default=True, text="Look into subfolders of the inbox.")
     formats: tuple[str, ...] = _describe_setting(
         ("json", "txt", "srt", "vtt"),
@@ -146,7 +160,33 @@ class Settings:
     replacements: Table = _describe_setting(
         Table(),
         'Words to be written otherwise: {"drop scribe" = "Dropscribe"}. Whole words, in any case of letters; done\n'
-        "in the finished transcript.",
+        'in the finished transcript. "" deletes; "\\n" and "\\n\\n" begin a line and a paragraph.',
+    )
+    fillers: str = _describe_setting(
+        "keep",
+        "Sounds of hesitation in the language that is spoken, such as um and uh: `keep`, or `drop` them with their\n"
+        "commas. Whisper writes few of them by itself.",
+        choices=("keep", "drop"),
+    )
+    subtitle_columns: int = _describe_setting(
+        0,
+        "Columns of a line of subtitles: a letter is one, a full-width sign two. auto: 42, fewer in some languages.",
+        least=8,
+        most=120,
+        words={"auto": 0},
+    )
+    subtitle_lines: int = _describe_setting(
+        0, "Lines of a subtitle at most. auto: 2.", least=1, most=4, words={"auto": 0}
+    )
+    subtitle_seconds: float = _describe_setting(
+        0.0, "How long a subtitle is shown at most. auto: 7.", least=1.5, most=20, words={"auto": 0}
+    )
+    subtitle_words: int = _describe_setting(
+        0,
+        "Words of a subtitle at most, for short ones on vertical video. auto: as many as fit.",
+        least=1,
+        most=50,
+        words={"auto": 0},
     )
     channels: tuple[str, ...] = _describe_setting(
         (),
@@ -164,6 +204,10 @@ class Settings:
         'Who speaks, told by the voice: "off", "auto" for however many there are, a number, or names in the order\n'
         'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
         "once with `dropscribe models pull speakers`.",
+    )
+    srt_speakers: bool = _describe_setting(
+        default=True,
+        text="Begin the words of another speaker with the name in .srt: `Anna: `. Off: names are in other formats.",
     )
     audio_track: int = _describe_setting(
         0,
@@ -266,6 +310,12 @@ class Settings:
     )
     hook_tries: int = _describe_setting(
         5, "How often a hook that fails is tried, with longer and longer pauses.", least=1
+    )
+    notify: str = _describe_setting(
+        "none",
+        "Notifications on the desktop, by name and never with what was said: `failed` for recordings that failed,\n"
+        "`all` also for those that are done, several at once where many end together; `none`.",
+        choices=("none", "failed", "all"),
     )
     after: str = _describe_setting(
         "keep",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
-from dropscribe.settings.checks import check_folders, check_language, check_webhook
+from dropscribe.settings.checks import check_folders, check_formats, check_language, check_languages, check_webhook
 from dropscribe.settings.fields import FIELDS, KEYS, Settings
 from dropscribe.settings.parsing import parse_value, suggest_key
 from dropscribe.settings.paths import (
@@ -20,7 +20,7 @@ from dropscribe.settings.paths import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 RESERVED = frozenset({"CONFIG", "MODELS", "TEST_MODELS", "TEST_WHISPERX", "CRASH"})
@@ -37,6 +37,28 @@ class Loaded:
 
     settings: Settings
     origin: dict[str, str]
+
+    def name_place(self, *keys: str) -> str:
+        """Return where those of these settings are set that are; of several layers the last, which
+        wins.
+        """
+        places = list(dict.fromkeys(self.origin[key] for key in keys if self.origin[key] != "default"))
+        last = max(map(_find_layer, places), default=0)
+        return ", ".join(place for place in places if _find_layer(place) == last) or "default"
+
+
+def _find_layer(place: str) -> int:
+    """Return the number of the layer of a place: 0 the defaults, 1 the file, 2 variables, 3 flags."""
+    return 3 if place.startswith("--") else 2 if place.startswith(PREFIX) else 1 if place != "default" else 0
+
+
+_CHECKS: dict[Callable[[Settings], None], tuple[str, ...]] = {
+    check_folders: ("inbox", "outbox", "state", "archive", "after"),
+    check_webhook: ("webhook",),
+    check_formats: ("formats",),
+    check_language: ("language", "languages", "task", "model"),
+}
+"""What settings must fit together, and which these are."""
 
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -76,10 +98,18 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     for name in ("inbox", "outbox", "archive", "state", "logs"):
         values[name] = make_absolute(getattr(settings, name), environ)
     settings = Settings(**values)
-    check_folders(settings)
-    check_webhook(settings)
-    check_language(settings)
-    return Loaded(settings, origin)
+    loaded = Loaded(settings, origin)
+    for check, keys in _CHECKS.items():
+        try:
+            check(settings)
+        except UsageError as error:
+            raise UsageError(f"{loaded.name_place(*keys)}: {error.message}", error.cure) from None
+    if _find_layer(origin["language"]) == _find_layer(origin["languages"]):
+        try:
+            check_languages(settings.language, settings.languages)
+        except UsageError as error:
+            raise UsageError(f"{loaded.name_place('language', 'languages')}: {error.message}", error.cure) from None
+    return loaded
 
 
 def _read_file(path: Path, *, is_named: bool) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import difflib
 import math
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import UsageError
 from dropscribe.settings.fields import FIELDS, LANGUAGES, Table
+from dropscribe.settings.language_names import suggest_language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 _TRUE, _FALSE = frozenset({"true", "1", "yes", "on"}), frozenset({"false", "0", "no", "off"})
 _SHOWN_LETTERS = 200
 _MOST_SPEAKERS = 100
+NAME_FIELDS = frozenset({"stem", "name", "language"})
+"""What the setting `names` may have in braces."""
+_FIELD = re.compile(r"\{(\w*)\}")
 _SUFFIX = re.compile(r"([+-]) ?\.?([^\s./]+)")
 
 
@@ -41,9 +46,9 @@ def parse_value(key: str, value: Any, place: str) -> Any:
     if key not in FIELDS:
         raise UsageError(f"{place}: there is no setting `{key}`.", suggest_key(key, tuple(FIELDS)))
     try:
-        return _convert(key, value)
+        return _convert(key, _read_toml(key, value) if isinstance(value, str) else value)
     except _WrongValueError:
-        cure = f"Write {_describe_expected(key)}."
+        cure = f"Write {_describe_expected(key)}.{_suggest_languages(key, value)}"
         raise UsageError(f"{place}: `{key}` is {_show(value)}.", cure) from None
 
 
@@ -56,6 +61,30 @@ def suggest_key(key: str, names: Sequence[str]) -> str:
     if is_every_setting:
         return "`dropscribe config show` lists every setting."
     return f"It may be one of: {', '.join(names)}."
+
+
+def _read_toml(key: str, text: str) -> Any:
+    """Return a list or a table that is written as TOML, as in the settings file; other text as it is."""
+    default, begin = FIELDS[key].default, text.strip()[:1]
+    if not ((isinstance(default, tuple) and begin == "[") or (isinstance(default, Table) and begin == "{")):
+        return text
+    try:
+        table = tomllib.loads(f"value = {text.strip()}")
+    except (ValueError, RecursionError):  # also a number of thousands of digits
+        raise _WrongValueError from None
+    if len(table) > 1:  # a further line, which would be a setting of its own
+        raise _WrongValueError
+    return table["value"]
+
+
+def _suggest_languages(key: str, value: Any) -> str:
+    """Return the codes that were meant where the names of languages were written, as a sentence."""
+    if key != "languages":
+        return ""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
+    meant = {part.strip(): suggest_language(part) for part in parts if isinstance(part, str)}
+    codes = [f"`{code}`" for part, code in meant.items() if code and part not in LANGUAGES]
+    return f" Did you mean {', '.join(codes)}?" if codes else ""
 
 
 def _convert(key: str, value: Any) -> Any:
@@ -76,7 +105,17 @@ def _convert(key: str, value: Any) -> Any:
         return _convert_path(value)
     if not isinstance(value, str) or (meta["choices"] and value not in meta["choices"]):
         raise _WrongValueError
+    if key == "names" and not _is_template(value.strip()):
+        raise _WrongValueError
     return value.strip()
+
+
+def _is_template(text: str) -> bool:
+    """Return whether a text says how outputs are called: a file name, different for each recording."""
+    fields = set(_FIELD.findall(text))
+    rest = _FIELD.sub("", text)
+    is_name = rest.isprintable() and not any(c in rest for c in "{}/\\") and not text.startswith((".", "_"))
+    return is_name and fields <= NAME_FIELDS and bool(fields & {"stem", "name"})
 
 
 def _convert_command(value: Any) -> tuple[str, ...]:
@@ -132,7 +171,11 @@ def _convert_names(key: str, value: Any) -> tuple[str, ...]:
     allowed = LANGUAGES if key == "languages" else FIELDS[key].metadata["choices"]
     if allowed and any(name not in allowed for name in names):
         raise _WrongValueError
-    return tuple(dict.fromkeys((*names, "json"))) if key == "formats" else names
+    if key == "formats":
+        if not names:
+            raise _WrongValueError
+        return tuple(dict.fromkeys((*names, "json")))
+    return names
 
 
 def _convert_speakers(value: Any) -> tuple[str, ...]:
@@ -168,14 +211,21 @@ def _convert_table(value: Any) -> Table:
     """
     if isinstance(value, str):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(separator for _, separator, _ in pairs):
+            raise _WrongValueError
         value = {wrong: right for wrong, _, right in pairs}
     if not isinstance(value, dict) or not all(isinstance(part, str) for pair in value.items() for part in pair):
         raise _WrongValueError
-    table = Table((" ".join(key.split()), " ".join(item.split())) for key, item in value.items())
+    table = Table((" ".join(key.split()), _tidy(item)) for key, item in value.items())
     keys = {key.casefold() for key in table}
-    if len(keys) != len(value) or not all(keys) or not all(table.values()):
+    if len(keys) != len(value) or not all(keys):
         raise _WrongValueError
     return table
+
+
+def _tidy(text: str) -> str:
+    """Return a text without needless space; of a line break or two alone these."""
+    return " ".join(text.split()) or "\n" * min(2, text.count("\n"))
 
 
 def _convert_path(value: Any) -> Path:
@@ -210,9 +260,13 @@ def _describe_expected(key: str) -> str:
         return 'a list of suffixes, each with + or -: ["+.dat", "-.mp4"]'
     if isinstance(default, tuple):
         codes = "ISO codes such as en, de or ja" if key == "languages" else "text"
+        if key == "formats":
+            return 'a list of one or more; ["json"] where nothing else is wanted: ' + ", ".join(meta["choices"])
         return "a list of " + (", ".join(meta["choices"]) or codes)
     if isinstance(default, Table):
-        return 'a table {"wrong" = "right"} of text; nothing may be empty or stand twice on the left'
+        return 'a table {"wrong" = "right"} of text; no left side is empty, and none may stand twice on the left'
     if isinstance(default, Path):
         return "the path of a folder"
+    if key == "names":
+        return 'a file name with {stem} or {name} in it, and perhaps {language}: "{stem}.{language}"'
     return "one of " + ", ".join(meta["choices"]) if meta["choices"] else "text"

@@ -17,7 +17,7 @@ from dropscribe.supervisor import result_options
 from dropscribe.transcript import Engine, Notice, Segment, Source, Timing, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from datetime import datetime
     from pathlib import PurePath
 
@@ -128,8 +128,13 @@ def _complete_source(source: Source, decoded: Decoded) -> Source:
     )
 
 
+def find_text_language(transcript: Transcript) -> str:
+    """Return the code of the language that a transcript is written in: a translation is in English."""
+    return "en" if transcript.engine.options.get("task") == "translate" else transcript.language
+
+
 def finish_transcript(
-    transcript: Transcript, path: PurePath, mtime_ns: int, table: Mapping[str, str], now: datetime
+    transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
     """Return a transcript as it is published: with its date, the replacements made, and the
     passages to review.
@@ -138,10 +143,14 @@ def finish_transcript(
         transcript: What `assemble_transcript` gave.
         path: The recording's, whose names may carry the date; in the daemon relative to the inbox.
         mtime_ns: When the recording was last changed.
-        table: The setting `replacements`.
+        settings: Those of the recording.
         now: The present, with a zone.
     """
     recorded_at, recorded_from = recording_date.find_date(transcript.source, path, mtime_ns, now)
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
-    transcript = replacements.replace(dataclasses.replace(transcript, source=source), table)
+    subtitles = result_options.read_subtitle_options(settings)
+    kept = {n: v for n, v in transcript.engine.options.items() if n not in result_options.SUBTITLE_OPTIONS}
+    engine = dataclasses.replace(transcript.engine, options={**kept, **subtitles})
+    transcript = dataclasses.replace(transcript, source=source, engine=engine)
+    transcript = replacements.replace(transcript, settings.replacements, drop_fillers=settings.fillers == "drop")
     return dataclasses.replace(transcript, review=review.review(transcript))

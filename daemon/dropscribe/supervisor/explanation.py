@@ -45,6 +45,8 @@ def explain(settings: Settings, path: Path) -> Explanation:
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
+    with lookup.read_journal(settings) as journal:
+        settings = lookup.adopt_folders(settings, journal)
     relative = lookup.locate_in_inbox(settings, path)
     if relative is None and not path.exists() and not path.is_absolute():
         relative = str(path)  # a name as `status` shows it

@@ -28,7 +28,7 @@ def make_folders(settings: Settings, names: Sequence[str] = ("inbox", "outbox", 
             continue
         folder: Path = getattr(settings, name)
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700 if name == "state" else 0o777)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o777 if name == "inbox" else 0o700)
         except OSError as error:
             msg = f"The folder {folder} (setting `{name}`) cannot be made: {error.strerror}."
             raise DropscribeError(msg, "Make it yourself or choose another one.") from None

@@ -58,8 +58,15 @@ def _look(settings: Settings, journal: Journal, began: float) -> Summary | None:
     counts = journal.recordings.count_by_state()
     if any(counts[state] for state in _AHEAD):
         return None
-    ended = [r.state for r in journal.recordings.list_in(State.DONE, State.FAILED) if r.changed >= began]
-    return Summary(ended.count(State.DONE), ended.count(State.FAILED), counts[State.WAITING], None)
+    ended = [r for r in journal.recordings.list_in(State.DONE, State.FAILED) if r.changed >= began]
+    states = [recording.state for recording in ended]
+    hooks = tuple(
+        f"`{hook.way}` for {lookup.format_name(recording)}: {hook.problem}"
+        for recording in ended
+        for hook in journal.hooks.list_of(recording.id)
+        if hook.problem
+    )
+    return Summary(states.count(State.DONE), states.count(State.FAILED), counts[State.WAITING], None, hooks)
 
 
 def _require_work(settings: Settings, journal: Journal) -> None:

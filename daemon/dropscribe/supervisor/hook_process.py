@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,16 @@ class Ended:
     """Empty when it succeeded."""
     output: str
     seconds: float
+
+
+def find_missing_programs(settings: Settings, path: str | None = None) -> dict[str, str]:
+    """Return the settings whose program is not there or may not be executed, and which that is.
+
+    `path` is where programs are looked for; None: in this process's `PATH`.
+    """
+    programs = {name: getattr(settings, name)[:1] for name in (HookWay.ON_DONE, HookWay.ON_FAILED)}
+    set_ones = {str(name): found[0] for name, found in programs.items() if found}
+    return {name: program for name, program in set_ones.items() if shutil.which(program, path=path) is None}
 
 
 class HookProcess:

@@ -43,6 +43,12 @@ class Hooks:
         self._not_before: dict[int, float] = {}
         """time.monotonic() by hook."""
         self._look = True
+        self._problems: dict[int, str] = {}
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps hooks from success that failed in this run, a sentence for each."""
+        return tuple(self._problems.values())
 
     def start(self, journal: Journal) -> None:
         """Drop the hooks of an earlier run whose settings are gone; the others are run."""
@@ -90,6 +96,7 @@ class Hooks:
         facts = {"hook": str(hook.way), "file": as_utf8(relative), "seconds": round(ended.seconds, 3)}
         if not ended.problem:
             journal.hooks.mark_succeeded(hook.id)
+            self._problems.pop(hook.id, None)
             self._log.info("hook.done", **facts, output=ended.output or None)
             return
         tried = hook.tries + 1
@@ -97,6 +104,7 @@ class Hooks:
         if not give_up:
             self._not_before[hook.id] = time.monotonic() + min(self._pauses[0] * 2**hook.tries, self._pauses[1])
         journal.hooks.mark_failed(hook.id, ended.problem, give_up=give_up)
+        self._problems[hook.id] = f"`{hook.way}` for {facts['file']}: {ended.problem}"
         log = self._log.error if give_up else self._log.warning
         log("hook.failed", **facts, tried=tried, given_up=give_up, reason=ended.problem, output=ended.output or None)
 

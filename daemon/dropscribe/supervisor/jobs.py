@@ -149,13 +149,13 @@ class Jobs:
         if packed:
             worker.send(protocol.PackJob(recordings=files, request=request))
             return
+        most = None if room is None else room.limit_seconds(recordings[0])
         if (words := conclusion.find_words(self._journal, recordings[0], chosen)) is not None:
             self._jobs[recordings[0].id].transcribed = words
-            worker.send(protocol.SpeakersJob(recording=files[0], request=request))
+            worker.send(protocol.SpeakersJob(recording=files[0], request=request, most_seconds=most))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
         resume = read_resume(self._journal.results.list_checkpoints(recordings[0].result))
-        most = None if room is None else room.limit_seconds(recordings[0])
         worker.send(
             protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last, most_seconds=most)
         )

@@ -6,20 +6,21 @@ Guarantees: the journal is opened read-only and always closed; nothing here impo
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sqlite3
 import time
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import DropscribeError
 from dropscribe.supervisor import locks, profiles, result_options
 from dropscribe.supervisor.inbox import Inbox
 from dropscribe.supervisor.journal import FILE_NAME, Journal
+from dropscribe.supervisor.names import decode_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Recording
@@ -44,11 +45,37 @@ def read_journal(settings: Settings) -> Iterator[Journal | None]:
         yield journal
 
 
+def adopt_folders(settings: Settings, journal: Journal | None) -> Settings:
+    """Return the settings with the inbox and the outbox of the daemon that runs on this state, if one does.
+
+    It may have been started with other variables than whoever asks.
+    """
+    if journal is None or not locks.is_running(settings.state):
+        return settings
+    folders = {
+        name: Path(found)
+        for name in ("inbox", "outbox")
+        if (found := journal.get_meta(name)) and found != decode_name(getattr(settings, name))
+    }
+    return dataclasses.replace(settings, **folders)  # type: ignore[arg-type]
+
+
 def find_recording(settings: Settings, journal: Journal | None, path: Path) -> Recording | None:
     """Return what the journal has under a path, which may be a name as `status` shows it."""
     if journal is None:
         return None
+    settings = adopt_folders(settings, journal)
     return journal.recordings.find(open_inbox(settings).key(locate_in_inbox(settings, path) or str(path)))
+
+
+def find_by_output(settings: Settings, journal: Journal | None, path: Path) -> Recording | None:
+    """Return the recording that an output belongs to, also one that was edited since."""
+    folder = os.path.realpath(settings.outbox)
+    place = os.path.join(os.path.realpath(path.absolute().parent), path.name)  # noqa: PTH118
+    if journal is None or not place.startswith(folder + os.sep):
+        return None
+    number = journal.outputs.find_recording(os.path.relpath(place, folder))
+    return None if number is None else journal.recordings.get(number)
 
 
 def locate_in_inbox(settings: Settings, path: Path) -> str | None:
@@ -75,6 +102,8 @@ def read_profiles_in_force(settings: Settings, journal: Journal) -> profiles.Pro
 
 def format_name(recording: Recording) -> str:
     """Return a recording's path relative to the inbox; bytes that are not UTF-8 become U+FFFD."""
+    if recording.is_guest:
+        return "(sent by another program)"
     return recording.path.decode("utf-8", "replace")
 
 

@@ -35,15 +35,18 @@ from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
+from dropscribe.supervisor.guests import Guests
 from dropscribe.supervisor.hook_process import Ended
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.indexing import Indexer
 from dropscribe.supervisor.intake import Intake, Wake
 from dropscribe.supervisor.jobs import Jobs
 from dropscribe.supervisor.journal import FILE_NAME, State
 from dropscribe.supervisor.locks import Locks
 from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
+from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
 from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
@@ -78,6 +81,8 @@ class Summary:
     failed: int
     waiting: int
     outage: DropscribeError | None
+    hooks: tuple[str, ...] = ()
+    """Why hooks failed, a sentence for each; they are tried again by the next run, or were given up."""
 
 
 class Supervisor:
@@ -127,8 +132,22 @@ class Supervisor:
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
+        self._indexer = Indexer(settings)
+        self._notifications = Notifications(settings)
+
+        def tell(moved: Progress) -> None:
+            self._notifications.take(moved)
+            progress(moved)
+
         self._publisher = Publisher(
-            settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, progress
+            settings,
+            self._journal,
+            self._intake,
+            self._hooks,
+            self._disposal,
+            self._outage,
+            self._indexer,
+            tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -142,6 +161,7 @@ class Supervisor:
             command=command,
             progress=progress,
         )
+        self._guests = Guests(settings, self._journal, self._jobs.call_off)
         self._requests = RequestHandler(
             settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
@@ -184,7 +204,8 @@ class Supervisor:
             self._end()
         counts, results = self._journal.recordings.count_by_state(), self._publisher.results
         waiting = counts[State.QUEUED] + counts[State.WAITING] + counts[State.PUBLISHING]
-        return Summary(results["done"], results["failed"], waiting, self._outage.error or self._intake.outage)
+        outage = self._outage.error or self._intake.outage
+        return Summary(results["done"], results["failed"], waiting, outage, self._hooks.problems)
 
     def _begin(self) -> None:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
@@ -228,7 +249,9 @@ class Supervisor:
     def _end(self) -> None:
         self._intake.close()
         self._hooks.close()
+        self._notifications.close()
         self._jobs.close(self._stopping)
+        self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
             self._journal.set_meta(pid="", engine="")
         self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._publisher.results)
@@ -259,10 +282,12 @@ class Supervisor:
             self._read_requests()
             self._intake.tick()
             self._call_off_absent()
+            self._guests.tick()
             if self._intake.take_profile_change():
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
+            self._notifications.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from pathlib import Path, PurePath
 
@@ -32,15 +33,28 @@ def fold_case(path: str | PurePath) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
-def list_bases(recording: PurePath) -> list[str]:
+def list_bases(recording: PurePath, template: str = "{stem}", language: str = "") -> list[str]:
     """Return the output names a recording may take, best first, relative to the outbox and without
     suffix.
 
     `talk.m4a` gives `talk`, then `talk.m4a`, then `talk.m4a (2)` and so on. Names too long for a
     disk are cut and end in a hash of the whole.
+
+    Args:
+        recording: its path, relative to the inbox.
+        template: the setting `names`.
+        language: the code of the language of the text.
     """
-    wanted = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
+    stems = [recording.stem, recording.name, *(f"{recording.name} ({n})" for n in range(2, 100))]
+    whole = [recording.name, *stems[1:]]
+    fields = [{"stem": stem, "name": name, "language": language} for stem, name in zip(stems, whole, strict=True)]
+    wanted = dict.fromkeys(_fill_template(template, field) for field in fields)
     return [str(recording.parent / cut_name(name)) for name in wanted]
+
+
+def _fill_template(template: str, fields: dict[str, str]) -> str:
+    """Return a template with its fields; braces in what is filled in stay."""
+    return re.sub(r"\{(\w+)\}", lambda found: fields[found[1]], template)
 
 
 def cut_name(name: str) -> str:

@@ -42,17 +42,19 @@ class Published:
 def publish(
     outbox: Path,
     base: str,
-    contents: Mapping[str, str],
+    contents: Mapping[str, str | bytes],
     known: Mapping[str, str],
+    permissions: str = "",
 ) -> list[Published]:
     """Write a set of files `base.SUFFIX` and return what was written.
 
     Args:
         outbox: the folder, which must exist.
         base: name relative to it, without suffix.
-        contents: text by suffix (`json`, `txt`, …); `json` is written last whatever the order.
+        contents: the files by suffix (`json`, `txt`, …); `json` is written last whatever the order.
         known: digest by relative path of files that we wrote: only those may be replaced, while
             they are as written.
+        permissions: see `write`.
 
     Raises:
         OSError: the disk is full, read-only, gone, …; files already written stay and are replaced
@@ -60,15 +62,18 @@ def publish(
     """
     done = []
     for suffix in sorted(contents, key=lambda s: s == "json"):
-        name, text = f"{base}.{suffix}", contents[suffix].encode("utf-8", "replace")
+        name, text = f"{base}.{suffix}", contents[suffix]
+        text = text.encode("utf-8", "replace") if isinstance(text, str) else text
         digest = hashlib.sha256(text).hexdigest()
         free = _find_free_name(outbox, base, suffix, digest, known)
-        write(outbox, free, text)
+        write(outbox, free, text, permissions)
         done.append(Published(free, digest, name if free != name else None))
     return done
 
 
-def keep_old_versions(outbox: Path, base: str, known: Mapping[str, str], mark: str) -> list[str]:
+def keep_old_versions(
+    outbox: Path, base: str, known: Mapping[str, str], mark: str, permissions: str = ""
+) -> list[str]:
     """Copy a set of outputs to where older versions stay, and return the paths of what was copied.
 
     `a/talk.txt` becomes `_old/a/talk MARK.txt`. Copied is what is still as we wrote it: what a
@@ -80,6 +85,7 @@ def keep_old_versions(outbox: Path, base: str, known: Mapping[str, str], mark: s
         base: name of the set relative to it, without suffix.
         known: digest by relative path of the files of the set.
         mark: tells this version from others.
+        permissions: see `write`.
 
     Raises:
         OSError: as `publish`.
@@ -90,7 +96,7 @@ def keep_old_versions(outbox: Path, base: str, known: Mapping[str, str], mark: s
         data = _read_unchanged(outbox / path, digest) if path.startswith(base) else None
         if data is not None:
             number, _, suffix = path.removeprefix(base).partition(".")
-            write(outbox, _find_free_name(outbox, f"{old}{number}", suffix, digest, {}), data)
+            write(outbox, _find_free_name(outbox, f"{old}{number}", suffix, digest, {}), data, permissions)
             kept.append(path)
     return kept
 
@@ -100,6 +106,11 @@ def remove_unchanged(outbox: Path, known: Mapping[str, str]) -> None:
     for path, digest in known.items():
         if _read_unchanged(outbox / path, digest) is not None:
             (outbox / path).unlink(missing_ok=True)
+
+
+def is_changed(path: Path, digest: str) -> bool:
+    """Return whether a file of ours is there and is not as we wrote it."""
+    return path.exists() and _read_unchanged(path, digest) is None
 
 
 def _read_unchanged(path: Path, digest: str) -> bytes | None:
@@ -130,20 +141,49 @@ def _find_free_name(outbox: Path, base: str, suffix: str, digest: str, known: Ma
     raise FileExistsError(msg)
 
 
-def write(outbox: Path, name: PurePath | str, data: bytes) -> None:
+def write(outbox: Path, name: PurePath | str, data: bytes, permissions: str = "") -> None:
     """Write a file so that it is there whole or not at all, and make its folders inside the
     outbox.
 
     An outbox that was taken away meanwhile is not made: the files would be hidden when its volume
     is mounted again.
 
+    Args:
+        outbox: the folder.
+        name: the file's path relative to it.
+        data: its content.
+        permissions: `folder`: who may read or write the folder may do so with the file; `private`:
+            its owner alone; empty: as the process's umask says.
+
     Raises:
         OSError: as `publish`.
     """
     path = outbox / name
-    for folder in list(PurePath(name).parents)[-2::-1]:
-        (outbox / folder).mkdir(exist_ok=True)
-    files.write_atomically(path, data, prefix=TEMPORARY, reach=crash.reach)
+    for relative in list(PurePath(name).parents)[-2::-1]:
+        folder = outbox / relative
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+        else:
+            with contextlib.suppress(OSError):  # not every file system has permissions
+                if permissions:
+                    folder.chmod(
+                        stat.S_IMODE(folder.stat().st_mode) & ~0o777 | _choose_mode(folder.parent, permissions)
+                    )
+    exact = _choose_mode(path.parent, permissions) & 0o666 if permissions else None
+    files.write_atomically(path, data, prefix=TEMPORARY, exact=exact, reach=crash.reach)
+
+
+def _choose_mode(folder: Path, permissions: str) -> int:
+    """Return the permissions of what is written into a folder, as those of a folder."""
+    if permissions == "private":
+        return 0o700
+    found = folder.stat().st_mode
+    # Where anybody may write but nobody may touch what others wrote, as in /tmp, so it stays. Its
+    # owner can always write, or the next version could not be made.
+    return (found & 0o755 if found & stat.S_ISVTX else found & 0o777) | 0o700
 
 
 def remove_temporary_files(outbox: Path) -> int:

@@ -43,9 +43,12 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "fillers",
+    *result_options.SUBTITLE_OPTIONS,
     "channels",
     "split_channels",
     "speakers",
+    "srt_speakers",
     "audio_track",
     "speech_threshold",
     "formats",
@@ -85,7 +88,9 @@ class Profiles:
         Raises:
             ProfileError: one of its profiles is wrong.
         """
-        return self._merge(recording.parent, recording.with_name(recording.name + ".toml"), origin)
+        own = recording.with_name(recording.name + ".toml")
+        # What another program sent is in no folder of the inbox.
+        return self._merge(PurePath() if recording.is_absolute() else recording.parent, own, origin)
 
     def resolve_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
         """Return what holds for the recordings of a folder that have no profile of their own. See
@@ -109,15 +114,17 @@ class Profiles:
         values: dict[str, Any] = {}
         origins = dict(origin or {})
         place = ""
-        for path in [*(parent / PROFILE for parent in (*reversed(folder.parents), folder)), *([own] if own else [])]:
+        folders = [] if own is not None and own.is_absolute() else [*reversed(folder.parents), folder]
+        for path in [*(parent / PROFILE for parent in folders), *([own] if own else [])]:
             found = _read(self._general.inbox / path) if path == own else self._read_folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))
-            if not found.keys().isdisjoint(("language", "languages", "task", "model")):
+            if not found.keys().isdisjoint(("language", "languages", "task", "model", "formats")):
                 place = f"{self._general.inbox / path}: "
         chosen = dataclasses.replace(self._general, **values)
         try:
             settings.check_language(chosen)
+            settings.check_formats(chosen)
         except UsageError as error:
             raise ProfileError(place + error.message, error.cure) from None
         return settings.Loaded(chosen, origins)
@@ -173,7 +180,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # broken TOML or UTF-8, a number of a thousand digits, a pit
         cure = 'Text stands in quotes, each setting on a line of its own: language = "de".'
         raise ProfileError(f"{path} is not valid TOML: {error or 'nested too deeply'}.", cure) from None
-    values = {}
+    values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in KEYS:
             raise _refuse(path, key)
@@ -184,6 +191,10 @@ def _read(path: Path) -> dict[str, Any]:
         except UsageError as error:
             message = error.message if error.message.startswith(str(path)) else f"{path}: `{key}`: {error.message}"
             raise ProfileError(message, error.cure) from None
+    try:
+        settings.check_languages(values.get("language", "auto"), values.get("languages", ()))
+    except UsageError as error:
+        raise ProfileError(f"{path}: {error.message}", error.cure) from None
     return values
 
 

@@ -8,12 +8,10 @@ recording.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -21,13 +19,12 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import hook_facts, names, outbox, result_options
-from dropscribe.supervisor.assembly import finish_transcript
+from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import find_text_language
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
-from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +32,7 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.disposal import Disposal
     from dropscribe.supervisor.hooks import Hooks
+    from dropscribe.supervisor.indexing import Indexer
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
@@ -75,11 +73,13 @@ class Publisher:
         hooks: Hooks,
         disposal: Disposal,
         outage: Outage,
+        indexer: Indexer,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
-        `progress` is called with what came of it.
+        """`intake`, `hooks`, `disposal` and `indexer` are notified of each recording that is
+        published; `progress` is called with what came of it.
         """
+        self._indexer = indexer
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -87,13 +87,15 @@ class Publisher:
         self._disposal = disposal
         self._outage = outage
         self._progress = progress
+        self._permissions = settings.permissions
         self._log = structlog.get_logger()
         self._is_volume = journal.get_meta("outbox_volume") == decode_name(settings.outbox)
         self.results = {"done": 0, "failed": 0}
 
     def publish(self, recording: Recording) -> None:
         """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
-        self.check_outbox()
+        if not recording.is_guest:
+            self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
         stored = self._journal.results.find(recording.result)
@@ -101,11 +103,28 @@ class Publisher:
             self._journal.recordings.retry(recording.id, time.time())
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
-        transcript = _finish(Transcript.from_json(stored), recording, in_force)
-        contents = {name: formats.RENDERERS[name](transcript) for name in in_force.formats}
+        original = correcting.finish_recording(recording, stored, self._settings)
+        if recording.is_guest:
+            guests.answer(self._journal, recording, original)
+            self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
+            return
+        corrected = correcting.correct_recording(self._journal, recording, original)
+        transcript = corrected.transcript
+        try:
+            contents: dict[str, str | bytes] = {
+                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers)
+                for name in in_force.formats
+            }
+        except ImportError as error:  # its library was there when the settings were read
+            msg = f"A format cannot be written: {error}."
+            raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
+        if transcript.corrections:
+            contents[correcting.ORIGINAL] = original.to_json()
+        if corrected.unfit:
+            self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
-            published = self._write_outputs(recording, contents)
+            published = self._write_outputs(recording, contents, find_text_language(transcript))
         except OSError as error:
             if refuses_name(error):
                 why = f"The outbox cannot hold files of this name: {error.strerror or error}."
@@ -118,6 +137,7 @@ class Publisher:
         self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
         crash.reach("committed")
         self._outage.end()
+        self._indexer.add(published)
         self._intake.set_state(recording, State.DONE)
         self._intake.forget_moved(recording)
         self._hooks.look_soon()
@@ -132,23 +152,51 @@ class Publisher:
         )
         self._progress(Progress(str(recording.name), transcript.duration, transcript.duration, outcome="done"))
 
-    def _write_outputs(self, recording: Recording, contents: Mapping[str, str]) -> list[Published]:
-        """Write the files, given as text by suffix, after the older ones were copied if they are
+    def _write_outputs(
+        self, recording: Recording, contents: Mapping[str, str | bytes], language: str
+    ) -> list[Published]:
+        """Write the files, given by suffix, after the older ones were copied if they are
         to be kept.
         """
         folder, known = self._settings.outbox, self._journal.outputs.list_digests(recording.id)
-        base = self._journal.outputs.choose_base(recording)
-        older = outbox.keep_old_versions(folder, base, known, recording.redo) if recording.redo else []
+        base = self._journal.outputs.choose_base(recording, self._settings.names, language)
+        older = (
+            outbox.keep_old_versions(folder, base, known, recording.redo, self._permissions) if recording.redo else []
+        )
         if older:
             crash.reach("retired")
-        published = outbox.publish(folder, base, contents, known)
+        edited: list[Published] = []
+        if recording.code == correcting.CORRECTED:
+            edited = self._find_edited(recording.id, base, known)
+            contents = {
+                s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
+            }
+        published = [
+            *edited,
+            *outbox.publish(folder, base, contents, known, self._permissions),
+        ]  # the JSON is the last
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
 
+    def _find_edited(self, recording: int, base: str, known: Mapping[str, str]) -> list[Published]:
+        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there."""
+        beside = self._journal.outputs.list_displaced(recording)
+        changed = {path for path in known if outbox.is_changed(self._settings.outbox / path, known[path])}
+        kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
+        return [
+            outbox.Published(path, known[path], beside.get(path))
+            for path in sorted(changed)
+            if path.startswith(base) and _find_suffix(base, path) not in kept
+        ]
+
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
+        if recording.is_guest:
+            guests.answer_failure(self._journal, recording, code, reason)
+            self._log.info("guest.refused", job_id=recording.id, code=code)
+            return
         name = names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -156,12 +204,12 @@ class Publisher:
         try:
             self.check_outbox()
             try:
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
             except OSError as error:
                 if not refuses_name(error):
                     raise
                 name = names.failure_path(PurePath(hashlib.sha256(recording.key).hexdigest()[:16]))
-                outbox.write(self._settings.outbox, name, data)
+                outbox.write(self._settings.outbox, name, data, self._permissions)
         except OSError as error:
             self._journal.recordings.release(recording.id, code, reason)
             raise outbox_fault(self._settings.outbox, error) from None
@@ -222,12 +270,6 @@ class Publisher:
             raise outbox_missing(self._settings.outbox)
 
 
-def _finish(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
-    """Return a stored transcript as it is published under the name of a recording.
-
-    It may have been made from the same recording under another name.
-    """
-    name, path = decode_name(recording.name.name), decode_name(recording.name)
-    transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
-    now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force.replacements, now)
+def _find_suffix(base: str, path: str) -> str:
+    """Return the suffix of an output, whose name may have a number behind the base."""
+    return path.removeprefix(base).partition(".")[2]

@@ -14,11 +14,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.formats import RENDERERS
-from dropscribe.settings import FIELDS, Table, parse_value
+from dropscribe import voices
+from dropscribe.settings import FIELDS, FORMATS, Table, parse_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dropscribe.settings import Settings
     from dropscribe.transcript import Option
@@ -28,6 +28,8 @@ WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
 NUMBER_OPTIONS = ("audio_track", "speech_threshold")
 """Those of `RESULT_OPTIONS` that are numbers. They are saved as text, and as nothing at their
 defaults."""
+VOICES = "voices"
+"""What stands for the known voices, where speakers are asked for and any are known. It is no setting."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -44,7 +46,12 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, "replacements", "formats")
+SRT_SPEAKERS = "srt_speakers"
+"""It is saved as nothing where it is on, as it is by default, else as `off`."""
+SUBTITLE_OPTIONS = ("subtitle_columns", "subtitle_lines", "subtitle_seconds", "subtitle_words")
+"""What subtitles look like: numbers, saved as those of `NUMBER_OPTIONS` are. They are also among the options of a
+published transcript, so that every format can be made from it."""
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "replacements", "fillers", "formats", SRT_SPEAKERS)
 """The settings that the outputs depend on."""
 
 
@@ -59,8 +66,20 @@ def read_options(settings: Settings) -> dict[str, Option]:
     if changed and not _is_whisperx_first(settings):
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
-    values |= {n: "" if values[n] == FIELDS[n].default else f"{values[n]:g}" for n in NUMBER_OPTIONS}
+    values |= _read_numbers(settings, NUMBER_OPTIONS)
+    if settings.speakers and (known := voices.compute_fingerprint(settings.state)):
+        values[VOICES] = known
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def read_subtitle_options(settings: Settings) -> dict[str, str]:
+    """Return the values of those of `SUBTITLE_OPTIONS` that are set."""
+    return {name: value for name, value in _read_numbers(settings, SUBTITLE_OPTIONS).items() if value}
+
+
+def _read_numbers(settings: Settings, names: Sequence[str]) -> dict[str, str]:
+    values = {name: getattr(settings, name) for name in names}
+    return {n: "" if value == FIELDS[n].default else f"{value:g}" for n, value in values.items()}
 
 
 def _is_whisperx_first(settings: Settings) -> bool:
@@ -72,9 +91,13 @@ def _is_whisperx_first(settings: Settings) -> bool:
 
 def read_output_options(chosen: Settings) -> dict[str, Any]:
     """Return the values of `OUTPUT_OPTIONS` as JSON has them."""
-    return read_options(chosen) | {
+    return {
+        **read_options(chosen),
+        **_read_numbers(chosen, SUBTITLE_OPTIONS),
         "replacements": dict(chosen.replacements),
+        "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
+        SRT_SPEAKERS: "" if chosen.srt_speakers else "off",
     }
 
 
@@ -87,12 +110,16 @@ def restore_options(saved: str, general: Settings) -> Settings:
         k: tuple(v) if isinstance(v, list) else v for k, v in saved_values if k in OUTPUT_OPTIONS
     }
     values |= {k: FIELDS[k].default for k in WHISPERX_OPTIONS if not values.get(k, "-")}
-    for name in NUMBER_OPTIONS:
+    for name in (*NUMBER_OPTIONS, *SUBTITLE_OPTIONS):
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if SRT_SPEAKERS in values:
+        values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
-        values["formats"] = tuple(name for name in values["formats"] if name in RENDERERS)
+        values["formats"] = tuple(name for name in values["formats"] if name in FORMATS)
+    if "fillers" in values:
+        values["fillers"] = values["fillers"] or FIELDS["fillers"].default
     if "replacements" in values:
         values["replacements"] = Table(values["replacements"])
     return dataclasses.replace(general, **values)
@@ -100,7 +127,7 @@ def restore_options(saved: str, general: Settings) -> Settings:
 
 def list_changed_options(saved: str, chosen: Settings) -> list[str]:
     """Return the names of the settings that have another value now than what was saved as JSON."""
-    now, before = read_output_options(chosen), json.loads(saved)
+    now, before = {VOICES: ""} | read_output_options(chosen), json.loads(saved)
     if "formats" not in before:  # it was read from an outbox
         now.pop("formats")
     return [
@@ -126,6 +153,6 @@ def fingerprint(options: Mapping[str, Option]) -> str:
     These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, "replacements")
+    names = (*RESULT_OPTIONS, VOICES, "replacements", "fillers")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -111,6 +111,8 @@ class StatusReport:
     paused: bool
     inbox: str
     outbox: str
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Folders that the settings of whoever asks name instead of those that the running daemon has."""
     backend: str = ""
     backend_reason: str = ""
     model: str
@@ -131,7 +133,9 @@ class StatusReport:
     """Recordings that cannot be read at present."""
     failures: tuple[RecordingNote, ...] = ()
     hooks: tuple[RecordingNote, ...] = ()
-    """Hooks that failed for good."""
+    """Hooks that failed, for good or so far; of many the newest."""
+    hooks_failed: int = 0
+    """How many hooks failed, for good or so far."""
     staying: tuple[RecordingNote, ...] = ()
     """Recordings that were to leave the inbox and have not."""
     stale: tuple[StaleRecording, ...] = ()
@@ -139,8 +143,12 @@ class StatusReport:
     """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
-def read_status(settings: Settings) -> StatusReport:
+def read_status(settings: Settings, *, stale: bool = True) -> StatusReport:
     """Return what the daemon of these settings does.
+
+    Args:
+        settings: whose daemon.
+        stale: whether to look for outputs whose settings have changed, which compares every finished recording.
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
@@ -150,14 +158,20 @@ def read_status(settings: Settings) -> StatusReport:
     with lookup.read_journal(settings) as journal:
         if journal is None:
             return StatusReport(running=alive, paused=paused, inbox=inbox, outbox=outbox, model=settings.model)
+        asked, settings = settings, lookup.adopt_folders(settings, journal)
         now = time.time()
         current, interrupted = _read_current(journal, settings.state, now) if alive else (None, None)
         return StatusReport(
             running=alive,
             pid=int(journal.get_meta("pid") or 0) or None if alive else None,
             paused=paused,
-            inbox=inbox,
-            outbox=outbox,
+            inbox=str(settings.inbox),
+            outbox=str(settings.outbox),
+            elsewhere={
+                name: str(getattr(asked, name))
+                for name in ("inbox", "outbox")
+                if getattr(asked, name) != getattr(settings, name)
+            },
             backend=journal.get_meta("backend"),
             backend_reason=journal.get_meta("backend_reason"),
             model=journal.get_meta("model") or settings.model,
@@ -173,12 +187,13 @@ def read_status(settings: Settings) -> StatusReport:
             inbox_trouble=journal.get_meta("inbox_trouble") if alive else "",
             waiting=tuple(_note(r) for r in journal.recordings.list_in(State.WAITING, limit=_NEWEST, newest=True)),
             failures=tuple(_note(r) for r in journal.recordings.list_in(State.FAILED, limit=_NEWEST, newest=True)),
-            hooks=tuple(_note_hook(journal, h) for h in journal.hooks.list_given_up(limit=_NEWEST)),
+            hooks=tuple(_note_hook(journal, h) for h in journal.hooks.list_failed(limit=_NEWEST)),
+            hooks_failed=journal.hooks.count_failed(),
             staying=tuple(
                 RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
-            stale=find_stale(settings, journal).recordings,
+            stale=find_stale(settings, journal).recordings if stale else (),
             passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 
@@ -291,4 +306,6 @@ def _note(recording: Recording) -> RecordingNote:
 def _note_hook(journal: Journal, hook: Hook) -> RecordingNote:
     recording = journal.recordings.get(hook.recording)
     reason = f"`{hook.way}` failed {lookup.format_times(hook.tries)}: {hook.problem}"
+    if not hook.given_up:
+        reason += " It is tried again."
     return RecordingNote(lookup.format_name(recording), hook.way, reason, lookup.format_minute(recording.changed))

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 from dropscribe import log_bridge, protocol
 from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
+from dropscribe.worker import privileges
 from dropscribe.worker.ahead import Ahead
 from dropscribe.worker.engine import Engine, InterpreterChange, Refusal, Task
 from dropscribe.worker.events import EventWriter, Reporter
@@ -51,6 +52,7 @@ def main(handed: int | None = None) -> None:
         handed: The descriptor of a file that says which interpreter this is and for what task it
             was started.
     """
+    privileges.give_up()
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     writer = EventWriter(stream)

@@ -60,16 +60,8 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
             crash.reach("decoded")
             reporter.report(dataclasses.replace(prepared.decoded, ahead=True))
         else:
-            try:
-                decoded = decode(file, request, reporter, max_seconds=job.most_seconds)
-            except RecordingFaultError as error:
-                if (
-                    error.code != "too-long"
-                    or not job.most_seconds
-                    or job.most_seconds > (request.max_seconds or math.inf)
-                ):
-                    raise
-                reporter.report(protocol.Excluded(code=error.code))
+            decoded = decode_within(job, reporter)
+            if decoded is None:
                 return
         backend = engine.load(task, reporter)
         started = reporter.read_clock()
@@ -110,7 +102,9 @@ def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
     file, request = job.recording, job.request
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
-        decoded = decode(file, request, reporter)
+        decoded = decode_within(job, reporter)
+        if decoded is None:
+            return
         speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
         del decoded  # the file that it maps may be removed
         report_speakers(speech, request, networks, reporter)
@@ -142,6 +136,18 @@ def complete_window(text: WindowText, context: WindowContext) -> WindowText:
 
 
 # The stages of a recording, as the settings want them
+
+
+def decode_within(job: protocol.TranscribeJob | protocol.SpeakersJob, reporter: Reporter) -> Decoded | None:
+    """Decode the recording of a job; None, reported, where it is too long to go between the windows of another."""
+    most, general = job.most_seconds, job.request.max_seconds or math.inf
+    try:
+        return decode(job.recording, job.request, reporter, max_seconds=most)
+    except RecordingFaultError as error:
+        if error.code != "too-long" or not most or most > general:
+            raise
+        reporter.report(protocol.Excluded(code=error.code))
+        return None
 
 
 def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_seconds: float | None = None) -> Decoded:
@@ -260,7 +266,7 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
 def report_speakers(speech: Speech, request: Request, networks: Path | None, reporter: Reporter) -> None:
     """Report who speaks when, where it is wanted and somebody does. `networks` is their folder."""
     if networks is not None and speech.seconds:
-        heartbeat = reporter.watch_phase("telling speakers apart", speech.length / backends.SAMPLE_RATE)
+        heartbeat = reporter.watch_phase(protocol.SPEAKERS_PHASE, speech.length / backends.SAMPLE_RATE)
         found = speakers.find_speakers(speech, request, networks, heartbeat)
         crash.reach("speakers")
         reporter.report(found)

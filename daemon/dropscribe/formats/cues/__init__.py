@@ -1,7 +1,8 @@
 """The words of a transcript cut into cues that read well on a screen, for subtitles and lyrics.
 
 Guarantees, whatever the words and their times: every word is shown once, in order; a cue has at
-most `Limits.lines` lines of at most `Limits.line` columns; cues are at least 1 ms long and never
+most `Limits.lines` lines of at most `Limits.line` columns, and no more than `Limits.words` words
+unless they cannot be parted; cues are at least 1 ms long and never
 overlap. And, whatever the words, if their times are such as speech has: no cue is longer than
 `Limits.longest`, begins more than `Limits.shift` away from its first word or is shown for more
 than `Limits.silence` without a word.
@@ -36,10 +37,10 @@ def make_cues(transcript: Transcript, limits: Limits | None = None, *, labelled:
     Args:
         transcript: what was said. Segments without words get times from their own.
         limits: what a cue may be; by default those of the guides, tighter where the language has
-            tighter ones.
+            tighter ones, and what the transcript's own settings say.
         labelled: write each change of speaker as `Name: ` in the text.
     """
-    limits = Limits().tighten(transcript.language) if limits is None else limits
+    limits = Limits.of(transcript) if limits is None else limits
     drafts: list[Draft] = []
     for atoms, following in split_stretches(make_atoms(transcript, limits, labelled=labelled), limits):
         drafts.extend(Cutter(atoms, following, limits).cut())

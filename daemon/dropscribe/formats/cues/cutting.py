@@ -14,7 +14,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dropscribe.formats.line_breaking import SENTENCE_ENDS, breaks_without_space, rate_break
+from dropscribe.formats.line_breaking import SENTENCE_ENDS, breaks_without_space, is_ideographic, rate_break
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +117,11 @@ def split_stretches(atoms: list[Atom], limits: Limits) -> Iterator[tuple[list[At
         yield atoms[first:], None
 
 
+def _begins_word(atom: Atom) -> bool:
+    """Return whether a word begins here; of a writing system without spaces, a phrase."""
+    return atom.spaced or atom.opens or bool(atom.phrase) or (atom.phrase is None and is_ideographic(atom.text[0]))
+
+
 class Cutter:
     """Divides one stretch of speech into cues of least cost."""
 
@@ -128,6 +133,8 @@ class Cutter:
         for atom in self._atoms:
             self._reach.append(self._reach[-1] + atom.spaced + atom.width)
         self._boundaries = [self._rate_boundary(i) for i in range(len(self._atoms))]
+        # Words that begin before atom i.
+        self._words = [0, *itertools.accumulate(map(_begins_word, self._atoms))]
         # Sentences that end before atom i.
         ends = (a.text.rstrip(_AROUND)[-1:] in SENTENCE_ENDS for a in self._atoms)
         self._sentences = [0, *itertools.accumulate(ends)]
@@ -144,6 +151,7 @@ class Cutter:
                 if not alone and (
                     self._measure(i, j) > limits.lines * (limits.line + 1)
                     or atoms[j - 1].end - atoms[i].start > limits.longest
+                    or (limits.words and self._words[j] - self._words[i] > limits.words)
                 ):
                     break
                 total = best[i] + self._rate_cue(i, j)

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dropscribe.transcript import Transcript
+
+_SHORTEST_WORD = 300
+"""Least milliseconds for each word of a cue that may hold only a few: at 200 words a minute."""
+
+
+SETTING = "subtitle_"
+"""Begins the names of the settings for subtitles, which a transcript has among its options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,26 @@ class Limits:
     shift: int = 250
     """How far a cue may begin before or after its first word, when reading needs it: 6 frames; [B]
     allows 1.5 s."""
+
+    words: int = 0
+    """Words of a cue at most, for short cues; 0: as many as fit."""
+
+    @classmethod
+    def of(cls, transcript: Transcript) -> Limits:
+        """Return the limits that a transcript's own settings and its language come to."""
+        found = {name.removeprefix(SETTING): value for name, value in transcript.engine.options.items() if value}
+        limits = cls().tighten(transcript.language)
+        changes: dict[str, int] = {}
+        if isinstance(columns := found.get("columns"), str):
+            changes["line"] = int(columns)
+        if isinstance(lines := found.get("lines"), str):
+            changes["lines"] = int(lines)
+        if isinstance(seconds := found.get("seconds"), str):
+            changes["longest"] = round(float(seconds) * 1000)
+        if isinstance(words := found.get("words"), str):
+            changes["words"] = int(words)
+            changes["shortest"] = min(limits.shortest, int(words) * _SHORTEST_WORD)
+        return dataclasses.replace(limits, **changes)
 
     def tighten(self, language: str) -> Limits:
         """Return the limits of a language where they are tighter than these, and these elsewhere."""

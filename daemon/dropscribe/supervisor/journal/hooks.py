@@ -26,6 +26,15 @@ class HookQueue:
         query = f"SELECT * FROM hooks WHERE NOT given_up AND way IN ({marks}) ORDER BY id LIMIT ?"  # noqa: S608 (marks)
         return [Hook.from_row(row) for row in self._database.read(query, (*ways, limit))]
 
+    def list_failed(self, limit: int = -1) -> list[Hook]:
+        """Return the hooks that have failed: for good, or so far. The newest first."""
+        query = "SELECT * FROM hooks WHERE tries > 0 ORDER BY id DESC LIMIT ?"
+        return [Hook.from_row(row) for row in self._database.read(query, (limit,))]
+
+    def count_failed(self) -> int:
+        """Return how many hooks have failed, for good or so far."""
+        return int(self._database.read("SELECT count(*) FROM hooks WHERE tries > 0").fetchone()[0])
+
     def list_given_up(self, limit: int = -1) -> list[Hook]:
         """Return the hooks that failed for good, the newest first."""
         query = "SELECT * FROM hooks WHERE given_up ORDER BY id DESC LIMIT ?"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from dropscribe.supervisor.journal.corrections import Corrections
 from dropscribe.supervisor.journal.database import Database
 from dropscribe.supervisor.journal.hooks import HookQueue
 from dropscribe.supervisor.journal.outputs import Outputs
@@ -47,6 +48,7 @@ class Journal(Database):
         self.outputs = Outputs(self)
         self.hooks = HookQueue(self)
         self.sources = Sources(self, self.recordings)
+        self.corrections = Corrections(self)
 
     # Facts about the daemon itself
 
@@ -194,6 +196,19 @@ class Journal(Database):
             self.outputs.add(recording, [record])
             self.recordings.mark_failed(recording, code, reason, now)
 
+    def forget_guest(self, recording: int) -> None:
+        """Drop all that is known of a recording that another program sent, but what others have as well."""
+        with self.transaction() as db:
+            row = db.execute("DELETE FROM recordings WHERE id = ? RETURNING sha256, result", (recording,)).fetchone()
+            if row is None:
+                return
+            db.execute(
+                "DELETE FROM results WHERE key = ?"
+                " AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.result = results.key)",
+                (row["result"],),
+            )
+            self.results.drop_unused_checkpoints(row["sha256"])
+
     def adopt(self, found: AdoptedSet, now: float) -> bool:
         """Take in, as done, a recording whose outputs were found in the outbox; False if it is
         known already.
@@ -224,6 +239,8 @@ class Journal(Database):
                 return False
             self.outputs.take_base(found.base, row["id"])
             self.outputs.add(row["id"], found.published)
+            for correction in found.corrections:
+                self.corrections.add(row["id"], found.sha256, correction)
         return True
 
 

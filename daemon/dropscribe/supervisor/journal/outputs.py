@@ -26,6 +26,15 @@ class Outputs:
         rows = self._database.read("SELECT path, sha256 FROM outputs WHERE recording = ?", (recording,))
         return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
 
+    def find_recording(self, path: str) -> int | None:
+        """Return the recording that a file was written for, or whose file it keeps from its name."""
+        name = os.fsencode(path)
+        row = self._database.read(
+            "SELECT recording FROM outputs WHERE path = ? OR beside = ? ORDER BY path != ? LIMIT 1",
+            (name, name, name),
+        ).fetchone()
+        return None if row is None else int(row["recording"])
+
     def list_displaced(self, recording: int) -> dict[str, str]:
         """Return, for each output that has another name than it should have, the file of a
         person's that has it.
@@ -55,15 +64,16 @@ class Outputs:
         with self._database.transaction() as db:
             db.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", rows)
 
-    def choose_base(self, recording: Recording) -> str:
-        """Return the recording's output name without suffix, deciding it the first time.
+    def choose_base(self, recording: Recording, template: str = "{stem}", language: str = "") -> str:
+        """Return the recording's output name without suffix, deciding it the first time. See
+        `names.list_bases`.
 
         Raises: FileExistsError when every name is taken.
         """
         if recording.base is not None:
             return recording.base
         with self._database.transaction() as db:
-            for base in names.list_bases(recording.name):
+            for base in names.list_bases(recording.name, template, language):
                 if self.take_base(base, recording.id):
                     db.execute("UPDATE recordings SET base = ? WHERE id = ?", (os.fsencode(base), recording.id))
                     return base

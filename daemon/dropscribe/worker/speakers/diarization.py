@@ -120,12 +120,11 @@ def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0) -> D
         return NOBODY
     centroids = people.find_people(heard.embeddings[heard.even], float(speech.sum()) * _FRAME_S, wanted)
     votes = _collect_votes(heard, centroids, len(count))
-    ranks = np.argsort(-votes, axis=1, kind="stable")
-    first = np.where(speech, ranks[:, 0], _NOBODY)
+    first = np.where(speech, votes.argmax(axis=1), _NOBODY)
     second = np.full(len(count), _NOBODY)
     if len(centroids) > 1:
         for begin, end in find_runs(speech & (count > RULES.both)):
-            second[begin:end] = _find_second(first, ranks, begin, end)
+            second[begin:end] = _find_second(first, votes, begin, end)
     turns = []
     for person in range(len(centroids)):
         spoken = (first == person) | (second == person)
@@ -156,14 +155,15 @@ def _collect_votes(heard: voices.Voices, centroids: Floats, frames: int) -> Floa
     return votes
 
 
-def _find_second(first: Labels, ranks: Labels, begin: int, end: int) -> Labels:
+def _find_second(first: Labels, votes: Floats, begin: int, end: int) -> Labels:
     """Return who speaks besides `first` in a stretch in which two speak."""
     main = int(np.bincount(first[begin:end]).argmax())
     reach = round(RULES.near_s / _FRAME_S)
     before, after = first[max(0, begin - reach) : begin][::-1], first[end : end + reach]
     near = [int(np.flatnonzero(others)[0]) for side in (before, after) if (others := _is_other(side, main)).any()]
     if not near:
-        other = int(ranks[(begin + end) // 2, 1 if ranks[(begin + end) // 2, 0] == main else 0])
+        best, next_best = np.argsort(-votes[(begin + end) // 2], kind="stable")[:2]
+        other = int(next_best if best == main else best)
     else:
         place = min(near)
         side = next(s for s in (before, after) if len(s) > place and _is_other(s, main)[place])

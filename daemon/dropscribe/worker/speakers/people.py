@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -93,7 +93,11 @@ def _correct(clusters: Clusters, seconds_each: float, rules: PeopleRules) -> Clu
     The cosine of two means of few noisy windows is too small. Divided by the square roots of their reliabilities
     (Spearman and Brown's formula), it is what the means of many would have.
     """
-    windows = np.maximum(clusters.counts * seconds_each / rules.window_s, 1.0)
-    reliable = windows * rules.window / (1 + (windows - 1) * rules.window)
-    longer = clusters.centroids() / np.sqrt(reliable)[:, None]
+    longer = clusters.centroids() / np.sqrt(reliability(clusters.counts * seconds_each, rules))[:, None]
     return Clusters(longer.astype(np.float32), np.ones(len(clusters.counts), np.float32))
+
+
+def reliability(seconds: NDArray[Any], rules: PeopleRules = RULES) -> NDArray[Any]:
+    """Return how far centroids are made of the voice itself, 0 to 1, given the seconds of speech in each."""
+    windows = np.maximum(seconds / rules.window_s, 1.0)
+    return np.asarray(windows * rules.window / (1 + (windows - 1) * rules.window))

@@ -30,6 +30,10 @@ class PaceTuning:
     first_wide: int = 0x2E80
     fastest: float = 0.04
     slowest: float = 0.12
+    drawn_out: float = 1.5
+    """Times what the slowest pace makes of it that a word may last."""
+    longest: float = 1.0
+    """Seconds that any word may last: a short one, drawn out by somebody who thinks."""
 
 
 PACE = PaceTuning()
@@ -43,6 +47,11 @@ def estimate_durations(words: Sequence[Word], segments: Sequence[SoundSegment]) 
     length = sum(segment.end - segment.start for segment in segments)
     pace = min(max(length / max(1.0, float(weights.sum())), PACE.fastest), PACE.slowest)
     return weights * pace
+
+
+def estimate_longest(word: str) -> float:
+    """Return the seconds that a word may last; what is longer has other sound in it."""
+    return max(PACE.longest, PACE.drawn_out * PACE.slowest * _weigh_word(word))
 
 
 def _weigh_word(word: str) -> float:
