@@ -28,8 +28,14 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 
-from dropscribe.backends import Loaded
-from dropscribe.backends.ctranslate2_device import has_eight_bits, load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends.ctranslate2_device import (
+    has_eight_bits,
+    load_on_cpu,
+    load_on_gpu,
+    share_for_one,
+    share_threads,
+)
 from dropscribe.backends.ctranslate2_languages import (
     detect_part_languages,
     detect_window_language,
