@@ -17,6 +17,9 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+LANGUAGE_UNCERTAIN = "language-uncertain"
+"""The code of a notice: the language may be another."""
+
 Option = str | list[str] | dict[str, str]
 """The value of a setting that changes what a transcript says."""
 

@@ -21,7 +21,7 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from dropscribe.repetition import find_loops
-from dropscribe.transcript import Passage
+from dropscribe.transcript import LANGUAGE_UNCERTAIN, Passage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -231,6 +231,12 @@ def _find_compressed(segments: Sequence[Segment]) -> Iterator[Passage]:
 
 def _read_notices(transcript: Transcript) -> Iterator[Passage]:
     for notice in transcript.warnings:
+        if notice.code == LANGUAGE_UNCERTAIN and transcript.segments:
+            # All of it may be wrong, and a sentence shows whether it is.
+            first = transcript.segments[0]
+            words = sum(segment.text.count(" ") + 1 for segment in transcript.segments)
+            yield Passage(first.start, first.end, "language", notice.detail, float(words))
+            continue
         kind = _NOTICES.get(notice.code)
         seconds = min(notice.end, transcript.duration) - max(notice.start, 0.0)
         if kind or 0 < seconds < transcript.duration:  # not about the whole recording
