@@ -25,6 +25,7 @@ from dropscribe.supervisor.failure_record import format_failure, is_failure_reco
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
+from dropscribe.transcript import LANGUAGE_UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,7 +135,15 @@ class Publisher:
         crash.reach("published")
         files, place = [p.path for p in published], self._intake.locate(recording)
         hooks = hook_facts.list_hooks_when_done(self._settings, recording, place, files, transcript)
-        self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
+        doubts = [(each.code, each.detail) for each in transcript.warnings if each.code == LANGUAGE_UNCERTAIN]
+        self._journal.finish(
+            recording.id,
+            published,
+            time.time(),
+            hooks=hooks,
+            after=self._settings.after,
+            doubt=doubts[0] if doubts else ("", ""),
+        )
         crash.reach("committed")
         self._outage.end()
         self._indexer.add(published)
