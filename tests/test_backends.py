@@ -496,7 +496,9 @@ class TestBuildSegments:
         assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
     def test_a_letter_that_was_cut_apart_costs_no_other_its_time(self) -> None:
-        raw = dataclasses.replace(self.raw(0, 4, ("你", 0, 1), ("\ufffd", 1, 2), ("好", 2, 4)), text="你\ufffd\ufffd好")
+        raw = dataclasses.replace(
+            self.raw(0, 4, ("你", 0, 1), ("\ufffd", 1, 2), ("好", 2, 4)), text="你\ufffd\ufffd好"
+        )
         (segment,) = build_segments(self.WINDOW, [raw])
         assert segment.text == "你好"
         assert [word.word for word in segment.words] == ["你", "好"]
