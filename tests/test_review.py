@@ -54,6 +54,13 @@ def test_unsure_words_far_from_each_other_are_no_rain_of_passages() -> None:
     assert review(made(spoken(*[0.4, *[0.98] * 9] * 20))) == ()
 
 
+def test_an_uncertain_language_leads_the_list_with_a_sentence_to_listen_to() -> None:
+    doubt = Notice("language-uncertain", 0.0, 600.0, "Latin, or Portuguese.")
+    found = review(made(spoken(0.9, 0.9), spoken(0.1, 0.1, 0.1, at=60), warnings=(doubt,)))
+    assert spans(found) == [(0.0, 1.0, "language"), (60.0, 61.5, "unsure")]
+    assert review(made(warnings=(doubt,))) == ()
+
+
 def test_the_worst_comes_first() -> None:
     found = review(made(spoken(0.2, 0.2), spoken(0.1, 0.1, 0.1, at=60), spoken(0.1, at=120)))
     assert spans(found) == [(60.0, 61.5, "unsure"), (0.0, 1.0, "unsure"), (120.0, 120.5, "unsure")]
