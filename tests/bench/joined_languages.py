@@ -14,17 +14,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from several import read
 
 from dropscribe import backends, settings
 from dropscribe.backends import SAMPLE_RATE
 from dropscribe.backends.factory import create_backend
-from dropscribe.worker import languages, pipeline, vad
+from dropscribe.worker import decoding, languages, pipeline, vad
 from dropscribe.worker.languages import SpokenLanguages
 from dropscribe.worker.speech import Speech
 from dropscribe.worker.window_text import WindowContext
@@ -45,7 +45,8 @@ Truth = list[tuple[int, int, str]]
 def read_prompts(folder: Path, half: str) -> dict[str, list[NDArray[np.float32]]]:
     found = {}
     for name in NAMES:
-        samples = read(folder, name)
+        with tempfile.TemporaryDirectory() as spool:
+            samples = np.array(decoding.decode(folder / f"{name}.flac", Path(spool) / "spool").samples)
         segments = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["segments"]
         middle = len(segments) // 2
         chosen = segments[:middle] if half == "a" else segments[middle:]

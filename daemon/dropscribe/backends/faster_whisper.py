@@ -11,7 +11,8 @@ text and scores are the same to the last bit in a batch of any size. Words are a
 at a time: CTranslate2's `align` gives other times in other batches, and is no faster in one.
 
 On the CPU several batches are decoded at once, each on a few threads: a text grows token by token,
-which more threads hardly make faster (`ctranslate2_device.share_threads`).
+which more threads hardly make faster (`ctranslate2_device.share_threads`). A recording of one window
+gets all threads (`FasterWhisper._share_threads`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ from typing import TYPE_CHECKING, Any
 
 import ctranslate2
 
-from dropscribe.backends import Loaded
-from dropscribe.backends.ctranslate2_device import load_on_cpu, load_on_gpu, share_threads
+from dropscribe.backends import SAMPLE_RATE, Loaded
+from dropscribe.backends.ctranslate2_device import (
+    has_eight_bits,
+    load_on_cpu,
+    load_on_gpu,
+    share_for_one,
+    share_threads,
+)
 from dropscribe.backends.ctranslate2_languages import (
     detect_part_languages,
     detect_window_language,
@@ -61,6 +68,7 @@ BATCH_FOR_LARGE = {"cpu": 1, "cuda": 8}
 """The same for large weights: with large-v3 a window takes half a gigabyte while it is decoded."""
 LARGE_BYTES = 1 << 30
 """Larger weights are large."""
+_ONE_WINDOW = 30 * SAMPLE_RATE
 
 
 class FasterWhisper:
@@ -70,10 +78,17 @@ class FasterWhisper:
 
     name = "faster-whisper"
 
-    def __init__(self) -> None:
-        """Load nothing yet."""
+    def __init__(self, eight_bits: Callable[[], Path | None] | None = None) -> None:
+        """Load nothing yet.
+
+        `eight_bits` gives a file with the weights in 8-bit integers, those that CTranslate2 would make
+        of the model at every load.
+        """
+        self._eight_bits = eight_bits
         self._model: Any = None
         self._load_again: Any = None
+        self._shares = ((1, 1), (1, 1))  # for many windows, for one: workers and the threads of each
+        self._share = self._shares[0]
         self._batch = 1
         self._workers = 1
         self._decoders: ThreadPoolExecutor | None = None
@@ -90,11 +105,19 @@ class FasterWhisper:
         if missing:
             raise to_load_error(folder, f"{', '.join(missing)} not found")
         large = (folder / "model.bin").stat().st_size > LARGE_BYTES
-        workers, threads_each = share_threads(threads, batch, large=large)
+        limit, (workers, threads_each) = threads, share_threads(threads, batch, large=large)
         share_heap(keep=False)  # before the model has threads, each of which would have its own heap
         try:
-            with link_model(folder) as linked:
-                model, device = (None if safe else load_on_gpu(linked)) or load_on_cpu(linked, workers, threads_each)
+            weights, found = None, None
+            if not safe:
+                with link_model(folder) as linked:
+                    found = load_on_gpu(linked)
+                if found is None and self._eight_bits is not None and has_eight_bits():
+                    weights = self._eight_bits()
+            if found is None:
+                with link_model(folder, weights) as linked:
+                    found = load_on_cpu(linked, workers, threads_each)
+            model, device = found
         except Exception as error:  # tokenizers raises plain Exception
             raise to_load_error(folder, error) from error
         self._model = model
@@ -102,13 +125,10 @@ class FasterWhisper:
         self._workers = workers if kind == "cpu" else 1
         automatic = (BATCH_FOR_LARGE if large else BATCH)[kind]
         self._batch = fit_batch_to_chains(batch // self._workers) if batch else automatic
+        self._share = (self._workers, threads_each)
+        self._shares = (self._share, self._share if weights is None else share_for_one(limit))
         self._load_again = functools.partial(
-            _load_weights,
-            folder,
-            device=kind,
-            compute_type=model.model.compute_type,
-            inter_threads=self._workers,
-            intra_threads=threads_each,
+            _load_weights, folder, weights, device=kind, compute_type=model.model.compute_type
         )
         self._decoders = ThreadPoolExecutor(self._workers, "batch")
         # Separate threads: after the batches that are queued, a chain would wait until those are
@@ -132,6 +152,7 @@ class FasterWhisper:
             return detect_window_language(self._model, audio, window, silence_s=silence_s, keep=keep)
 
         assert self._decoders is not None  # noqa: S101 (a model is loaded)
+        self._share_threads(audio)
         return self._decoders.map(detect, windows)
 
     def hear_languages(
@@ -163,6 +184,7 @@ class FasterWhisper:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
         `engine-failed`.
         """
+        self._share_threads(audio)
         chain = CHAIN if options.normalise_numbers else 1
         edges = divide_into_batches(len(windows), self._batch, self._workers)
         parts = list(itertools.pairwise(edges))[bisect.bisect_right(edges, done // chain * chain) - 1 :]
@@ -253,11 +275,28 @@ class FasterWhisper:
         wait(self._running)
         self._model.model.unload_model()
         ctranslate2.set_random_seed(seed)
-        self._model.model = self._load_again()
+        self._reload()
+
+    def _share_threads(self, audio: NDArray[np.float32]) -> None:
+        """Share the threads as suits a recording: all of them encode one that has no more than a window.
+
+        CTranslate2 takes their number when a model is loaded. From kept 8-bit weights that is done in a
+        tenth of the time of a window; without these, and while another recording is at work, all
+        stays as it is.
+        """
+        share = self._shares[len(audio) <= _ONE_WINDOW]
+        if share != self._share and not self._running:
+            self._share = share
+            self._model.model.unload_model()
+            self._reload()
+
+    def _reload(self) -> None:
+        workers, threads = self._share
+        self._model.model = self._load_again(inter_threads=workers, intra_threads=threads)
 
 
-def _load_weights(folder: Path, **how: Any) -> Any:
-    with link_model(folder) as linked:
+def _load_weights(folder: Path, weights: Path | None, **how: Any) -> Any:
+    with link_model(folder, weights) as linked:
         return ctranslate2.models.Whisper(str(linked), **how)
 
 

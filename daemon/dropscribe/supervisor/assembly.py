@@ -11,7 +11,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from dropscribe import recording_date
-from dropscribe.formats import replacements, review, turns
+from dropscribe.formats import figures, replacements, review, turns
 from dropscribe.formats.speakers import assign_speakers
 from dropscribe.supervisor import result_options
 from dropscribe.transcript import LANGUAGE_UNCERTAIN, Engine, Notice, Segment, Source, Timing, Transcript
@@ -164,8 +164,8 @@ def find_text_language(transcript: Transcript) -> str:
 def finish_transcript(
     transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
-    """Return a transcript as it is published: with its date, the replacements made, and the
-    passages to review.
+    """Return a transcript as it is published: with its date, numbers in figures if that is wanted,
+    the replacements made, and the passages to review.
 
     Args:
         transcript: What `assemble_transcript` gave.
@@ -180,5 +180,7 @@ def finish_transcript(
     kept = {n: v for n, v in transcript.engine.options.items() if n not in result_options.SUBTITLE_OPTIONS}
     engine = dataclasses.replace(transcript.engine, options={**kept, **subtitles})
     transcript = dataclasses.replace(transcript, source=source, engine=engine)
+    if settings.numbers == "digits":
+        transcript = figures.write_figures(transcript)
     transcript = replacements.replace(transcript, settings.replacements, drop_fillers=settings.fillers == "drop")
     return dataclasses.replace(transcript, review=review.review(transcript))
