@@ -225,7 +225,7 @@ def _write_paragraph(
             lead = " " if text.startswith(" ") else ""  # the space before a passage is not of it
             why = _escape(marks.passages[which].why)
             pieces.append(f'{lead}<mark data-passage="{which}" title="{why}">{text.removeprefix(" ")}</mark>')
-    shown = _format_clock(paragraph.tokens[0][1].start)
+    shown = format_length(paragraph.tokens[0][1].start)
     return (
         f'<section class="part"{data}>{name}'
         f'<button type="button" class="at" aria-label="Play from {shown}">{shown}</button>'
@@ -243,7 +243,7 @@ def _write_review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph],
         quoted = words.get(i)
         said = f'<span class="words" dir="auto">{escape(quoted)}</span>' if quoted else ""
         items.append(
-            f'<li data-passage="{i}"><button type="button"><span class="when">{_format_clock(passage.start)}</span> '
+            f'<li data-passage="{i}"><button type="button"><span class="when">{format_length(passage.start)}</span> '
             f'{said}<span class="why">{_escape(passage.why)}</span></button></li>'
         )
     return (
@@ -259,7 +259,7 @@ def _write_facts(transcript: Transcript) -> str:
     engine = transcript.engine
     facts = [
         recorded,
-        _format_clock(transcript.duration),
+        format_length(transcript.duration),
         f"language {transcript.language}",
         f"transcribed by {PurePosixPath(engine.model).name or engine.model} ({engine.backend})",
     ]
@@ -319,7 +319,8 @@ def _escape_address(name: str) -> str:
     return quote(raw, safe="")
 
 
-def _format_clock(seconds: float) -> str:
+def format_length(seconds: float) -> str:
+    """Return a time as people write it, cut to the second: `1:02:03`, `2:03`."""
     whole = int(max(seconds, 0.0))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

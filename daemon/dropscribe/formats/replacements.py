@@ -203,9 +203,5 @@ def _time_words(old: Sequence[Word], text: str) -> list[Word]:
     edges = [start, *(min(max(start + (end - start) * n / lengths[-1], start), end) for n in lengths[:-1]), end]
     edges[1:-1] = [min(max(round(edge, 3), start), end) for edge in edges[1:-1]]
     known = [word.probability for word in old if word.probability is not None]
-    return [
-        dataclasses.replace(
-            old[0], word=text, start=edges[i], end=edges[i + 1], probability=min(known) if known else None
-        )
-        for i, text in enumerate(new)
-    ]
+    made = dataclasses.replace(old[0], probability=min(known) if known else None, time_confidence=None)
+    return [dataclasses.replace(made, word=text, start=edges[i], end=edges[i + 1]) for i, text in enumerate(new)]

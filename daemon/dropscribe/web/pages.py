@@ -41,8 +41,8 @@ class Pages:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._settings = loaded.settings
-        self._library = Library(loaded.settings)
         self._search = searching.Search(loaded.settings)
+        self._library = Library(loaded.settings, self._search)
         self._checking = anyio.Lock()
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(HERE / "templates"),
@@ -77,13 +77,14 @@ class Pages:
             text=query.get("q", "").strip(),
             folder=query.get("folder", ""),
             state=query.get("state", ""),
+            speaker=query.get("speaker", ""),
+            language=query.get("language", ""),
             page=_read_page(query.get("page", "1")),
         )
         found = self._library.read(wanted)
 
         def address(number: int) -> str:
-            given = {"q": wanted.text, "folder": wanted.folder, "state": wanted.state}
-            kept = {name: value for name, value in given.items() if value}
+            kept = {name: value for name, value in query.items() if name != "page" and value}
             return "/?" + urlencode(kept | ({"page": str(number)} if number > 1 else {}))
 
         return self._render(

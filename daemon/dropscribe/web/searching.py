@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import DropscribeError
+from dropscribe.formats.page import format_length
+from dropscribe.library.index import FILE_NAME
 from dropscribe.supervisor import indexing, lookup
-from dropscribe.web.listing import format_length
 
 if TYPE_CHECKING:
     from dropscribe.library.index import Filters, Hit, Index
@@ -48,6 +51,15 @@ class Result:
     speakers: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the library shows of a transcript."""
+
+    language: str
+    speakers: tuple[str, ...]
+    duration: float
+
+
 class Search:
     """Searches the index of one daemon. Safe in several threads."""
 
@@ -55,6 +67,28 @@ class Search:
         self._settings = settings
         self._refreshed = -REFRESH_SECONDS
         self._refreshing = threading.Lock()
+        self._facts: dict[str, Facts] = {}
+        self._facts_stamp = (0, 0)
+        threading.Thread(target=self._begin, name="index", daemon=True).start()
+
+    def _begin(self) -> None:
+        """Index what is not indexed yet, before anybody searches: after an update that may take minutes."""
+        with contextlib.suppress(DropscribeError, sqlite3.Error), indexing.open_index(self._settings) as index:
+            self._refresh(index)
+
+    def read_facts(self) -> dict[str, Facts]:
+        """Return what is known of each recording, by its path relative to the inbox; nothing where that fails."""
+        path = self._settings.state / FILE_NAME
+        try:
+            found = path.stat()
+            if (stamp := (found.st_mtime_ns, found.st_size)) != self._facts_stamp:
+                with indexing.open_index(self._settings) as index:
+                    entries = index.list_entries()
+                self._facts = {e.source: Facts(e.language, e.speakers, e.duration) for e in entries}
+                self._facts_stamp = stamp
+        except (OSError, DropscribeError):
+            return {}
+        return self._facts
 
     def search(self, text: str, filters: Filters, page: int) -> Result:
         """Return a page of sentences, best first.
@@ -63,9 +97,9 @@ class Search:
         """
         with indexing.open_index(self._settings) as index:
             self._refresh(index)
-            entries = index.list_entries()
-            languages = sorted({entry.language for entry in entries if entry.language})
-            speakers = sorted({name for entry in entries for name in entry.speakers}, key=str.casefold)
+            facts = self.read_facts().values()
+            languages = sorted({each.language for each in facts if each.language})
+            speakers = sorted({name for each in facts for name in each.speakers}, key=str.casefold)
             if not text:
                 return Result([], 0, languages, speakers)
             hits = index.search(text, filters, limit=PAGE, offset=(page - 1) * PAGE)
@@ -79,11 +113,10 @@ class Search:
         if not self._refreshing.acquire(blocking=False):
             return
         try:
-            with lookup.read_journal(self._settings) as journal:
+            # Without the outbox what was indexed before is searched.
+            with contextlib.suppress(DropscribeError), lookup.read_journal(self._settings) as journal:
                 index.refresh(indexing.list_documents(self._settings, journal))
             self._refreshed = time.monotonic()
-        except DropscribeError:
-            pass  # without the outbox what was indexed before is searched
         finally:
             self._refreshing.release()
 
@@ -104,7 +137,7 @@ class Search:
                     recorded=hit.entry.recorded[:10],
                     start=hit.start,
                     end=hit.end,
-                    clock=format_length(int(hit.start)),
+                    clock=format_length(hit.start),
                     speaker=hit.speaker,
                     language=hit.language,
                     pieces=tuple(_cut(hit.text, hit.matches)),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.supervisor import correcting, lookup
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import to_dict
+from dropscribe.transcript import Transcript, to_dict
 from dropscribe.web import inside, listing
 
 if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
-    from dropscribe.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ def read_finished(settings: Settings, number: int) -> Finished | None:
         recording = listing.find_recording(journal, number)
         if journal is None or recording is None or recording.state != State.DONE:
             return None
+        outputs = _list_outputs(journal, recording)
         transcript = correcting.read_transcript(journal, recording, settings)
         if transcript is None:
-            return None
-        return Finished(recording.id, recording.name, transcript, _list_outputs(journal, recording))
+            transcript = _read_output(settings, outputs)
+        return None if transcript is None else Finished(recording.id, recording.name, transcript, outputs)
 
 
 def open_sound(settings: Settings, number: int) -> inside.OpenFile:
@@ -96,6 +98,17 @@ def _list_outputs(journal: Journal, recording: Recording) -> tuple[Output, ...]:
     paths = [path for path in journal.outputs.list_digests(recording.id) if path.startswith(base + ".")]
     found = [Output(path, path.removeprefix(base + ".")) for path in paths]
     return tuple(sorted(found, key=lambda output: output.suffix))
+
+
+def _read_output(settings: Settings, outputs: tuple[Output, ...]) -> Transcript | None:
+    """Return what is in the outbox: of a recording whose transcript the journal has lost."""
+    for output in outputs:
+        if output.suffix == "json":
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                file = inside.open_inside(settings.outbox, PurePath(output.path))
+                with os.fdopen(file.descriptor, "rb") as opened:
+                    return Transcript.from_json(opened.read())
+    return None
 
 
 def find_number(settings: Settings, path: Path) -> int | None:
