@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Recordings on a page of the library."""
-NEEDY = 50
-"""Recordings that need a person, named at the top."""
+NEEDY = 5
+"""Recordings that need a person, named at the top; the others are a click away."""
 _STATES = {
     State.WAITING: "cannot be read yet",
     State.QUEUED: "waits",
@@ -93,6 +93,8 @@ class Listing:
     entries: list[Entry]
     needy: list[Entry]
     """Recordings that failed or wait for a person; on the first page only."""
+    needing: int
+    """How many there are of these in all."""
     folders: list[str]
     states: list[str]
     speakers: list[str]
@@ -113,17 +115,18 @@ class Library:
         """Return one page. Raises: DropscribeError and sqlite3.Error when the journal cannot be read."""
         with lookup.read_journal(self._settings) as journal:
             if journal is None:
-                return Listing([], [], [], [], [], [], 0, 0, 1)
+                return Listing([], [], 0, [], [], [], [], 0, 0, 1)
             everything = _list_newest(journal)
             folders = {parent for folder in {r.folder for r in everything} for parent in _list_parents(folder)}
             facts = self._search.read_facts()
             found = list(_filter(everything, wanted, facts))
             begin = (wanted.page - 1) * PAGE
             plain = wanted == Wanted()
-            needy = [r for r in everything if r.state in {State.FAILED, State.WAITING}][:NEEDY] if plain else []
+            needy = [r for r in everything if r.state in {State.FAILED, State.WAITING}] if plain else []
             return Listing(
                 entries=[_describe(journal.recordings.get(r.id), facts) for r in found[begin : begin + PAGE]],
-                needy=[_describe(journal.recordings.get(r.id), facts) for r in needy],
+                needy=[_describe(journal.recordings.get(r.id), facts) for r in needy[:NEEDY]],
+                needing=len(needy),
                 folders=sorted(map(_show, folders), key=str.casefold),
                 speakers=sorted({name for each in facts.values() for name in each.speakers}, key=str.casefold),
                 languages=sorted({each.language for each in facts.values() if each.language}),
