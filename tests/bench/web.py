@@ -16,16 +16,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "daemon")]
+if TYPE_CHECKING:
+    from dropscribe.transcript import Segment, Transcript
 
-from dropscribe.supervisor.journal import FILE_NAME, Journal
-from dropscribe.transcript import Transcript
-from examples import transcript
-from page_browser import CHROMIUM, DRIVER, make_segment
-from web_server import Server
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "daemon")]
 
-WORDS = "people who make recordings want to find again what was said in them years ago and by whom".split()
+from dropscribe.supervisor.journal import FILE_NAME, Journal  # noqa: E402
+from examples import transcript  # noqa: E402
+from page_browser import CHROMIUM, DRIVER, make_segment  # noqa: E402
+from web_server import Server  # noqa: E402
+
+WORDS = ("people", "recordings", "want", "find", "again", "what", "was", "said", "years", "ago", "by", "whom", "the")
 SCROLL = """
 const done = arguments[0], gaps = [];
 let last = performance.now();
@@ -66,7 +70,8 @@ def main() -> int:
 
 
 def make_transcript(chance: random.Random, minutes: float) -> Transcript:
-    segments, clock = [], 0.0
+    segments: list[Segment] = []
+    clock = 0.0
     while clock < minutes * 60:
         spoken = []
         for _ in range(chance.randint(6, 18)):
