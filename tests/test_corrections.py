@@ -272,6 +272,7 @@ def test_text_without_spaces_is_corrected_within_its_words() -> None:
     ("suffix", "edited"),
     [
         (".txt", "Anna: We met at Dropscribe. Yes.\n\nCarl: And we left."),
+        (".lines.txt", "Anna: We met at Dropscribe. Yes.\nCarl: And we left."),
         (".times.txt", "[00:00:00] Anna: We met at Dropscribe. Yes.\n\n[00:00:10] Carl: And we left."),
         (
             ".vtt",
@@ -298,7 +299,7 @@ def test_an_edited_text_gives_its_words_and_its_speakers_to_the_transcript(suffi
     ]
 
 
-@pytest.mark.parametrize("name", ["txt", "times.txt", "srt", "vtt"])
+@pytest.mark.parametrize("name", ["txt", "times.txt", "lines.txt", "srt", "vtt"])
 def test_an_unedited_text_changes_nothing(name: str) -> None:
     text = "A long talk, in which Anna said: no. <b> & so on; it goes on for more than one line of a subtitle."
     before = transcript(say(0.0, text, "Anna"), say(70.0, "Well: yes, we did!", "Ben"))
@@ -366,3 +367,22 @@ def test_a_profile_that_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(DropscribeError, match="not valid TOML"):
         spellings.write_always(tmp_path, "drop scribe", "Dropscribe")
     assert (tmp_path / PROFILE).read_text() == "language = "
+
+
+def test_a_set_that_no_daemon_wrote_is_corrected_at_once(house: House, tmp_path: Path) -> None:
+    before = transcript(say(0.0, "at the drop scribe office."), say(5.0, "it is here."))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("json", "txt", "vtt", "md"):
+        (folder / f"one.{name}").write_text(RENDERERS[name](before))
+    (folder / "one.txt").write_text("at the Dropscribe office. it is here.\n")
+    (folder / "one.md").write_text("Mine.")
+    assert house.call("apply", str(folder / "one.txt")).returncode == 0
+    after = Transcript.from_json((folder / "one.json").read_text())
+    assert after.text == "at the Dropscribe office. it is here."
+    assert "Dropscribe" in (folder / "one.vtt").read_text()
+    assert (folder / "one.md").read_text() == "Mine."
+    assert Transcript.from_json((folder / "one.original.json").read_text()) == before
+    assert house.call("apply", str(tmp_path / "two.txt")).returncode == 1
+    (tmp_path / "two.txt").touch()
+    assert house.call("apply", str(tmp_path / "two.txt")).returncode == 2

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Backend
+    from dropscribe.backends import Backend, Hearing
 
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
@@ -237,11 +237,17 @@ class Faulty:
         self.seconds: list[float] = []
 
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         first = not self.seconds
         self.seconds.append(sum(w.end - w.start for w in windows) / SAMPLE_RATE)
-        for window, segments in self._engine.transcribe(audio, windows, options, done=done):
+        for window, segments in self._engine.transcribe(audio, windows, options, done=done, hearing=hearing):
             yield window, [s for segment in segments for s in self._spoil(segment)] if first else segments
 
 

@@ -130,6 +130,19 @@ def test_one_voice_is_one_person_unless_more_are_told(folder: Path, allison: Flo
     networks = load_networks(folder, 1)
     assert len(diarize(allison, networks).centroids) == 1
     assert len(diarize(allison, networks, 1).centroids) == 1
+    told = diarize(allison, networks, 3)
+    assert {turn.person for turn in told.turns} == {0, 1, 2}
+
+
+def test_who_says_a_word_is_found_where_the_number_was_told(folder: Path, kennedy: Floats, allison: Floats) -> None:
+    word = allison[8000 : 8000 + 6400]  # 0.4 s: no window lies in it
+    sound, starts = join(kennedy[:80_000], word, kennedy[80_000:])
+    networks = load_networks(folder, 1)
+    assert len(diarize(sound, networks).centroids) == 1
+    told = diarize(sound, networks, 2)
+    assert {turn.person for turn in told.turns} == {0, 1}
+    (turn,) = [turn for turn in told.turns if turn.person == 1]
+    assert starts[1] - 0.5 < turn.start < turn.end < starts[1] + 1.0
 
 
 def test_where_nobody_speaks_nobody_is_found(folder: Path) -> None:

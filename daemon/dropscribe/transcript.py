@@ -17,6 +17,9 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+LANGUAGE_UNCERTAIN = "language-uncertain"
+"""The code of a notice: the language may be another."""
+
 Option = str | list[str] | dict[str, str]
 """The value of a setting that changes what a transcript says."""
 
@@ -35,6 +38,9 @@ class Word:
     """Mean probability of the word's tokens, 0 to 1; null where the engine gives none."""
     speaker: str | None = None
     """Who speaks; absent when unknown."""
+    time_confidence: float | None = None
+    """How likely `start` and `end` are both within 0.1 s, 0 to 1, where this is the word that was spoken; absent in
+    transcripts of older versions and where the words have no times of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,9 @@ class Passage:
     end: float
     """Seconds from the start of the recording, after `start`."""
     kind: str
-    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `language` (it changes),
-    `speaker` (who speaks is unsure, or two at once), `damaged` or `warning`."""
+    """`unsure`, `times` (when it is said is unsure), `loop`, `silence` (words over silence), `unheard` (speech
+    without words), `language` (it changes), `speaker` (who speaks is unsure, or two at once), `damaged` or
+    `warning`."""
     why: str
     """One sentence for a person; more where several things are wrong."""
     score: float
@@ -289,7 +296,8 @@ class Transcript:
 
 
 _LEFT_OUT = frozenset(
-    {"speaker", "language", "begins", "recorded_from", "review", "speakers", "voice", "corrections", "undone"}
+    {"speaker", "time_confidence", "language", "begins", "recorded_from", "review", "speakers", "voice"}
+    | {"corrections", "undone"}
 )
 """With these absent, a transcript of an older version is written again byte for byte."""
 

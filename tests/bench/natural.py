@@ -24,7 +24,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import accuracy
+import accuracy  # type: ignore[import-not-found] # it is beside this file
 import jiwer
 import numpy as np
 from whisper_normalizer.basic import BasicTextNormalizer
@@ -59,7 +59,7 @@ def ours(name: str, folder: Path) -> list[accuracy.Way]:
         windows = cut_windows(samples, spans)
         texts = list(pipeline.process_windows(context, windows))
         speech = Speech(samples, len(samples), (tuple(spans),))
-        spoken = languages.decide_languages(backend, speech, windows, language="auto", candidates=(), mixed=False)
+        spoken = languages.decide_languages(backend, speech, windows, language="auto", candidates=(), mixed="never")
         return {
             "language": spoken.language,
             "segments": [to_dict(s) for text in texts for s in text.segments],

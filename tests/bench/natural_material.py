@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import io
+import itertools
 import json
 import re
 import subprocess
@@ -129,7 +130,8 @@ def mix(speech: NDArray[np.float32], other: NDArray[np.float32], decibels: float
     """Return speech with another sound `decibels` below it."""
     other = np.resize(other, len(speech))
     level = np.sqrt(np.mean(speech[np.abs(speech) > 0.01] ** 2) / max(float(np.mean(other**2)), 1e-12))
-    return speech + other * level * 10 ** (-decibels / 20)
+    mixed: NDArray[np.float32] = speech + other * np.float32(level * 10 ** (-decibels / 20))
+    return mixed
 
 
 def telephone(speech: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -138,7 +140,8 @@ def telephone(speech: NDArray[np.float32]) -> NDArray[np.float32]:
     hertz = np.fft.rfftfreq(len(speech), 1 / RATE)
     band = np.fft.irfft(np.where((hertz > 300) & (hertz < 3400), spectrum, 0), len(speech))
     coded = np.round(np.sign(band) * np.log1p(255 * np.minimum(np.abs(band), 1)) / np.log(256) * 127) / 127
-    return (np.sign(coded) * (256 ** np.abs(coded) - 1) / 255).astype(np.float32)
+    heard: NDArray[np.float32] = (np.sign(coded) * (256 ** np.abs(coded) - 1) / 255).astype(np.float32)
+    return heard
 
 
 def read_tier(text: str, pattern: str) -> str:
@@ -152,21 +155,28 @@ def read_tier(text: str, pattern: str) -> str:
     return " ".join(word for _, word in sorted(words) if re.fullmatch(r"[^\W\d_][\w'-]*", word) and word != "sp")
 
 
-def collect(sources: Path) -> Iterator[tuple[dict[str, Any], NDArray[np.float32]]]:
-    """Yield each recording with what is known of it."""
-    voices: dict[str, list[tuple[NDArray[np.float32], str]]] = {}
-    for language in PROMPTS:
-        voices[language] = read_prompts(sources, language)
-        text = " ".join(text for _, text in voices[language])
-        yield {"kind": "prompts", "language": language, "text": text}, join([sound for sound, _ in voices[language]])
-    english, text = join([sound for sound, _ in voices["en"]]), " ".join(text for _, text in voices["en"])
-    known = {"language": "en", "text": text}
+Recording = tuple[dict[str, Any], "NDArray[np.float32]"]
+"""What is known of a recording, and its samples."""
+
+
+def collect_prompts(sources: Path) -> Iterator[Recording]:
+    """Yield prompts in several languages, and what is made of the English ones."""
+    voices = {language: read_prompts(sources, language) for language in PROMPTS}
+    sounds = {language: join([sound for sound, _ in prompts]) for language, prompts in voices.items()}
+    for language, prompts in voices.items():
+        yield (
+            {"kind": "prompts", "language": language, "text": " ".join(said for _, said in prompts)},
+            sounds[language],
+        )
+    known = {"language": "en", "text": " ".join(said for _, said in voices["en"])}
+    english = sounds["en"]
     yield {"kind": "telephone", **known}, telephone(english)
-    rng = np.random.default_rng(1)
-    yield {"kind": "noise 10 dB", **known}, mix(english, rng.normal(0, 1, len(english)).astype(np.float32), 10)
-    french = join([sound for sound, _ in voices["fr"]])
-    babble = sum(np.roll(np.resize(french, len(english)), shift * 5 * RATE) for shift in range(8))
-    yield {"kind": "babble 10 dB", **known}, mix(english, np.asarray(babble, np.float32), 10)
+    noise = np.random.default_rng(1).normal(0, 1, len(english)).astype(np.float32)
+    yield {"kind": "noise 10 dB", **known}, mix(english, noise, 10)
+    babble = np.zeros_like(english)
+    for shift in range(8):
+        babble += np.roll(np.resize(sounds["fr"], len(english)), shift * 5 * RATE)
+    yield {"kind": "babble 10 dB", **known}, mix(english, babble, 10)
     music = decode(min(unpack(sources, "asterisk-moh-opsound-g722").rglob("*.g722")), "g722")
     for decibels in (15, 5):
         yield {"kind": f"music {decibels} dB", **known}, mix(english, music[20 * RATE :], decibels)
@@ -174,11 +184,14 @@ def collect(sources: Path) -> Iterator[tuple[dict[str, Any], NDArray[np.float32]
         sound, said = voices["en"][number]
         yield {"kind": "repeats", "language": "en", "text": " ".join([said] * times)}, join([sound] * times, 0.4)
     digits = unpack(sources, "asterisk-core-sounds-en-g722")
-    for word, times, pause in (("1", 30, 0.3), ("0", 14, 0.2), ("5", 20, 0.4)):
-        path = next(each for each in digits.rglob(f"{word}.g722") if each.parent.name == "digits")
-        spoken = {"1": "one", "0": "zero", "5": "five"}[word]
-        text = " ".join([spoken] * times)
+    for name, word, times, pause in (("1", "one", 30, 0.3), ("0", "zero", 14, 0.2), ("5", "five", 20, 0.4)):
+        path = next(each for each in digits.rglob(f"{name}.g722") if each.parent.name == "digits")
+        text = " ".join([word] * times)
         yield {"kind": "repeats", "language": "en", "text": text}, join([decode(path, "g722")] * times, pause)
+
+
+def collect_files(sources: Path) -> Iterator[Recording]:
+    """Yield recordings of repositories with their texts."""
     for kind, language, repository, path, truth in FILES:
         sound, said = read_blob(sources, repository, path), read_blob(sources, repository, truth)
         if sound and said:
@@ -189,12 +202,16 @@ def collect(sources: Path) -> Iterator[tuple[dict[str, Any], NDArray[np.float32]
         if sound and said:
             text = read_tier(said.decode("utf-8", "replace"), pattern)
             yield {"kind": kind, "language": language, "text": text}, decode(sound)
-    labels = read_blob(sources, "pyannote/pyannote-audio", "tests/data/debug.train.rttm") or b""
-    for name in ("debug.development.rttm", "debug.test.rttm"):
-        labels += read_blob(sources, "pyannote/pyannote-audio", f"tests/data/{name}") or b""
+
+
+def collect_meetings(sources: Path) -> Iterator[Recording]:
+    """Yield meetings with where somebody speaks in them."""
+    repository = "pyannote/pyannote-audio"
+    parts = ("train", "development", "test")
+    labels = b"".join(read_blob(sources, repository, f"tests/data/debug.{part}.rttm") or b"" for part in parts)
+    rows = [line.split() for line in labels.decode().splitlines()]
     for name in MEETINGS:
-        sound = read_blob(sources, "pyannote/pyannote-audio", f"tests/data/{name}.wav")
-        rows = [line.split() for line in labels.decode().splitlines()]
+        sound = read_blob(sources, repository, f"tests/data/{name}.wav")
         speech = [(float(r[3]), float(r[3]) + float(r[4])) for r in rows if len(r) > 4 and r[1] == name]
         if sound and speech:
             yield {"kind": "meeting", "language": "en", "text": "", "speech": speech}, decode(sound)
@@ -208,7 +225,9 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     made = []
-    for number, (known, samples) in enumerate(collect(options.sources)):
+    sources = options.sources
+    found = itertools.chain(collect_prompts(sources), collect_files(sources), collect_meetings(sources))
+    for number, (known, samples) in enumerate(found):
         name = f"{number:02}-{known['kind'].replace(' ', '-')}-{known['language']}"
         with wave.open(str(options.out / f"{name}.wav"), "wb") as file:
             file.setnchannels(1)

@@ -11,6 +11,7 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
+from dropscribe.backends.ctranslate2_languages import to_array
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
 from dropscribe.backends.letters import MEDIAN_WIDTH, TOKEN_SECONDS, spell_text
 from dropscribe.backends.number_normalisation import Number, build_context, find_numbers, has_figures
@@ -46,6 +47,8 @@ class Batch:
         windows: Sequence[Window],
         part: tuple[int, int],
         options: Options,
+        *,
+        hear: Callable[[int, NDArray[np.float32]], None] | None = None,
     ) -> None:
         """Encode and decode windows. Words are timed too, but in windows that are retried or have
         a number.
@@ -60,6 +63,8 @@ class Batch:
             windows: All of its windows.
             part: The first window of this batch, and one past the last.
             options: What is asked for.
+            hear: Gets the first window's number and what the encoder made of all of them, to hear
+                their languages.
         """
         self.first, last = part
         self._model = model
@@ -80,6 +85,8 @@ class Batch:
         self._encoded = self._encode(samples, [kept.take(audio, window) for window in self._windows])
         self._frames = [-(-len(sound) // extractor.hop_length) for sound in samples]
         self._encoded_on_cpu: NDArray[np.float32] | None = None
+        if hear is not None:
+            hear(self.first, self._read_encodings())
         decoded = self._generate(self._encoded, len(samples), beam_size=BEAMS)
         self.drafts = [self._to_draft(each, 0.0) for each in decoded]
         self.pending: dict[int, list[Number]] = {}
@@ -143,8 +150,8 @@ class Batch:
             return encoded
         if len(samples) == 1:
             return kept[0]
-        made = iter(_to_array(encoded) if encoded is not None else ())
-        rows = [next(made) if old is None else _to_array(old)[0] for old in kept]
+        made = iter(to_array(encoded) if encoded is not None else ())
+        rows = [next(made) if old is None else to_array(old)[0] for old in kept]
         return ctranslate2.StorageView.from_array(np.stack(rows))
 
     def _find_numbers(self, draft: Draft) -> list[Number]:
@@ -265,11 +272,10 @@ class Batch:
 
     def _read_encoding(self, row: int) -> Any:
         """Return the encoder's output for one window. Two threads may ask at once: both get the same."""
+        return ctranslate2.StorageView.from_array(self._read_encodings()[row : row + 1])
+
+    def _read_encodings(self) -> NDArray[np.float32]:
+        """Return the encoder's output for all windows, in this process's memory."""
         if self._encoded_on_cpu is None:
-            self._encoded_on_cpu = _to_array(self._encoded)
-        return ctranslate2.StorageView.from_array(self._encoded_on_cpu[row : row + 1])
-
-
-def _to_array(encoded: Any) -> NDArray[np.float32]:
-    """Return the encoder's output in this process's memory, shape (windows, 1500, state)."""
-    return np.asarray(encoded.to_device(ctranslate2.Device.cpu))
+            self._encoded_on_cpu = to_array(self._encoded)
+        return self._encoded_on_cpu

@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         parser.build_parser("").print_help(sys.stderr)
         return Exit.USAGE
+    if not (isinstance(command, commands.Status) and command.watch):
+        # structlog imports rich where it is installed: 5 MB and 60 ms, of which only `--watch` has any use.
+        sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # A file name that is not text, or a character that the terminal's encoding lacks, is printed escaped.
         sys.stdout.reconfigure(errors="backslashreplace")

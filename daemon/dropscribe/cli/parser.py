@@ -189,7 +189,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Apply)
     which = parser.add_mutually_exclusive_group(required=True)
-    text = "an output that was edited by hand: .txt, .times.txt, .srt or .vtt"
+    text = "an output that was edited by hand: .txt, .times.txt, .lines.txt, .srt or .vtt"
     which.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
     which.add_argument("--undo", type=Path, metavar="RECORDING", help="take back the last correction of a recording")
     _add_json(parser)

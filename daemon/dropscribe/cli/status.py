@@ -94,6 +94,8 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     ):
         for note in notes:
             yield f"{title:<9} {sanitize(note.file)} ({note.when}): {sanitize(note.reason)}"
+    if report.language_uncertain:
+        yield f"Language  uncertain in {report.language_uncertain}: their `warnings` and `dropscribe why` tell"
     yield from _format_stale(report.stale)
 
 

@@ -16,11 +16,11 @@ from dropscribe.library.alignment import compare
 from dropscribe.library.corrections import edit_text, list_names, move_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dropscribe.transcript import Edit, Transcript
 
-SUFFIXES = (".times.txt", ".txt", ".srt", ".vtt")
+SUFFIXES = (".times.txt", ".lines.txt", ".txt", ".srt", ".vtt")
 """What can be read, the longest first."""
 _CLOCK = re.compile(r"\[\d+:\d\d:\d\d\] ?")
 _TIMING = re.compile(r"[\d:.,]+ --> [\d:.,]+.*")
@@ -64,7 +64,16 @@ def read_paragraphs(text: str, suffix: str, names: Sequence[str]) -> list[Paragr
         blocks = [
             _CLOCK.sub("", block.strip(), count=1) if _CLOCK.match(block.strip()) else block for block in blocks
         ]
+    if suffix == ".lines.txt":  # a name stands where another person begins, and holds until the next
+        return list(_carry_names(_split_name(line.strip(), names) for line in text.split("\n") if line.strip()))
     return [_split_name(block.strip(), names) for block in blocks]
+
+
+def _carry_names(lines: Iterable[Paragraph]) -> Iterator[Paragraph]:
+    speaker: str | None = None
+    for line in lines:
+        speaker = line.speaker or speaker
+        yield Paragraph(speaker, line.text)
 
 
 def _read_cues(blocks: Sequence[str], suffix: str, names: Sequence[str]) -> Iterator[Paragraph]:

@@ -16,13 +16,13 @@ import json
 import os
 import sqlite3
 import time
-import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropscribe.errors import DropscribeError
 from dropscribe.formats.utterances import split_utterances
 from dropscribe.library.folding import split_tokens
+from dropscribe.library.index_file import SCHEMA, VERSION, is_damage, read_version
 from dropscribe.library.query import find_matches, parse_query
 
 if TYPE_CHECKING:
@@ -35,46 +35,12 @@ if TYPE_CHECKING:
 
 FILE_NAME = "search.sqlite3"
 """Of the index, in the state folder."""
-VERSION = f"1 {unicodedata.unidata_version}"
-"""Of the tables and of what `folding` makes of a text. An index of another version is made again."""
 _BATCH_SECONDS = 0.5
 """Transcripts are added for so long in one transaction when many are: others get in between."""
 _RANKED = 10_000
 """Sentences that are ranked. Of a word that is in more, every sentence is about as good; the newest are taken."""
 _MOST_NAMES = 900
 """Speakers that one query names: older SQLite takes 999 values."""
-
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    id INTEGER PRIMARY KEY,
-    path BLOB NOT NULL UNIQUE,     -- of the JSON, relative to the outbox
-    size INTEGER NOT NULL,         -- of that file, with its time: what tells that it has changed
-    mtime_ns INTEGER NOT NULL,
-    source BLOB NOT NULL,          -- the recording, as the transcript names it
-    recorded TEXT NOT NULL,        -- ISO 8601 date, with the time where it is known
-    duration REAL NOT NULL,
-    language TEXT NOT NULL,
-    speakers TEXT NOT NULL,        -- JSON
-    model TEXT NOT NULL,
-    words INTEGER NOT NULL,
-    passages INTEGER NOT NULL,     -- to listen to again
-    corrected INTEGER NOT NULL,    -- by a person
-    hidden INTEGER NOT NULL DEFAULT 0  -- a newer transcript of the same recording is there
-);
-CREATE INDEX documents_by_source ON documents (source);
-CREATE TABLE sentences (
-    id INTEGER PRIMARY KEY,
-    document INTEGER NOT NULL,
-    start REAL NOT NULL,
-    end REAL NOT NULL,
-    speaker TEXT NOT NULL,
-    language TEXT NOT NULL,
-    text TEXT NOT NULL
-);
-CREATE INDEX sentences_by_document ON sentences (document);
-CREATE VIRTUAL TABLE terms USING fts5 (text, content = '', tokenize = 'ascii');
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +141,7 @@ class Index:
             try:
                 self._connection = self._open()
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError) and not _is_damage(error):
+                if isinstance(error, sqlite3.OperationalError) and not is_damage(error):
                     raise
                 self._discard()
                 self._connection = self._open()
@@ -198,15 +164,15 @@ class Index:
             connection.execute("PRAGMA journal_mode = TRUNCATE")
             connection.execute("PRAGMA synchronous = NORMAL")  # what a power cut takes is made again
             connection.execute("PRAGMA mmap_size = 268435456")
-            if _read_version(connection) != VERSION:
+            if read_version(connection) != VERSION:
                 connection.execute("BEGIN IMMEDIATE")
-                if _read_version(connection) != VERSION:  # nobody else has made it meanwhile
+                if read_version(connection) != VERSION:  # nobody else has made it meanwhile
                     for (name,) in connection.execute(
                         "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOTNULL"
                         " AND name NOT LIKE 'terms_%' AND name NOT LIKE 'sqlite_%'"
                     ).fetchall():
                         connection.execute(f"DROP TABLE {name}")
-                    for statement in _SCHEMA.split(";\n"):
+                    for statement in SCHEMA.split(";\n"):
                         if statement.strip():
                             connection.execute(statement)
                     connection.execute("INSERT INTO meta VALUES ('version', ?)", (VERSION,))
@@ -314,7 +280,7 @@ class Index:
             try:
                 yield
             except sqlite3.DatabaseError as error:
-                if not _is_damage(error):
+                if not is_damage(error):
                     raise
                 self.clear()
                 raise sqlite3.OperationalError("it was damaged and is made again: ask once more") from None
@@ -441,20 +407,6 @@ class Index:
         with self._healing():
             found: int = self._connection.execute("SELECT count(*) FROM documents WHERE NOT hidden").fetchone()[0]
         return found
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Return whether an error is about what is in the file; not about its disk, or about another process."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and (code & 0xFF) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _read_version(connection: sqlite3.Connection) -> str:
-    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-    if there is None:
-        return ""
-    row = connection.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
-    return "" if row is None else str(row["value"])
 
 
 def _write_filters(filters: Filters, speakers: Sequence[str], *, sentences: bool = True) -> tuple[str, list[Any]]:

@@ -344,7 +344,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """The recording is cut into windows and their languages are decided."""
+    """The recording is cut into windows and their languages are decided.
+
+    It may come again, when a window was heard in another language: then the windows from `done` on
+    are new, and what was reported of them is void.
+    """
 
     event: ClassVar[str] = "planned"
     plan: Plan
@@ -354,12 +358,18 @@ class Planned:
     language_probability: float | None
     speech_s: float
     plan_s: float
-    """Seconds it took."""
+    """Seconds it took, this time."""
+    runner_up: str = ""
+    """The second likeliest language, where the first is in doubt."""
     notices: tuple[Notice, ...] = ()
 
     def to_checkpoint(self) -> JSON:
         """Return what `Resume.from_json` needs, but for the number of windows that are done."""
-        own = {"language": self.language, "language_probability": self.language_probability}
+        own = {
+            "language": self.language,
+            "language_probability": self.language_probability,
+            "runner_up": self.runner_up,
+        }
         return write_value(self.plan) | own  # type: ignore[no-any-return]
 
 
@@ -375,6 +385,8 @@ class WindowDone:
     """What it took."""
     segments: tuple[Segment, ...] = ()
     warnings: tuple[Notice, ...] = ()
+    heard: tuple[dict[str, float], ...] = ()
+    """The probabilities of the languages in its parts, where the plan may change by them."""
 
     @classmethod
     def from_json(cls, data: JSON) -> Self:

@@ -47,13 +47,18 @@ class Resume:
     """Windows."""
     language: str
     language_probability: float | None
+    runner_up: str = ""
+    """See `Planned`."""
+    heard: tuple[tuple[dict[str, float], ...], ...] = ()
+    """Of each window that is done, `WindowDone.heard`."""
 
     @classmethod
     def from_json(cls, data: JSON) -> Self:
         """Build from a plan's JSON that also has the other fields. Raises: ProtocolError."""
         with reading("work to resume"):
             own = {name: data[name] for name in ("done", "language", "language_probability")}
-            return cls(plan=read_value(Plan, data), **own)
+            heard = read_value(tuple[tuple[dict[str, float], ...], ...], data.get("heard", []))
+            return cls(plan=read_value(Plan, data), runner_up=data.get("runner_up", ""), heard=heard, **own)
 
     def to_json(self) -> JSON:
         """Return what `from_json` reads."""

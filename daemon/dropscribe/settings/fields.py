@@ -188,6 +188,12 @@ class Settings:
         most=50,
         words={"auto": 0},
     )
+    numbers: str = _describe_setting(
+        "as said",
+        "How numbers are written in the finished transcript: `as said`, as the model wrote them, or `digits`: in\n"
+        "figures, where that is known (en, fr, es, pt, de, nl, da, it).",
+        choices=("as said", "digits"),
+    )
     channels: tuple[str, ...] = _describe_setting(
         (),
         'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"]. Two names or\n'

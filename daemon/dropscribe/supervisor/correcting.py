@@ -7,11 +7,9 @@ that they outlive new settings and, where they fit, a new transcription.
 from __future__ import annotations
 
 import dataclasses
-import getpass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from dropscribe.library.corrections import Corrected, correct
 from dropscribe.supervisor import result_options
 from dropscribe.supervisor.assembly import finish_transcript
 from dropscribe.supervisor.names import decode_name
@@ -20,6 +18,7 @@ from dropscribe.transcript import Correction, Transcript
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dropscribe.library.corrections import Corrected
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.transcript import Edit
@@ -49,9 +48,14 @@ def finish_recording(recording: Recording, stored: str, settings: Settings) -> T
     return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force, now)
 
 
-def correct_recording(journal: Journal, recording: Recording, finished: Transcript) -> Corrected:
-    """Return a transcript that `finish_recording` gave after the corrections of its recording."""
-    return correct(finished, journal.corrections.list_for(recording))
+def correct_recording(journal: Journal, recording: Recording, finished: Transcript) -> Corrected | None:
+    """Return a transcript that `finish_recording` gave after the corrections of its recording; None without any."""
+    made = journal.corrections.list_for(recording)
+    if not made:
+        return None  # a daemon whose transcripts nobody corrects does not carry what that needs
+    from dropscribe.library.corrections import correct
+
+    return correct(finished, made)
 
 
 def read_transcript(journal: Journal, recording: Recording, settings: Settings) -> Transcript | None:
@@ -60,16 +64,21 @@ def read_transcript(journal: Journal, recording: Recording, settings: Settings) 
     if stored is None:
         return None
     finished = finish_recording(recording, stored, settings)
-    return correct_recording(journal, recording, finished).transcript
+    corrected = correct_recording(journal, recording, finished)
+    return finished if corrected is None else corrected.transcript
 
 
 def make_correction(edits: Sequence[Edit], by: str = "") -> Correction:
     """Return edits as a correction that is made now, by whoever runs this process unless somebody is named."""
-    return Correction(datetime.now().astimezone().isoformat(timespec="seconds"), by or find_account(), tuple(edits))
+    return Correction(
+        datetime.now().astimezone().isoformat(timespec="milliseconds"), by or find_account(), tuple(edits)
+    )
 
 
 def find_account() -> str:
     """Return the name of the account that runs this process."""
+    import getpass
+
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name, in a container

@@ -14,7 +14,6 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from dropscribe.errors import DropscribeError
-from dropscribe.library.index import FILE_NAME, Document, Index
 from dropscribe.supervisor import names, outbox
 from dropscribe.supervisor.correcting import ORIGINAL, read_transcript
 from dropscribe.supervisor.journal import State
@@ -23,6 +22,7 @@ from dropscribe.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from dropscribe.library.index import Document, Index
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
 
@@ -34,6 +34,8 @@ _OTHERS = (f".{ORIGINAL}", ".whisperx.json", ".cpp.json", ".podcast.json", ".sum
 
 def open_index(settings: Settings) -> Index:
     """Open the index of these settings. Raises: IndexUnavailableError."""
+    from dropscribe.library.index import FILE_NAME, Index  # not before something is published: the daemon stays small
+
     return Index(settings.state / FILE_NAME)
 
 
@@ -42,6 +44,8 @@ def list_documents(settings: Settings, journal: Journal | None) -> Iterator[Docu
 
     Raises: DropscribeError when the outbox is not there: then nothing is known of what is in it.
     """
+    from dropscribe.library.index import Document
+
     folder = settings.outbox
     volume = journal is not None and journal.get_meta("outbox_volume") == names.decode_name(folder)
     if not folder.is_dir() or (volume and not os.path.ismount(folder)):
@@ -61,6 +65,8 @@ def list_documents(settings: Settings, journal: Journal | None) -> Iterator[Docu
 
 def _walk(folder: str, below: str) -> Iterator[Document]:
     """Yield the transcripts of a folder and those below, but for hidden ones and older versions."""
+    from dropscribe.library.index import Document
+
     with os.scandir(os.path.join(folder, below)) as entries:  # noqa: PTH118 (thousands of them)
         found = sorted(entries, key=lambda entry: entry.name)
     every = {entry.name for entry in found}
@@ -136,6 +142,8 @@ class Indexer:
                 self._log.warning("index.behind", file=names.decode_name(PurePath(path)), reason=str(error))
 
     def _index(self, path: str) -> None:
+        from dropscribe.library.index import Document
+
         file = self._settings.outbox / path
         stat = file.stat()
         with open_index(self._settings) as index:

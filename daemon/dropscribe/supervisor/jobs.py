@@ -386,9 +386,8 @@ class Jobs:
         job.planned = planned
         job.windows = planned.done
         recording, windows = job.recording, planned.plan.windows
-        if not planned.done:
-            assert recording.result is not None  # noqa: S101
-            self._journal.results.drop_checkpoints(recording.result)
+        assert recording.result is not None  # noqa: S101
+        self._journal.results.drop_checkpoints(recording.result, after=planned.done)
         done_s = windows[planned.done - 1][-1] / backends.SAMPLE_RATE if planned.done else 0.0
         self._journal.save_checkpoint(recording, 0, planned.to_checkpoint(), done_s, job.audio_s)
         self._log.info(

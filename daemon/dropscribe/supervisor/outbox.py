@@ -108,9 +108,9 @@ def remove_unchanged(outbox: Path, known: Mapping[str, str]) -> None:
             (outbox / path).unlink(missing_ok=True)
 
 
-def is_changed(path: Path, digest: str) -> bool:
-    """Return whether a file of ours is there and is not as we wrote it."""
-    return path.exists() and _read_unchanged(path, digest) is None
+def is_changed(path: Path, *digests: str) -> bool:
+    """Return whether a file of ours is there and has none of these contents."""
+    return path.exists() and all(_read_unchanged(path, digest) is None for digest in digests)
 
 
 def _read_unchanged(path: Path, digest: str) -> bytes | None:

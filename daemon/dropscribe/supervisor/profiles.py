@@ -43,6 +43,7 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "numbers",
     "fillers",
     *result_options.SUBTITLE_OPTIONS,
     "channels",

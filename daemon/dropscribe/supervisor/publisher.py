@@ -25,6 +25,7 @@ from dropscribe.supervisor.failure_record import format_failure, is_failure_reco
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
+from dropscribe.transcript import LANGUAGE_UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -109,7 +110,7 @@ class Publisher:
             self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
             return
         corrected = correcting.correct_recording(self._journal, recording, original)
-        transcript = corrected.transcript
+        transcript = original if corrected is None else corrected.transcript
         try:
             contents: dict[str, str | bytes] = {
                 name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers)
@@ -118,10 +119,10 @@ class Publisher:
         except ImportError as error:  # its library was there when the settings were read
             msg = f"A format cannot be written: {error}."
             raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
-        if transcript.corrections:
+        if corrected is not None:
             contents[correcting.ORIGINAL] = original.to_json()
-        if corrected.unfit:
-            self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
+            if corrected.unfit:
+                self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents, find_text_language(transcript))
@@ -134,7 +135,15 @@ class Publisher:
         crash.reach("published")
         files, place = [p.path for p in published], self._intake.locate(recording)
         hooks = hook_facts.list_hooks_when_done(self._settings, recording, place, files, transcript)
-        self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
+        doubts = [(each.code, each.detail) for each in transcript.warnings if each.code == LANGUAGE_UNCERTAIN]
+        self._journal.finish(
+            recording.id,
+            published,
+            time.time(),
+            hooks=hooks,
+            after=self._settings.after,
+            doubt=doubts[0] if doubts else ("", ""),
+        )
         crash.reach("committed")
         self._outage.end()
         self._indexer.add(published)
@@ -167,7 +176,7 @@ class Publisher:
             crash.reach("retired")
         edited: list[Published] = []
         if recording.code == correcting.CORRECTED:
-            edited = self._find_edited(recording.id, base, known)
+            edited = self._find_edited(recording.id, base, known, contents)
             contents = {
                 s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
             }
@@ -180,10 +189,20 @@ class Publisher:
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
 
-    def _find_edited(self, recording: int, base: str, known: Mapping[str, str]) -> list[Published]:
-        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there."""
+    def _find_edited(
+        self, recording: int, base: str, known: Mapping[str, str], contents: Mapping[str, str | bytes]
+    ) -> list[Published]:
+        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there.
+
+        One that is as it is to be written, of `contents`, was written before a kill.
+        """
         beside = self._journal.outputs.list_displaced(recording)
-        changed = {path for path in known if outbox.is_changed(self._settings.outbox / path, known[path])}
+        changed = set()
+        for path, digest in known.items():
+            new = contents.get(_find_suffix(base, path), b"")
+            new = new.encode("utf-8", "replace") if isinstance(new, str) else new
+            if outbox.is_changed(self._settings.outbox / path, digest, hashlib.sha256(new).hexdigest()):
+                changed.add(path)
         kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
         return [
             outbox.Published(path, known[path], beside.get(path))

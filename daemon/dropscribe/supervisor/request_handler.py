@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from dropscribe import crash
-from dropscribe.library.corrections import list_names, rename_speaker
 from dropscribe.supervisor.correcting import CORRECTED, make_correction, read_transcript
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
-from dropscribe.supervisor.requests import Correct, Redo, Rename, Retry, Skip, Undo
+from dropscribe.supervisor.requests import Correct, Redo, Rename, Retry, Skip, Undo, write_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +63,7 @@ class RequestHandler:
             case Redo():
                 self._redo(request)
             case Correct():
-                self._correct(request.file, request.correction)
+                self._correct(request)
             case Undo():
                 self._undo(request)
 
@@ -109,46 +108,62 @@ class RequestHandler:
 
     def _rename(self, request: Rename) -> None:
         """Give the speakers of a finished recording other names, as a correction."""
-        recording = self._find(request.file)
+        from dropscribe.library.corrections import list_names, rename_speaker
+
+        recording = self._find_published(request)
         transcript = None if recording is None else read_transcript(self._journal, recording, self._settings)
-        if transcript is None:
+        if recording is None or transcript is None:
             return
         known = list_names(transcript)
         edits = [rename_speaker(transcript, old, new) for old, new in request.names.items() if old in known]
         if edits:
-            self._correct(request.file, make_correction(edits))
+            self._save_correction(recording, make_correction(edits))
 
-    def _correct(self, file: str, correction: Correction) -> None:
-        """Save a correction, and publish its recording again where that is done.
+    def _correct(self, request: Correct) -> None:
+        """Save a correction, and publish its recording again where that is done."""
+        recording = self._find_published(request)
+        if recording is not None:
+            self._save_correction(recording, request.correction)
 
-        One that is being transcribed again is published with it later.
-        """
-        recording = self._find(file)
-        if recording is None or recording.sha256 is None or recording.result is None:
-            self._log.warning("correction.refused", file=file, reason="it has no transcript")
-            return
+    def _save_correction(self, recording: Recording, correction: Correction) -> None:
+        """Save a correction. A recording that is being transcribed again is published with it later."""
+        assert recording.sha256 is not None  # noqa: S101 (it has a transcript)
         self._journal.corrections.add(recording.id, recording.sha256, correction)
         self._log.info("correction.saved", **recording.log_facts, edits=len(correction.edits))
         self._publish_again(recording)
 
     def _undo(self, request: Undo) -> None:
-        """Take back the last correction of a recording, and publish it again."""
-        recording = self._find(request.file)
+        """Take back a correction of a recording, and publish it again."""
+        recording = self._find_published(request)
         if recording is None:
             return
-        undone = self._journal.corrections.undo(recording, datetime.now().astimezone().isoformat(timespec="seconds"))
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        undone = self._journal.corrections.undo(recording, now, request.made)
         if undone is not None:
             self._log.info("correction.undone", **recording.log_facts, edits=len(undone.edits))
             self._publish_again(recording)
 
-    def _find(self, file: str) -> Recording | None:
-        return self._journal.recordings.find(self._intake.key(file))
+    def _find_published(self, request: Correct | Undo | Rename) -> Recording | None:
+        """Return the recording that a request is about, or None where it has no transcript.
+
+        While it is being published the request is left for the next look: files that a kill left half written are
+        those of its last state, and would pass for files that a person edited.
+        """
+        recording = self._journal.recordings.find(self._intake.key(request.file))
+        if recording is None or recording.sha256 is None or recording.result is None:
+            self._log.warning("correction.refused", file=request.file, reason="it has no transcript")
+            return None
+        if recording.state == State.PUBLISHING:
+            write_request(self._settings.state, request)
+            return None
+        return recording
 
     def _publish_again(self, recording: Recording) -> None:
         if recording.state != State.DONE or recording.result is None:
             return
         if self._journal.results.find(recording.result) is not None:
             self._journal.recordings.reuse_result(recording.id, time.time(), CORRECTED)
+            crash.reach("asked")
             self._intake.set_state(recording, State.PUBLISHING)
 
 

@@ -69,10 +69,12 @@ class Correct:
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Take back the last correction of a recording, and publish it again."""
+    """Take back a correction of a recording, and publish it again."""
 
     file: str
     """Path relative to the inbox."""
+    made: str = ""
+    """When the correction was made that is meant; empty: the last that holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def write_request(state: Path, request: Request) -> None:
         case Correct():
             data = {"correct": request.file, "correction": to_dict(request.correction)}
         case Undo():
-            data = {"undo": request.file}
+            data = {"undo": request.file, "made": request.made}
         case Redo():
             data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
     (state / FOLDER).mkdir(exist_ok=True)
@@ -133,7 +135,7 @@ def _parse(text: bytes) -> Request:
         _check_correction(correction)
         return Correct(_require_text(data["correct"]), correction)
     if "undo" in data:
-        return Undo(_require_text(data["undo"]))
+        return Undo(_require_text(data["undo"]), _require_text(data["made"]))
     if "redo" in data:
         named = data["redo"]
         if not isinstance(named, list | None):

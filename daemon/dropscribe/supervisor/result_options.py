@@ -51,7 +51,7 @@ SRT_SPEAKERS = "srt_speakers"
 SUBTITLE_OPTIONS = ("subtitle_columns", "subtitle_lines", "subtitle_seconds", "subtitle_words")
 """What subtitles look like: numbers, saved as those of `NUMBER_OPTIONS` are. They are also among the options of a
 published transcript, so that every format can be made from it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "replacements", "fillers", "formats", SRT_SPEAKERS)
+OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "replacements", "numbers", "fillers", "formats", SRT_SPEAKERS)
 """The settings that the outputs depend on."""
 
 
@@ -95,6 +95,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
         **read_options(chosen),
         **_read_numbers(chosen, SUBTITLE_OPTIONS),
         "replacements": dict(chosen.replacements),
+        "numbers": "" if chosen.numbers == FIELDS["numbers"].default else chosen.numbers,
         "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
         SRT_SPEAKERS: "" if chosen.srt_speakers else "off",
@@ -114,6 +115,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if "numbers" in values:
+        values["numbers"] = values["numbers"] or FIELDS["numbers"].default
     if SRT_SPEAKERS in values:
         values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
@@ -150,9 +153,9 @@ def without_speakers(settings: Settings) -> Settings:
 def fingerprint(options: Mapping[str, Option]) -> str:
     """Return what stands, in a result's key, for the settings that change a result.
 
-    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
+    These are `RESULT_OPTIONS`, and the replacements and figures where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, VOICES, "replacements", "fillers")
+    names = (*RESULT_OPTIONS, VOICES, "replacements", "numbers", "fillers")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

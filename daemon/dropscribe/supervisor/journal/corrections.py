@@ -32,22 +32,27 @@ class Corrections:
         return [correction_from_dict(json.loads(row["correction"])) for row in rows]
 
     def add(self, recording: int, sha256: str, correction: Correction) -> None:
-        """Save a correction of a content of a recording."""
+        """Save a correction of a content of a recording, once: a request is acted on again after a kill."""
         with self._database.transaction() as db:
             db.execute(
-                "INSERT INTO corrections (recording, sha256, correction) VALUES (?, ?, ?)",
-                (recording, sha256, json.dumps(to_dict(correction))),
+                "INSERT INTO corrections (recording, sha256, correction) SELECT :recording, :sha256, :made"
+                " WHERE NOT EXISTS (SELECT 1 FROM corrections"
+                " WHERE recording = :recording AND sha256 = :sha256 AND correction = :made)",
+                {"recording": recording, "sha256": sha256, "made": json.dumps(to_dict(correction))},
             )
 
-    def undo(self, recording: Recording, when: str) -> Correction | None:
-        """Take back the last correction that holds, and return it; None where there is none."""
+    def undo(self, recording: Recording, when: str, made: str = "") -> Correction | None:
+        """Take back a correction that holds, and return it; None where there is none.
+
+        `made` says which one; empty: the last.
+        """
         rows = self._database.read(
             "SELECT id, correction FROM corrections WHERE recording = ? AND sha256 = ? ORDER BY id DESC",
             (recording.id, recording.sha256),
         )
         for row in rows.fetchall():
             correction = correction_from_dict(json.loads(row["correction"]))
-            if correction.undone is None:
+            if correction.undone is None and made in {"", correction.made}:
                 undone = dataclasses.replace(correction, undone=when)
                 with self._database.transaction() as db:
                     values = (json.dumps(to_dict(undone)), row["id"])

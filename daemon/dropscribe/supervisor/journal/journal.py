@@ -163,6 +163,7 @@ class Journal(Database):
         *,
         hooks: Sequence[NewHook] = (),
         after: str = "keep",
+        doubt: tuple[str, str] = ("", ""),
     ) -> None:
         """Save that all files are in the outbox.
 
@@ -172,13 +173,14 @@ class Journal(Database):
             now: the time.
             hooks: those that are to be run.
             after: the setting that says what becomes of the source.
+            doubt: code and reason, where a person should look at the transcript.
         """
         with self.transaction():
             self.hooks.add(recording, hooks)
             if after != "keep":
                 self.sources.plan(recording, DisposalWay(after))
             self.outputs.replace(recording, published)
-            self.recordings.mark_done(recording, now)
+            self.recordings.mark_done(recording, now, *doubt)
 
     def fail(
         self,

@@ -111,6 +111,13 @@ class Recordings:
         rows = self._database.read("SELECT state, count(*) AS n FROM recordings GROUP BY state")
         return dict.fromkeys(State, 0) | {State(row["state"]): row["n"] for row in rows}
 
+    def count_done(self, code: str) -> int:
+        """Return how many finished recordings a person should look at for the reason of this code."""
+        rows = self._database.read(
+            "SELECT count(*) AS n FROM recordings WHERE state = ? AND code = ?", (State.DONE, code)
+        )
+        return int(next(iter(rows))["n"])
+
     # Files that come
 
     def put_in_queue(self, file: InboxFile, sha256: str, now: float) -> None:
@@ -250,13 +257,13 @@ class Recordings:
                 (State.PUBLISHING, now, code, recording),
             )
 
-    def mark_done(self, recording: int, now: float) -> None:
+    def mark_done(self, recording: int, now: float, code: str = "", reason: str = "") -> None:
         """Save that all files of a recording are in the outbox, for `Journal.finish`."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0,"
+                "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ?, redo = '', anew = 0,"
                 " other = 0 WHERE id = ?",
-                (State.DONE, now, recording),
+                (State.DONE, code, encode_text(reason), now, recording),
             )
 
     def mark_failed(self, recording: int, code: str, reason: str, now: float) -> None:
