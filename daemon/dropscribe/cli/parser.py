@@ -24,6 +24,7 @@ _DAEMON_SETTINGS = (
         "inbox",
         "outbox",
         "permissions",
+        "together",
         "recursive",
         "settle_seconds",
         "scan_seconds",

@@ -5,8 +5,9 @@ file's syntax; no word is lost.
 
 To add a format, write such a function in a module of this package, and enter it in these places:
 
-- `RENDERERS` below (`BINARY_RENDERERS` where it is no text), and `settings.FORMATS`, in the same order: from these the settings, profiles,
-  the command line and the outbox take it, and the tests that hold the guarantees run over it;
+- `RENDERERS` below (`BINARY_RENDERERS` where it is no text), and `settings.FORMATS`, in the same
+  order: from these the settings, profiles, the command line and the outbox take it, and the tests
+  that hold the guarantees run over it;
 - `config/default.toml`, which is made from the settings, and the table of formats in
   `config/README.md`: tests compare both;
 - a parser that is not ours in the extra `test` of `pyproject.toml`, and a test that reads the

@@ -205,6 +205,12 @@ class Settings:
         'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
         "once with `dropscribe models pull speakers`.",
     )
+    together: bool = _describe_setting(
+        default=False,
+        text="The recordings of a folder are one conversation with a file for each speaker, all begun at the same\n"
+        "moment, as Craig, Zoom and Zencastr write them: one transcript, speakers called by the files. Meant for\n"
+        "profiles of folders.",
+    )
     audio_track: int = _describe_setting(
         0,
         "Which sound track of a film or a recording with several: 1 for the first. 0 or auto: one in the language\n"

@@ -48,6 +48,7 @@ KEYS = (
     "channels",
     "split_channels",
     "speakers",
+    "together",
     "audio_track",
     "speech_threshold",
     "formats",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
     from dropscribe.supervisor.outbox import Published
+    from dropscribe.supervisor.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,11 @@ class Publisher:
         hooks: Hooks,
         disposal: Disposal,
         outage: Outage,
+        together: Together,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks` and `disposal` are notified of each recording that is published;
-        `progress` is called with what came of it.
+        """`intake`, `hooks`, `disposal` and `together` are notified of each recording that is
+        published; `progress` is called with what came of it.
         """
         self._settings = settings
         self._journal = journal
@@ -86,6 +88,7 @@ class Publisher:
         self._hooks = hooks
         self._disposal = disposal
         self._outage = outage
+        self._together = together
         self._progress = progress
         self._permissions = settings.permissions
         self._log = structlog.get_logger()
@@ -102,9 +105,10 @@ class Publisher:
             self._journal.recordings.retry(recording.id, time.time())
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
-        transcript = _finish(Transcript.from_json(stored), recording, in_force)
+        transcript = finish_stored(Transcript.from_json(stored), recording, in_force)
+        wanted = ("json",) if in_force.together else in_force.formats
         try:
-            contents: dict[str, str | bytes] = {name: formats.render(name, transcript) for name in in_force.formats}
+            contents: dict[str, str | bytes] = {name: formats.render(name, transcript) for name in wanted}
         except ImportError as error:  # its library was there when the settings were read
             msg = f"A format cannot be written: {error}."
             raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
@@ -127,6 +131,7 @@ class Publisher:
         self._intake.forget_moved(recording)
         self._hooks.look_soon()
         self._disposal.look_soon()
+        self._together.mark(recording)
         self.results["done"] += 1
         self._log.info(
             "job.done",
@@ -231,7 +236,7 @@ class Publisher:
             raise outbox_missing(self._settings.outbox)
 
 
-def _finish(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
+def finish_stored(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
     """Return a stored transcript as it is published under the name of a recording.
 
     It may have been made from the same recording under another name.
