@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import queue
+import subprocess
+import sys
 from pathlib import Path, PurePath
 
 import pytest
@@ -189,3 +192,32 @@ def test_polling_needs_no_observer(inbox: Inbox) -> None:
 def test_the_file_system_has_a_name(tmp_path: Path) -> None:
     assert find_file_system(tmp_path)
     assert find_file_system(Path("/proc")) in {"proc", ""}
+
+
+NO_EVENTS = """
+import ctypes, platform, struct, sys
+from pathlib import Path
+first, second = {"x86_64": (294, 253), "aarch64": (26, 26)}[platform.machine()]  # inotify_init1, inotify_init
+refuse, allow = (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7FFF0000)
+code = [(0x20, 0, 0, 0), (0x15, 1, 0, first), (0x15, 0, 1, second), refuse, allow]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in code))
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("code", ctypes.c_void_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(code), ctypes.addressof(program))), 0, 0) == 0
+from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.watcher import Watcher
+watcher = Watcher(Inbox(Path(sys.argv[1]), True, Path(sys.argv[2])), "auto", lambda: None)
+print(watcher.ensure_running(), watcher.native, watcher.why)
+"""
+"""Watches a folder in a process for which the kernel has no inotify (a seccomp filter answers ENOSYS)."""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() not in {"x86_64", "aarch64"}, reason="a Linux seccomp filter"
+)
+def test_a_kernel_without_file_events_is_polled_and_the_inbox_is_not_called_missing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", NO_EVENTS, str(tmp_path), str(tmp_path / "outbox")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("True False the system gives no file events"), done.stderr

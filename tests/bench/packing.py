@@ -1,12 +1,13 @@
-"""Many short recordings: the daemon, packing and not, against faster-whisper one file after another.
+"""Many short recordings: the daemon, packing and not, against the library it calls, one file after another.
 
-usage: python tests/bench/packing.py --speech DIR --model FOLDER [--rounds 1] [--backend NAME] [--alone] [--out DIR]
-                                     [--first N]
+usage: PYTHONPATH=tests python tests/bench/packing.py --speech DIR --model FOLDER [--rounds 1] [--backend NAME]
+                                                      [--alone] [--out DIR] [--first N]
 
-DIR holds `clips/*.flac`, `clips.json` (text by file name) and `score.py`. Each round runs, in turn: faster-whisper on
-each file (its own decoding, its own VAD, word times, its model hot), the daemon with packing, with `--alone` the
-daemon without. The daemon's time is from the first recording settled to the last set of files in the outbox, its
-model hot. Prints one line of JSON: seconds, processor seconds (Linux), how many times as fast, word error rates by
+DIR holds `clips/*.flac`, `clips.json` (text by file name) and `score.py`. Each round runs, in turn: the library on
+each file, its model hot (faster-whisper with its own decoding, its own VAD and word times; with `--backend mlx`
+mlx-whisper with its defaults), the daemon with packing, with `--alone` the daemon without. All find the language by
+themselves. The daemon's time is from the first recording settled to the last set of files in the outbox, its model
+hot. Prints one line of JSON: seconds, processor seconds (Linux), how many times as fast, word error rates by
 score.py, and words in the wrong file.
 
 A word in the wrong file stands at the beginning or the end of a text, is neither in the truth there nor in what the
@@ -32,18 +33,30 @@ from typing import Any
 
 from whisper_normalizer.english import EnglishTextNormalizer
 
-DIRECT = """
-import sys, time, json
-from pathlib import Path
+from bench.overhead import vary
+
+PEERS = {
+    "faster-whisper": """
 from faster_whisper import WhisperModel
 model = WhisperModel(sys.argv[1], device="cpu", compute_type="int8")
-files, out = [Path(line) for line in sys.stdin.read().splitlines()], Path(sys.argv[2])
-
 def text(path):
     segments, _ = model.transcribe(str(path), vad_filter=True, word_timestamps=True)
     return " ".join(s.text.strip() for s in segments)
-
-text(files[0])
+""",
+    "mlx": """
+import mlx_whisper
+from faster_whisper.audio import decode_audio  # PyAV; mlx_whisper's own way needs the program ffmpeg
+def text(path):
+    return mlx_whisper.transcribe(decode_audio(str(path)), path_or_hf_repo=sys.argv[1], verbose=None)["text"].strip()
+""",
+}
+DIRECT = """
+import sys, time, json
+from pathlib import Path
+%s
+files, out = [Path(line) for line in sys.stdin.read().splitlines()], Path(sys.argv[2])
+for path in files[:8]:  # hot: a GPU compiles its kernels
+    text(path)
 wall, cpu = time.perf_counter(), time.process_time()
 for path in files:
     (out / f"{path.stem}.json").write_text(json.dumps({"text": text(path)}))
@@ -58,8 +71,8 @@ def clips_of(options: argparse.Namespace) -> list[Path]:
 
 
 def direct(options: argparse.Namespace, out: Path) -> dict[str, float]:
-    """Time faster-whisper on one clip after another."""
-    command = [sys.executable, "-c", DIRECT, str(options.model), str(out)]
+    """Time the library on one clip after another."""
+    command = [sys.executable, "-c", DIRECT % PEERS[options.backend], str(options.model), str(out)]
     files = "\n".join(map(str, clips_of(options)))
     done = subprocess.run(command, input=files, capture_output=True, text=True, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
@@ -98,16 +111,17 @@ def daemon(options: argparse.Namespace, out: Path, *, pack: bool) -> dict[str, f
         )
         try:
             clips = clips_of(options)
-            warm = folder / "inbox" / "warm.flac"
-            warm.write_bytes(clips[0].read_bytes() + b"warm")  # a known one would not be transcribed
-            wait(folder, process, 1)
+            warm = [folder / "inbox" / f"warm{n}.wav" for n in range(len(clips) if options.backend == "mlx" else 1)]
+            for number, path in enumerate(warm):  # as many for a GPU, which compiles its kernels
+                vary(clips[number], path, 1)
+            wait(folder, process, len(warm))
             worker = next(e["pid"] for e in events(folder) if e["event"] == "worker.started")
             before = cpu_seconds(process.pid) + cpu_seconds(worker)
             for clip in clips:
                 shutil.copyfile(clip, folder / "inbox" / clip.name)
-            wait(folder, process, 1 + len(clips))
+            wait(folder, process, len(warm) + len(clips))
             cpu = cpu_seconds(process.pid) + cpu_seconds(worker) - before
-            found = [e for e in events(folder) if e.get("file") not in {"warm.flac", None}]
+            found = [e for e in events(folder) if e.get("file") not in {None, *(path.name for path in warm)}]
             for clip in clips:
                 shutil.copyfile(folder / "outbox" / f"{clip.stem}.json", out / f"{clip.stem}.json")
         finally:
@@ -168,7 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speech", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--backend", default="faster-whisper")
+    parser.add_argument("--backend", default="faster-whisper", choices=PEERS)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--alone", action="store_true")
     parser.add_argument("--first", type=int, help="no more than so many clips; then there are no error rates")

@@ -260,7 +260,8 @@ class MLX:
         parts = [
             (row, part)
             for row in drafts
-            for part in spell_text(pieces[row][0], pieces[row][1], tokenizer.encode, room)
+            # `tokenizer.encode` also looks for special tokens, which takes 20 times as long.
+            for part in spell_text(pieces[row][0], pieces[row][1], tokenizer.encoding.encode_ordinary, room)
         ]
         rows = [row for row, _ in parts]
         times = self._aligner.time_tokens(

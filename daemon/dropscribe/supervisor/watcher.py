@@ -134,16 +134,21 @@ class Watcher:
         self.close()
         root = os.path.realpath(self._inbox.root)
         self._collector = _Collector(root, self._wake)
-        observer = Observer()
         try:
+            observer = Observer()  # opens an inotify instance
             observer.schedule(self._collector, root, recursive=self._inbox.recursive)
             observer.start()
         except OSError as error:
-            # ENOSPC: no inotify watches left. EMFILE: no inotify instances left.
-            if error.errno not in {errno.ENOSPC, errno.EMFILE}:
+            self._inbox.identify()
+            if isinstance(error, PermissionError):
                 raise inbox_fault(self._inbox.root, error) from None
+            # ENOSPC: no inotify watches left. EMFILE: no inotify instances left. Others, such as ENOSYS: a kernel
+            # or a sandbox without events. The folder is there, so it is scanned instead.
             self.native = False
-            self.why = "the system has no more file watches (fs.inotify.max_user_watches)"
+            if error.errno in {errno.ENOSPC, errno.EMFILE}:
+                self.why = "the system has no more file watches (fs.inotify.max_user_watches)"
+            else:
+                self.why = f"the system gives no file events ({error.strerror or error})"
             return True
         self._observer, self._identity = observer, identity
         return True
