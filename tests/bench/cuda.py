@@ -1,13 +1,13 @@
-"""faster-whisper on a CUDA machine, through the whole daemon: with and without cuDNN, attempts counted.
+"""faster-whisper on a CUDA machine, through the whole daemon: libraries there and not, attempts counted.
 
 usage: cuda.py unpack PIECES SITE        on the CUDA machine: join pieces of wheels and of the model, install them
        cuda.py run SITE MODEL OUT [--rounds N] [RECORDING ...]
 
-PIECES holds `NAME.whl.NN` and `model.tar.NN`. `unpack` installs cuDNN into SITE-cudnn and everything else into SITE,
-and the model as PIECES/model; it needs pip and no network. `run` drops recordings (by default `shared/speech/*.flac`,
-else the sample) into an inbox and lets `dropscribe run --once` work them off: without cuDNN, and where SITE-cudnn is
-there with it. OUT/cuda.json has, for each, what was done, attempts, device, seconds and what the log says of the GPU.
-A second run of each shows whether the trial is remembered. One reading a row.
+PIECES holds `NAME.whl.NN` and `model.tar.NN`. `unpack` needs pip and no network. It installs ctranslate2 4.6.x, which
+wants cuDNN, into SITE-older, everything else into SITE, and the model as PIECES/model. `run` drops recordings (by
+default `shared/speech/*.flac`, else the sample) into an inbox and lets `dropscribe run --once` work them off: with
+cuBLAS, without it, and with the older ctranslate2, each without cuDNN. OUT/cuda.json has, for each, what was done,
+attempts, device, seconds and what the log says of the GPU. A second round shows whether the trial is remembered.
 """
 
 from __future__ import annotations
@@ -43,35 +43,39 @@ def unpack(pieces: Path, site: Path) -> None:
         tar.extractall(pieces, filter="data")
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-compile", "--target"]
     wheels = sorted(map(str, pieces.glob("*.whl")))
-    without = [wheel for wheel in wheels if "cudnn" not in wheel]
-    subprocess.run([*pip, str(site), *without], check=True)
-    if len(without) < len(wheels):
-        cudnn = site.with_name(f"{site.name}-cudnn")
-        subprocess.run([*pip, str(cudnn), *(wheel for wheel in wheels if "cudnn" in wheel)], check=True)
+    older = [wheel for wheel in wheels if "/ctranslate2-4.6." in wheel]
+    subprocess.run([*pip, str(site), *(wheel for wheel in wheels if wheel not in older)], check=True)
+    if older:
+        subprocess.run([*pip, str(find_older(site)), *older], check=True)
+
+
+def find_older(site: Path) -> Path:
+    """Return where the older ctranslate2 is."""
+    return site.with_name(f"{site.name}-older")
 
 
 def run(site: Path, model: Path, out: Path, rounds: int, recordings: list[Path]) -> None:
-    """Run the daemon without and with cuDNN, and write what came of it."""
-    recordings = (
-        recordings or sorted((ROOT / "shared/speech").glob("*.flac"))[:5] or [ROOT / "daemon/dropscribe/sample.ogg"]
-    )
-    cublas = site / "nvidia/cublas/lib"
-    cudnn = site.with_name(f"{site.name}-cudnn") / "nvidia/cudnn/lib"
+    """Run the daemon with each set of libraries, and write what came of it."""
+    recordings = recordings or sorted((ROOT / "shared/speech").glob("*.flac"))[:5]
+    recordings = recordings or [ROOT / "daemon/dropscribe/sample.ogg"]
+    cublas, older = site / "nvidia/cublas/lib", find_older(site)
+    ways = {"with cuBLAS": ([site], [cublas]), "without cuBLAS": ([site], [])}
+    if older.is_dir():
+        ways["older, with cuBLAS, without cuDNN"] = ([older, site], [cublas])
     rows: list[dict[str, Any]] = []
-    for name, folders in {"without cuDNN": [cublas], "with cuDNN": [cublas, cudnn]}.items():
-        if not all(folder.is_dir() for folder in folders):
-            print(f"{name}: {[*map(str, folders)]} are not all there", flush=True)
-            continue
+    for name, (sites, folders) in ways.items():
         with tempfile.TemporaryDirectory() as cache:
             for number in range(rounds):
-                row = {"libraries": name, "round": number} | run_once(site, model, recordings, folders, Path(cache))
+                row = {"libraries": name, "round": number} | run_once(sites, model, recordings, folders, Path(cache))
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     out.mkdir(parents=True, exist_ok=True)
     (out / "cuda.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def run_once(site: Path, model: Path, recordings: list[Path], folders: list[Path], cache: Path) -> dict[str, Any]:
+def run_once(
+    sites: list[Path], model: Path, recordings: list[Path], folders: list[Path], cache: Path
+) -> dict[str, Any]:
     """Work off an inbox with these libraries; return what came of it."""
     with tempfile.TemporaryDirectory() as home:
         inbox, state = Path(home) / "in", Path(home) / "state"
@@ -82,7 +86,7 @@ def run_once(site: Path, model: Path, recordings: list[Path], folders: list[Path
             **{name: value for name, value in os.environ.items() if not name.startswith("DROPSCRIBE_")},
             "HOME": home,
             "XDG_CACHE_HOME": str(cache),
-            "PYTHONPATH": f"{ROOT / 'daemon'}{os.pathsep}{site}",
+            "PYTHONPATH": os.pathsep.join(map(str, [ROOT / "daemon", *sites])),
             "LD_LIBRARY_PATH": os.pathsep.join(map(str, folders)),
             "DROPSCRIBE_INBOX": str(inbox),
             "DROPSCRIBE_OUTBOX": f"{home}/out",
