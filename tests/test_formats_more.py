@@ -46,7 +46,7 @@ def test_without_spaces_sentences_are_joined_without() -> None:
     assert RENDERERS["lines.txt"](made) == "今日はいい天気。\nはい\n"
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(named)
 def test_a_library_reads_every_letter_of_the_ass_file(made: Transcript) -> None:
     found = pysubs2.SSAFile.from_string(RENDERERS["ass"](made), format_="ass")
@@ -65,7 +65,7 @@ def test_nothing_said_is_an_order_to_a_player() -> None:
     assert event.name == "A"
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(named)
 def test_a_word_document_has_every_letter_of_the_text(made: Transcript) -> None:
     found = docx.Document(io.BytesIO(render("docx", made)))

@@ -87,7 +87,7 @@ def test_a_killed_daemon_uses_up_no_attempt(world: World) -> None:
     assert world.row("one.wav").attempts == 1
 
 
-@pytest.mark.parametrize("point", sorted(TOGETHER | {"committed"}))
+@pytest.mark.parametrize("point", sorted(TOGETHER))
 def test_killed_before_a_folder_is_joined_it_has_its_one_transcript(world: World, point: str) -> None:
     armed(world, point)
     (world.inbox / "show").mkdir()
