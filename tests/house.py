@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +55,18 @@ class House:
             return daemon.run()
         finally:
             daemon.close()
+
+    def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on these folders, as a process of its own."""
+        command = [sys.executable, "-m", "dropscribe", *arguments]
+        return subprocess.run(command, env=self.environ(), capture_output=True, text=True, check=False)
+
+    def environ(self) -> dict[str, str]:
+        """Return the variables under which a command has these folders."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("DROPSCRIBE_")}
+        for name in ("inbox", "outbox", "state", "logs"):
+            environ[f"DROPSCRIBE_{name.upper()}"] = str(getattr(self.settings, name))
+        return environ | {"HOME": str(self.inbox.parent)}
 
     def queue(self) -> None:
         """Queue all that is in the inbox before the first is taken: who is packed with whom is certain then."""

@@ -13,7 +13,7 @@ from dropscribe.settings import Settings
 from dropscribe.supervisor import worker_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 KENNEDY = "and so my fellow americans ask not what your country can do for you ask what you can do for your country"
@@ -30,9 +30,9 @@ def event_to_json(event: protocol.Event) -> dict[str, Any]:
 class Talk:
     """A real worker, and what it says."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: Sequence[str] | None = None) -> None:
         self.messages: queue.SimpleQueue[worker_process.Message] = queue.SimpleQueue()
-        self.worker = worker_process.Worker(self.messages.put)
+        self.worker = worker_process.Worker(self.messages.put, command)
         self.number = 0
 
     def ask(self, model: Path, *line: dict[str, Any], operation: str = "check", **more: Any) -> None:

@@ -495,6 +495,14 @@ class TestBuildSegments:
         (segment,) = build_segments(window, [raw])
         assert [(w.start, w.end) for w in segment.words] == [(10.5, 12), (15, 15.5), (15.5, 20)]
 
+    def test_a_letter_that_was_cut_apart_costs_no_other_its_time(self) -> None:
+        raw = dataclasses.replace(
+            self.raw(0, 4, ("你", 0, 1), ("\ufffd", 1, 2), ("好", 2, 4)), text="你\ufffd\ufffd好"
+        )
+        (segment,) = build_segments(self.WINDOW, [raw])
+        assert segment.text == "你好"
+        assert [word.word for word in segment.words] == ["你", "好"]
+
     def test_times_outside_out_of_order_or_overlapping_are_put_right(self) -> None:
         raw = self.raw(0, 9, (" a", -1, 2), (" b", 1.5, 1.2), (" c", 1.4, 4), (" d", 3, 99))
         (segment,) = build_segments(self.WINDOW, [raw])

@@ -86,3 +86,13 @@ def test_marks_go_with_their_word_and_leave_its_times_alone() -> None:
         (" said,", 0.0, 0.4, 0.9),
         (" (yes.", 2.0, 2.4, 0.8),
     ]
+
+
+def test_no_letter_is_parted_from_its_vowel_signs_and_no_word_is_blank() -> None:
+    def words(*pieces: str) -> list[str]:
+        return ["".join(pieces[i] for i in group) for group in group_pieces(pieces)]
+
+    assert words(" ह", "ि", "न", "्", "द", "ी") == [" हि", "न्", "दी"]
+    assert words("ท", "ี", "่", "น", "ี", "่") == ["ที่", "นี่"]
+    assert words(" ", "नमस्ते", " ") == [" नमस्ते "]
+    assert words("क", "्", "\u200d", "ष") == ["क्\u200dष"]

@@ -98,7 +98,7 @@ def test_version_2_brings_settings_that_are_not_known_and_nothing_that_is_asked_
 
 def test_version_3_brings_no_hooks_and_no_sources_that_leave(tmp_path: Path) -> None:
     before, after = migrate(2, tmp_path)
-    assert after.keys() - before.keys() == {"hooks", "sources"}
+    assert {"hooks", "sources"} <= after.keys() - before.keys()
     assert (after["hooks"], after["sources"]) == ([], [])
 
 
@@ -119,6 +119,11 @@ def test_version_6_brings_equal_priorities_and_no_known_sound(tmp_path: Path) ->
     assert {row["sound"] for row in added(before["results"], after["results"])} == {""}
     with Journal(tmp_path / "journal.sqlite3") as journal:
         assert journal.find_by_sound(find(journal, "done.wav"), "") is None
+
+
+def test_version_7_brings_no_corrections(tmp_path: Path) -> None:
+    before, after = migrate(6, tmp_path)
+    assert (after.keys() - before.keys(), after["corrections"]) == ({"corrections"}, [])
 
 
 @pytest.mark.parametrize("version", EARLIER)
@@ -171,6 +176,9 @@ def test_an_older_journal_says_what_it_said(tmp_path: Path, version: int) -> Non
             queue = [recording.path for recording in journal.recordings.list_queue()]
             assert (queue[0], find(journal, "urgent.wav").priority) == (b"urgent.wav", 10)
             assert journal.find_by_sound(find(journal, "known.wav"), "5042d") == '{"text": "Words of k1."}'
+        if version >= 7:
+            held = [(c.edits[0].after, c.undone) for c in journal.corrections.list_for(find(journal, "known.wav"))]
+            assert held == [("Words of Ada.", None), ("No words.", "2026-11-29T09:02:00+01:00")]
 
 
 @pytest.mark.parametrize("version", EARLIER)
@@ -200,8 +208,11 @@ def test_an_older_journal_can_be_read_as_it_is(tmp_path: Path, version: int) -> 
         assert {name: find(reader, name).state for name in STATES} == STATES
         assert find(reader, "done.wav").settings == (SETTINGS if version >= 2 else "")
         queue = [recording.path for recording in reader.recordings.list_queue()]
-        assert queue == ([b"queued.wav", b"again.wav"] if version >= 2 else [b"queued.wav"])
-        assert reader.recordings.count_ahead(find(reader, "queued.wav")) == 2  # one running, one being published
+        urgent = [b"urgent.wav"] if version >= 6 else []
+        assert queue == [*urgent, b"queued.wav", *([b"again.wav"] if version >= 2 else [])]
+        assert reader.recordings.count_ahead(find(reader, "queued.wav")) == 2 + len(
+            urgent
+        )  # one runs, one is published
         if version < 3:
             assert reader.sources.find(find(reader, "done.wav").id) is None
             assert reader.hooks.list_given_up() == []

@@ -46,6 +46,13 @@ def clock() -> Clock:
     return Clock()
 
 
+def test_telling_speakers_apart_is_work_that_is_left() -> None:
+    meter = Meter([1], "decoding")
+    meter.observe(protocol.Decoded(audio_s=3600.0, decode_s=1.0, channels=1, codec="x"))
+    meter.observe(protocol.Heartbeat(done_s=0.0, phase=protocol.SPEAKERS_PHASE, share=0.25))
+    assert meter.work_left_s == pytest.approx(900)
+
+
 def test_the_time_left_follows_from_what_this_attempt_has_done(clock: Clock) -> None:
     meter = Meter([7], "decoding", clock)
     meter.observe(plan(10, done=8))

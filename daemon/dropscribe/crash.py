@@ -19,7 +19,7 @@ POINTS = {
     "segment": "the worker has the first window's text and has not reported it",
     "checkpointed": "a finished window is in the journal",
     "kept": "the transcript is in the journal",
-    "asked": "recordings that were done are queued again, the request for it is still there",
+    "asked": "what was asked for is in the journal, recordings are queued or published again; the request is there",
     "retired": "copies of the older outputs are on the disk, and no newer one",
     "rendered": "every format is made, no file is written",
     "written": "a file is on the disk under its temporary name",

@@ -17,6 +17,9 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+LANGUAGE_UNCERTAIN = "language-uncertain"
+"""The code of a notice: the language may be another."""
+
 Option = str | list[str] | dict[str, str]
 """The value of a setting that changes what a transcript says."""
 
@@ -35,6 +38,9 @@ class Word:
     """Mean probability of the word's tokens, 0 to 1; null where the engine gives none."""
     speaker: str | None = None
     """Who speaks; absent when unknown."""
+    time_confidence: float | None = None
+    """How likely `start` and `end` are both within 0.1 s, 0 to 1, where this is the word that was spoken; absent in
+    transcripts of older versions and where the words have no times of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +150,9 @@ class Passage:
     end: float
     """Seconds from the start of the recording, after `start`."""
     kind: str
-    """`unsure`, `loop`, `silence` (words over silence), `unheard` (speech without words), `language` (it changes),
-    `speaker` (who speaks is unsure, or two at once), `damaged` or `warning`."""
+    """`unsure`, `times` (when it is said is unsure), `loop`, `silence` (words over silence), `unheard` (speech
+    without words), `language` (it changes), `speaker` (who speaks is unsure, or two at once), `damaged` or
+    `warning`."""
     why: str
     """One sentence for a person; more where several things are wrong."""
     score: float
@@ -166,6 +173,18 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceMatch:
+    """A known voice that a speaker sounds like."""
+
+    name: str
+    """What the known voice is called."""
+    similarity: float
+    """Cosine of the two voices, corrected for how little speech there is; the same person has 0.5 to 1."""
+    certain: bool
+    """Whether the speaker was called so for it. Where not, it is perhaps this person: a human has to say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Speaker:
     """A person whose voice is in the recording."""
 
@@ -179,6 +198,39 @@ class Speaker:
     """How sure the turns are, 0 to 1: their mean, longer ones counting more."""
     turns: tuple[Turn, ...] = ()
     """When this person speaks, in order. Turns of different people may overlap."""
+    voice: VoiceMatch | None = None
+    """The known voice that this person certainly or perhaps has; absent where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One thing that a person corrected."""
+
+    kind: str
+    """`words` (written otherwise), `name` (a speaker is called otherwise), `turn` (somebody else said this) or
+    `accept` (a passage that was listed for listening again is right)."""
+    start: float
+    """Seconds from the start of the recording."""
+    end: float
+    """Seconds from the start of the recording."""
+    before: str
+    """The words, or the speaker, as they were."""
+    after: str
+    """The words, or the speaker, as they are now; empty where words were taken out, and for `accept`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a person corrected and saved together."""
+
+    made: str
+    """When, ISO 8601 with a zone."""
+    by: str
+    """Who: the name of the account, or what was given."""
+    edits: tuple[Edit, ...]
+    """In the order in which they are made."""
+    undone: str | None = None
+    """When it was taken back, ISO 8601 with a zone; absent where it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +262,8 @@ class Transcript:
     speakers: tuple[Speaker, ...] | None = None
     """Who speaks, in order of appearance, where the setting `speakers` asks for it; absent where it does not. One
     alone has no name in words and segments, unless the setting gives one."""
+    corrections: tuple[Correction, ...] | None = None
+    """What people corrected, the first first; absent where nobody did. The text is as it is after them."""
 
     def to_json(self) -> str:
         """Return the JSON form, indented by one space. Raises: ValueError on NaN."""
@@ -234,11 +288,17 @@ class Transcript:
                 if "review" in data
                 else None,
                 "speakers": tuple(speaker_from_dict(s) for s in data["speakers"]) if "speakers" in data else None,
+                "corrections": tuple(correction_from_dict(c) for c in data["corrections"])
+                if "corrections" in data
+                else None,
             }
         )
 
 
-_LEFT_OUT = frozenset({"speaker", "language", "begins", "recorded_from", "review", "speakers"})
+_LEFT_OUT = frozenset(
+    {"speaker", "time_confidence", "language", "begins", "recorded_from", "review", "speakers", "voice"}
+    | {"corrections", "undone"}
+)
 """With these absent, a transcript of an older version is written again byte for byte."""
 
 
@@ -266,7 +326,14 @@ def segment_from_dict(data: dict[str, Any]) -> Segment:
 def speaker_from_dict(data: dict[str, Any]) -> Speaker:
     """Read one speaker as `to_dict` wrote it."""
     turns = tuple(Turn(**_pick_fields(Turn, t)) for t in data.get("turns", ()))
-    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns})
+    voice = VoiceMatch(**_pick_fields(VoiceMatch, data["voice"])) if data.get("voice") else None
+    return Speaker(**_pick_fields(Speaker, data) | {"turns": turns, "voice": voice})
+
+
+def correction_from_dict(data: dict[str, Any]) -> Correction:
+    """Read one correction as `to_dict` wrote it."""
+    edits = tuple(Edit(**_pick_fields(Edit, e)) for e in data.get("edits", ()))
+    return Correction(**_pick_fields(Correction, data) | {"edits": edits})
 
 
 def _pick_fields(kind: Any, data: dict[str, Any]) -> dict[str, Any]:

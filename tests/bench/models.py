@@ -217,7 +217,7 @@ def turbo(folder: Path, base: Path) -> None:
     from ctranslate2.specs import model_spec, whisper_spec
     from tokenizers import Tokenizer
 
-    from dropscribe.models import convert
+    from dropscribe.models import convert, model_file
 
     target = folder / "ct2"
     target.mkdir(parents=True)
@@ -237,7 +237,7 @@ def turbo(folder: Path, base: Path) -> None:
     said += tokenizer.encode(" " + " ".join(text), add_special_tokens=False).ids
     said += [tokenizer.token_to_id("<|endoftext|>")] * (gpu.TURBO["n_text_ctx"] - len(said))
 
-    known = convert.read_variables(base / "model.bin")
+    known = model_file.read_variables(base / "model.bin")
     state = gpu.TURBO["n_text_state"]
     sizes: dict[int, int] = {512 * many: state * many for many in (1, 2, 3, 4)} | {
         80: gpu.TURBO["n_mels"],

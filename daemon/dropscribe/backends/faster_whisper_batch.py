@@ -11,6 +11,7 @@ import numpy as np
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_suppressed_tokens
 
+from dropscribe.backends.ctranslate2_languages import to_array
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
 from dropscribe.backends.letters import MEDIAN_WIDTH, TOKEN_SECONDS, spell_text
 from dropscribe.backends.number_normalisation import Number, build_context, find_numbers, has_figures
@@ -18,6 +19,7 @@ from dropscribe.backends.results import EngineWord, build_segments, copy_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -40,10 +42,13 @@ class Batch:
         model: Any,
         seed: Callable[[int], None],
         kept: KeptEncodings,
+        scorers: Executor,
         audio: NDArray[np.float32],
         windows: Sequence[Window],
         part: tuple[int, int],
         options: Options,
+        *,
+        hear: Callable[[int, NDArray[np.float32]], None] | None = None,
     ) -> None:
         """Encode and decode windows. Words are timed too, but in windows that are retried or have
         a number.
@@ -52,14 +57,19 @@ class Batch:
             model: A `WhisperModel`.
             seed: Makes what is sampled next depend on the given number alone.
             kept: What the encoder made of some of the windows already.
+            scorers: Threads that score a text while its words are timed: a window that is alone has
+                two workers of the model for that.
             audio: The recording.
             windows: All of its windows.
             part: The first window of this batch, and one past the last.
             options: What is asked for.
+            hear: Gets the first window's number and what the encoder made of all of them, to hear
+                their languages.
         """
         self.first, last = part
         self._model = model
         self._seed = seed
+        self._scorers = scorers
         self._windows = windows[self.first : last]
         self._retry = options.retry
         self._tokenizer = Tokenizer(
@@ -75,6 +85,8 @@ class Batch:
         self._encoded = self._encode(samples, [kept.take(audio, window) for window in self._windows])
         self._frames = [-(-len(sound) // extractor.hop_length) for sound in samples]
         self._encoded_on_cpu: NDArray[np.float32] | None = None
+        if hear is not None:
+            hear(self.first, self._read_encodings())
         decoded = self._generate(self._encoded, len(samples), beam_size=BEAMS)
         self.drafts = [self._to_draft(each, 0.0) for each in decoded]
         self.pending: dict[int, list[Number]] = {}
@@ -138,8 +150,8 @@ class Batch:
             return encoded
         if len(samples) == 1:
             return kept[0]
-        made = iter(_to_array(encoded) if encoded is not None else ())
-        rows = [next(made) if old is None else _to_array(old)[0] for old in kept]
+        made = iter(to_array(encoded) if encoded is not None else ())
+        rows = [next(made) if old is None else to_array(old)[0] for old in kept]
         return ctranslate2.StorageView.from_array(np.stack(rows))
 
     def _find_numbers(self, draft: Draft) -> list[Number]:
@@ -226,11 +238,13 @@ class Batch:
             return []
         texts, pieces = self._tokenizer.split_to_word_tokens(draft.tokens)
         start = self._tokenizer.sot_sequence
-        probabilities = self._score(row, start, draft.tokens)
+        scored = self._scorers.submit(self._score, row, start, draft.tokens)
+        parts = spell_text(texts, pieces, self._tokenizer.encode, self._model.max_length - len(start) - 2)
+        timed = [self._time_tokens(row, part.tokens) for part in parts]
+        probabilities = scored.result()
         edges = [0, *itertools.accumulate(map(len, pieces))]
         words = []
-        for part in spell_text(texts, pieces, self._tokenizer.encode, self._model.max_length - len(start) - 2):
-            starts = self._time_tokens(row, part.tokens)
+        for part, starts in zip(parts, timed, strict=True):
             for index, (begin, end) in enumerate(itertools.pairwise(part.edges), part.first):
                 probability = float(probabilities[edges[index] : edges[index + 1]].mean())
                 words.append(EngineWord(texts[index], starts[begin], starts[end], probability))
@@ -257,12 +271,11 @@ class Batch:
         return np.clip(np.array(found.text_token_probs, np.float64), 1e-30, 1.0)
 
     def _read_encoding(self, row: int) -> Any:
-        """Return the encoder's output for one window."""
+        """Return the encoder's output for one window. Two threads may ask at once: both get the same."""
+        return ctranslate2.StorageView.from_array(self._read_encodings()[row : row + 1])
+
+    def _read_encodings(self) -> NDArray[np.float32]:
+        """Return the encoder's output for all windows, in this process's memory."""
         if self._encoded_on_cpu is None:
-            self._encoded_on_cpu = _to_array(self._encoded)
-        return ctranslate2.StorageView.from_array(self._encoded_on_cpu[row : row + 1])
-
-
-def _to_array(encoded: Any) -> NDArray[np.float32]:
-    """Return the encoder's output in this process's memory, shape (windows, 1500, state)."""
-    return np.asarray(encoded.to_device(ctranslate2.Device.cpu))
+            self._encoded_on_cpu = to_array(self._encoded)
+        return self._encoded_on_cpu

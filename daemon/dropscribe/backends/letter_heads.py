@@ -28,7 +28,7 @@ _HEADS: dict[tuple[Head, ...], tuple[Head, ...]] = {
     ),
 }
 
-_CONFIG = "config.json"
+_CONFIG, _WEIGHTS = "config.json", "model.bin"
 
 
 def choose_heads(own: Iterable[Sequence[int]]) -> list[Head]:
@@ -38,12 +38,16 @@ def choose_heads(own: Iterable[Sequence[int]]) -> list[Head]:
 
 
 @contextlib.contextmanager
-def link_model(folder: Path) -> Iterator[Path]:
+def link_model(folder: Path, weights: Path | None = None) -> Iterator[Path]:
     """Yield a CTranslate2 folder from which to load the model in `folder` with its letter heads.
 
     CTranslate2 reads the heads from the model's configuration. The model's own folder is not
     changed: where others are better, this is a temporary one with links to its files. Where none
     can be made, it is the model's own.
+
+    Args:
+        folder: The model.
+        weights: A file that holds its weights in other numbers, to load them from.
     """
     with contextlib.ExitStack() as stack:
         linked = folder
@@ -51,11 +55,12 @@ def link_model(folder: Path) -> Iterator[Path]:
             config = json.loads((folder / _CONFIG).read_bytes())
             own = [tuple(head) for head in config.get("alignment_heads", ())]
             heads = choose_heads(own)
-            if heads != sorted(own):
+            others = {} if weights is None or not weights.is_file() else {_WEIGHTS: weights}
+            if heads != sorted(own) or others:
                 target = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dropscribe-")))
                 for file in folder.iterdir():
                     if file.name != _CONFIG:
-                        (target / file.name).symlink_to(file.resolve())
+                        (target / file.name).symlink_to(others.get(file.name, file).resolve())
                 (target / _CONFIG).write_text(json.dumps({**config, "alignment_heads": heads}), encoding="utf-8")
                 linked = target
         yield linked

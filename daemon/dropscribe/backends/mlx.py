@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import numpy as np
 
-from dropscribe.backends import Loaded
+from dropscribe.backends import SAMPLE_RATE, Loaded
 from dropscribe.backends.drafts import Draft, decode_with_retries, merge_pieces, to_raw_segments
-from dropscribe.backends.encodings import KeptEncodings, count_encoded_samples
+from dropscribe.backends.encodings import SILENCE_S, KeptEncodings, count_encoded_samples, find_frames
 from dropscribe.backends.engine_errors import to_engine_error, to_load_error
 from dropscribe.backends.letters import spell_text
 from dropscribe.backends.mlx_aligner import Aligner
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Options, Window
+    from dropscribe.backends import Hearing, Languages, Options, Part, Window
     from dropscribe.backends.mlx_decoder import TextScores
     from dropscribe.backends.mlx_layers import Memory
     from dropscribe.backends.results import RawSegment
@@ -63,6 +63,12 @@ CACHE_BYTES = 512 << 20
 """Freed buffers that MLX may keep; without a limit a process grew to 17 GB."""
 _STEP_S = 5.0
 """Seconds; MLX takes its time with each new shape, and rows of one length share a batch."""
+
+_PARTS_AT_ONCE = 32
+"""Parts of windows whose languages are heard at once; on a GPU always so many, for MLX takes its time
+with each new shape."""
+_PART_STEPS = 250
+"""Steps of the encoder's output that each of them has: 5 s. Of a longer one the first."""
 
 _DEVICE = mx.default_device()
 """The GPU where there is one."""
@@ -84,6 +90,7 @@ class MLX:
         self._batch = 1
         self._gpu = False
         self._kept = KeptEncodings()
+        self._silence: Any = None
 
     def load(self, folder: Path, *, threads: int = 0, safe: bool = False, batch: int = 0) -> Loaded:
         """Load an MLX folder, float16 on a GPU and float32 on a CPU. See `Backend.load`."""
@@ -136,8 +143,32 @@ class MLX:
                     found[place] = dict(zip(tokenizer.all_language_codes, rows[row].tolist(), strict=True))
             yield from (found[place] for place in range(len(part)))
 
+    def hear_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], parts: Sequence[Sequence[Part]]
+    ) -> Iterator[list[Languages]]:
+        """See `Backend.hear_languages`."""
+        for first in range(0, len(windows), self._batch):
+            part = windows[first : first + self._batch]
+            try:
+                features = self._encode(
+                    [copy_window(audio, window) for window in part],
+                    [self._kept.look_up(audio, window) for window in part],
+                )
+                for row, window in enumerate(part):
+                    self._kept.keep(audio, window, features[row : row + 1])
+                found = self._hear_parts(features, parts[first : first + self._batch])
+            except (RuntimeError, ValueError, MemoryError) as error:
+                raise to_engine_error(error) from error
+            yield from found
+
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
         `engine-failed`.
@@ -147,7 +178,7 @@ class MLX:
             for first in range(done // step * step, len(windows), step):
                 part = windows[first : first + step]
                 try:
-                    raw_segments = self._transcribe_chains(audio, part, options)
+                    raw_segments = self._transcribe_chains(audio, part, options, first, hearing)
                     mx.synchronize()  # errors of Metal may surface late: here, not after the windows are published
                 except (RuntimeError, ValueError, MemoryError) as error:
                     raise to_engine_error(error) from error
@@ -160,7 +191,7 @@ class MLX:
     def close(self) -> None:
         """See `Backend.close`."""
         self._model = self._encoder = self._decoder = self._aligner = None
-        self._kept = KeptEncodings()
+        self._kept, self._silence = KeptEncodings(), None
         mx.clear_cache()
 
     def _make_tokenizer(self, language: str | None, task: str) -> Any:
@@ -177,11 +208,43 @@ class MLX:
         made = iter(mx.split(encoded, len(new)) if new else ())
         return mx.concatenate([next(made) if old is None else old for old in kept])
 
+    def _hear_parts(self, features: Any, parts: Sequence[Sequence[Part]]) -> list[list[Languages]]:
+        """Return the languages of the parts of each window, whose encoder's output `features` is.
+
+        All parts have one shape: what was encoded of a shorter one is repeated, which the
+        decoder's attention weighs like that of a longer one.
+        """
+        if not self._model.is_multilingual:
+            return [[{"en": 1.0} for _ in each] for each in parts]
+        if self._silence is None:
+            sound = np.zeros(SAMPLE_RATE, np.float32)
+            self._silence = self._encoder.encode([sound], SILENCE_S * SAMPLE_RATE // HOP)[0]
+        places = [(row, *find_frames(part)) for row, each in enumerate(parts) for part in each]
+        tokenizer = self._make_tokenizer("en", "transcribe")
+        codes = tokenizer.all_language_codes
+        found: list[Languages] = []
+        for begin in range(0, len(places), _PARTS_AT_ONCE):
+            some = places[begin : begin + _PARTS_AT_ONCE]
+            filled = [*some, *[some[-1]] * (_PARTS_AT_ONCE - len(some) if self._gpu else 0)]
+            rows = mx.array([row for row, _, _ in filled])[:, None]
+            steps = [low + np.arange(_PART_STEPS) % (high - low) for _, low, high in filled]
+            silence = mx.broadcast_to(self._silence, (len(filled), *self._silence.shape))
+            sounds = mx.concatenate([features[rows, mx.array(np.stack(steps))], silence], axis=1)
+            heard = self._decoder.detect_languages(sounds, tokenizer.sot, tokenizer.all_language_tokens)
+            found += [dict(zip(codes, row.tolist(), strict=True)) for row in heard[: len(some)]]
+        each_found = iter(found)
+        return [list(itertools.islice(each_found, len(each))) for each in parts]
+
     def _transcribe_chains(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        first: int,
+        hearing: Hearing | None,
     ) -> list[list[RawSegment]]:
         """Return the segments of each window. The chains of `windows` are whole; batches are parts
-        of them.
+        of them. `first` is the place of the first one.
         """
         tokenizer = self._make_tokenizer(options.language, options.task)
         start = np.array(tokenizer.sot_sequence_including_notimestamps, np.int32)
@@ -193,6 +256,9 @@ class MLX:
         features = mx.concatenate(
             [self._encode([sounds[row] for row in batch], [kept[row] for row in batch]) for batch in batches]
         )
+        if hearing is not None:
+            found = self._hear_parts(features, hearing.parts[first : first + len(windows)])
+            hearing.heard.update(enumerate(found, first))
         whole = self._decoder.compute_memory(features) if len(batches) == 1 else None
 
         def compute_memory(rows: Sequence[int]) -> Memory:

@@ -7,19 +7,18 @@ without length remains; numbers are finite.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE
-from dropscribe.backends.encodings import count_encoded_samples
-from dropscribe.backends.engine_errors import to_engine_error
 from dropscribe.transcript import Segment, Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -32,8 +31,9 @@ the second.
 In 120 short recordings of speech, no segment came near these limits.
 """
 
-_STEP_S = 1.0
-"""Seconds; CTranslate2 takes any length."""
+
+_CUT = "\ufffd"
+"""What stands for a letter that was not written to its end."""
 
 
 class EngineWord(NamedTuple):
@@ -68,38 +68,6 @@ def copy_window(audio: NDArray[np.float32], window: Window) -> NDArray[np.float3
     return np.concatenate([audio[start:end] for start, end in window.kept_spans], dtype=np.float32)
 
 
-def detect_window_language(
-    model: Any,
-    audio: NDArray[np.float32],
-    window: Window,
-    *,
-    silence_s: float | None,
-    keep: Callable[[Any], None] | None = None,
-) -> dict[str, float]:
-    """Return the language probabilities of one window. See `Backend.detect_languages`.
-
-    Args:
-        model: faster-whisper's `WhisperModel`, which WhisperX has too.
-        audio: Shape (samples,), 16 kHz.
-        window: The window of `audio` to judge.
-        silence_s: Seconds of silence to encode behind it; None: up to 30 s.
-        keep: Gets the encoder's output for the whole window of 30 s.
-    """
-    if not model.model.is_multilingual:
-        return {"en": 1.0}
-    try:
-        sound, extractor = copy_window(audio, window), model.feature_extractor
-        samples = count_encoded_samples(len(sound), silence_s, step_s=_STEP_S)
-        mel = extractor(sound[:samples], padding=samples - len(sound[:samples]))
-        encoded = model.encode(mel)
-        if keep is not None and samples == extractor.n_samples:
-            keep(encoded)
-        (found,) = model.model.detect_language(encoded)
-    except (RuntimeError, MemoryError) as error:
-        raise to_engine_error(error) from error
-    return {token[2:-2]: probability for token, probability in found}
-
-
 def build_segments(window: Window, raw_segments: Iterable[RawSegment]) -> list[Segment]:
     """Return the segments of one window, in order. Their ids are 0."""
     first, last = window.start / SAMPLE_RATE, window.end / SAMPLE_RATE
@@ -108,8 +76,15 @@ def build_segments(window: Window, raw_segments: Iterable[RawSegment]) -> list[S
     for raw in raw_segments:
         text = raw.text.strip()
         words = _build_words(raw, window, edge, last)
-        if words and "".join(word.word for word in words).strip() != text:
-            words = []  # letters were cut apart: better no times than wrong words
+        joined = "".join(word.word for word in words).strip()
+        if words and joined != text:
+            if joined.replace(_CUT, "") == text.replace(_CUT, ""):
+                # A letter was not written to its end; the others have their times.
+                words = [dataclasses.replace(word, word=word.word.replace(_CUT, "")) for word in words]
+                words = [word for word in words if word.word.strip()]
+                text = text.replace(_CUT, "")
+            else:
+                words = []  # better no times than wrong words
         start = words[0].start if words else _clamp(window.to_recording_seconds(raw.start), edge, last)
         end = words[-1].end if words else _clamp(window.to_recording_seconds(raw.end, is_end=True), start, last)
         if not text or end <= start or _is_invented(raw):

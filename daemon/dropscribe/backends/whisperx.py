@@ -25,14 +25,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Loaded
-from dropscribe.backends.engine_errors import to_engine_error, to_load_error
-from dropscribe.backends.results import (
-    EngineWord,
-    RawSegment,
-    build_segments,
-    copy_window,
+from dropscribe.backends.ctranslate2_languages import (
+    detect_part_languages,
     detect_window_language,
+    encode_silence,
+    encode_window,
+    to_array,
 )
+from dropscribe.backends.engine_errors import to_engine_error, to_load_error
+from dropscribe.backends.results import EngineWord, RawSegment, build_segments, copy_window
 from dropscribe.backends.whisperx_models import find_versions, load_aligner, load_diarizer, to_import_error
 from dropscribe.backends.whisperx_words import AlignedWord, fill_in_times, split_sentences
 from dropscribe.errors import EnvironmentFaultError
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Options, Window
+    from dropscribe.backends import Hearing, Languages, Options, Part, Window
     from dropscribe.transcript import Segment
 
 _log = Log()
@@ -133,12 +134,32 @@ class WhisperX:
         for window in windows:
             yield detect_window_language(self._pipeline.model, audio, window, silence_s=silence_s)
 
+    def hear_languages(
+        self, audio: NDArray[np.float32], windows: Sequence[Window], parts: Sequence[Sequence[Part]]
+    ) -> Iterator[list[Languages]]:
+        """See `Backend.hear_languages`. WhisperX encodes by itself: nothing is kept for it."""
+        model = self._pipeline.model
+        try:
+            silence = encode_silence(model)
+            for window, each in zip(windows, parts, strict=True):
+                encoded = to_array(encode_window(model, audio, window))[0]
+                yield detect_part_languages(model, encoded, each, silence)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise to_engine_error(error) from error
+
     def transcribe(
-        self, audio: NDArray[np.float32], windows: Sequence[Window], options: Options, *, done: int = 0
+        self,
+        audio: NDArray[np.float32],
+        windows: Sequence[Window],
+        options: Options,
+        *,
+        done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`. Raises EngineFaultError `out-of-memory` and
         `engine-failed`.
         """
+        del hearing  # WhisperX's encoder is out of reach
         try:
             aligner = self._find_aligner(options.language or "en") if options.task == "transcribe" else None
             turns = self._find_turns(audio) if self._diarizer and done < len(windows) else None

@@ -39,6 +39,8 @@ class Export(NamedTuple):
     transcript: Path
     to: str
     """Format names with commas between."""
+    srt_speakers: str
+    """The value of the setting."""
     output: Path | None
     flags: dict[str, str]
     """Settings of subtitles."""
@@ -48,6 +50,7 @@ class Status(NamedTuple):
     """`status`: what the daemon does."""
 
     json: bool
+    watch: bool = False
 
 
 class Why(NamedTuple):
@@ -83,6 +86,72 @@ class Speakers(NamedTuple):
     file: Path
     names: list[str]
     """Each `old=new`."""
+    json: bool
+
+
+class AddVoice(NamedTuple):
+    """`voices add`: one more voice that is known, or one more sample of one."""
+
+    name: str
+    file: Path | None
+    transcript: Path | None
+    """JSON in whose recording the person speaks."""
+    speaker: str | None
+    """What the person is called in it."""
+
+
+class ListVoices(NamedTuple):
+    """`voices list`: whose voices are known."""
+
+    json: bool
+
+
+class RemoveVoice(NamedTuple):
+    """`voices remove`: a voice that is to be forgotten."""
+
+    name: str
+
+
+class Search(NamedTuple):
+    """`search`: sentences in all transcripts."""
+
+    words: list[str]
+    speaker: str
+    since: str
+    language: str
+    limit: int
+    rebuild: bool
+    json: bool
+
+
+class Apply(NamedTuple):
+    """`apply`: a text that was edited by hand, for all formats of its transcript."""
+
+    file: Path | None
+    undo: Path | None
+    """A recording whose last correction is taken back."""
+    json: bool
+
+
+class Summarize(NamedTuple):
+    """`summarize`: title, summary and chapters of a transcript."""
+
+    files: list[Path]
+    """A transcript, or a recording and all its outputs as a hook has them."""
+    endpoint: str
+    model: str
+    """Empty: the first that the server lists."""
+    allow_remote: bool
+    timeout: float
+
+
+class Memos(NamedTuple):
+    """`memos`: copies of Apple's Voice Memos into the inbox."""
+
+    folder: Path | None
+    """None: where Voice Memos keeps them."""
+    list: bool
+    """Only show them."""
     json: bool
 
 
@@ -202,6 +271,29 @@ class Service(NamedTuple):
     json: bool
 
 
+class Serve(NamedTuple):
+    """`serve`: the pages and the endpoint, in the foreground."""
+
+    port: int
+    """0: any that is free."""
+    host: str
+    """Empty: this machine alone."""
+    token: str
+    """Empty: the one in the state folder."""
+    until_idle: float
+    """End after so many hours without a request; 0: never."""
+    flags: dict[str, str]
+
+
+class Open(NamedTuple):
+    """`open`: the library in the browser."""
+
+    file: Path | None
+    """A recording whose page is to be shown; None for the library."""
+    print: bool
+    """Print the address instead of opening it."""
+
+
 class Config(NamedTuple):
     """`config`: the settings."""
 
@@ -227,6 +319,13 @@ Command = (
     | Skip
     | Redo
     | Speakers
+    | AddVoice
+    | ListVoices
+    | RemoveVoice
+    | Search
+    | Apply
+    | Summarize
+    | Memos
     | Pause
     | Resume
     | Logs
@@ -242,6 +341,8 @@ Command = (
     | InstallBackend
     | RemoveBackend
     | Service
+    | Serve
+    | Open
     | Config
     | Completion
 )

@@ -114,6 +114,7 @@ class FileTranscriber:
                 reports.loaded = event
             case protocol.Planned():
                 reports.planned = event
+                del reports.windows[event.done :]
             case protocol.WindowDone():
                 reports.windows.append(event)
             case protocol.SpeakersFound():

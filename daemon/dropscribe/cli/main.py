@@ -28,6 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command is None:
         parser.build_parser("").print_help(sys.stderr)
         return Exit.USAGE
+    if not (isinstance(command, commands.Status) and command.watch):
+        # structlog imports rich where it is installed: 5 MB and 60 ms, of which only `--watch` has any use.
+        sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         # A file name that is not text, or a character that the terminal's encoding lacks, is printed escaped.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -93,10 +96,30 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import requests
 
             return requests.redo(command)
+        case commands.AddVoice() | commands.ListVoices() | commands.RemoveVoice():
+            from dropscribe.cli import voices
+
+            return voices.run(command)
         case commands.Speakers():
             from dropscribe.cli import speakers
 
             return speakers.speakers(command)
+        case commands.Search():
+            from dropscribe.cli import search
+
+            return search.search(command)
+        case commands.Apply():
+            from dropscribe.cli import apply
+
+            return apply.apply(command)
+        case commands.Summarize():
+            from dropscribe.cli import summarize
+
+            return summarize.summarize(command)
+        case commands.Memos():
+            from dropscribe.cli import memos
+
+            return memos.copy_memos(command)
         case commands.Pause():
             from dropscribe.cli import requests
 
@@ -157,6 +180,14 @@ def _call(command: commands.Command) -> int:
             from dropscribe.cli import service
 
             return service.control_service(command)
+        case commands.Serve():
+            from dropscribe.cli import serve
+
+            return serve.serve(command)
+        case commands.Open():
+            from dropscribe.cli import serve
+
+            return serve.open_library(command)
         case commands.Config():
             from dropscribe.cli import config
 

@@ -106,6 +106,8 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Export)
     parser.add_argument("transcript", type=Path, metavar="TRANSCRIPT.json")
     text = f"one or more of {', '.join(EXPORT_FORMATS)}, with commas between"
+    names = "whether .srt names speakers: true (default) or false"
+    parser.add_argument("--srt-speakers", default="true", metavar="VALUE", help=names)
     parser.add_argument("--to", required=True, metavar="FORMATS", help=text)
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FOLDER", help="write there (default: the folder of the JSON)"
@@ -115,7 +117,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 
 def _add_status(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Status)
-    _add_json(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--watch", action="store_true", help="keep showing it, until Ctrl-C")
+    _add_json(which)
 
 
 def _add_why(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +151,71 @@ def _add_speakers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a finished recording")
     parser.add_argument("names", nargs="*", metavar="OLD=NEW", help='another name: "Speaker 1=Anna"')
     _add_json(parser)
+
+
+def _add_voices(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.ListVoices, json=False)
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    def add(name: str, kind: Any, text: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text)
+        action.set_defaults(kind=kind)
+        return action
+
+    text = "Teach a voice, with the person's consent: it is biometric data, and stays on this machine."
+    teach = add("add", commands.AddVoice, text)
+    teach.add_argument("name", metavar="NAME", help="what the person is called; again for one more sample")
+    teach.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a recording in which nobody else speaks")
+    text = "take the voice of a speaker in the recording of this transcript"
+    teach.add_argument("--from", dest="transcript", type=Path, metavar="TRANSCRIPT.json", help=text)
+    teach.add_argument("--speaker", metavar="SPEAKER", help='with --from: which one, such as "Speaker 2"')
+    _add_json(add("list", commands.ListVoices, "Show whose voices are known."))
+    add("remove", commands.RemoveVoice, "Forget a voice.").add_argument("name", metavar="NAME")
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Search)
+    text = 'words that a sentence has; "a phrase", begin*, NEAR(budget cut, 8), OR, NOT'
+    parser.add_argument("words", nargs="*", metavar="WORDS", help=text)
+    parser.add_argument("--speaker", default="", metavar="NAME", help="only what this person says")
+    parser.add_argument(
+        "--since", default="", metavar="DATE", help="only recordings from then on: 2026-05-01, 2026-05"
+    )
+    parser.add_argument("--language", default="", metavar="CODE", help="only what is said in this language")
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    parser.add_argument("--rebuild", action="store_true", help="make the index again from every transcript first")
+    _add_json(parser)
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Apply)
+    which = parser.add_mutually_exclusive_group(required=True)
+    text = "an output that was edited by hand: .txt, .times.txt, .lines.txt, .srt or .vtt"
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
+    which.add_argument("--undo", type=Path, metavar="RECORDING", help="take back the last correction of a recording")
+    _add_json(parser)
+
+
+def _add_summarize(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Summarize)
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="a .json of the outbox; others are ignored"
+    )
+    text = "a server with OpenAI's chat endpoint, such as Ollama's http://127.0.0.1:11434/v1"
+    parser.add_argument("--endpoint", required=True, metavar="URL", help=text)
+    parser.add_argument("--model", default="", metavar="NAME", help="default: the first that the server lists")
+    text = "the server may be another machine: what was said leaves this one"
+    parser.add_argument("--allow-remote", action="store_true", help=text)
+    text = "seconds to wait for one answer (default: 600)"
+    parser.add_argument("--timeout", type=float, default=600.0, metavar="SECONDS", help=text)
+
+
+def _add_memos(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Memos)
+    text = "where the recordings are (default: Voice Memos' own folder)"
+    parser.add_argument("--folder", type=Path, metavar="FOLDER", help=text)
+    parser.add_argument("--list", action="store_true", help="show them with their titles, and copy none")
+    parser.add_argument("--json", action="store_true", help="with --list: print JSON")
 
 
 def _add_pause(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +313,26 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for `status`: print JSON")
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Serve)
+    text = "default: 8737; 0: any that is free"
+    parser.add_argument("--port", type=int, default=8737, metavar="N", help=text)
+    text = "an address of this machine at which others may reach it; needs --token (default: this machine alone)"
+    parser.add_argument("--host", default="", metavar="ADDRESS", help=text)
+    text = "what a visitor must know, 16 characters or more (default: a random one, kept in the state folder)"
+    parser.add_argument("--token", default="", metavar="TEXT", help=text)
+    text = "end after so long without a request (default: never)"
+    parser.add_argument("--until-idle", type=float, default=0.0, metavar="HOURS", help=text)
+    _add_setting_flags(parser)
+
+
+def _add_open(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(kind=commands.Open)
+    text = "a finished recording (default: the library)"
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help=text)
+    parser.add_argument("--print", action="store_true", help="print the address instead of opening it")
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Config)
     parser.add_argument("action", choices=("show", "check", "path"))
@@ -259,7 +348,7 @@ def _add_completion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
 
 
-def _add_json(parser: argparse.ArgumentParser) -> None:
+def _add_json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -283,6 +372,11 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "skip": (_add_skip, "Do not transcribe recordings that wait or are being transcribed; `retry` takes them back."),
     "redo": (_add_redo, "Transcribe finished recordings again; the older outputs are kept in `_old`."),
     "speakers": (_add_speakers, "Show who speaks in a finished recording, or give them other names."),
+    "voices": (_add_voices, "Voices that are known by name in new recordings: teach, list or forget them."),
+    "search": (_add_search, "Find sentences in all transcripts."),
+    "apply": (_add_apply, "Correct a transcript from a text that was edited by hand; the other formats follow."),
+    "summarize": (_add_summarize, "Write title, summary and chapters, by a language model on this machine."),
+    "memos": (_add_memos, "Copy Apple's Voice Memos into the inbox, with their titles as names."),
     "pause": (_add_pause, "Stop transcribing until `resume`, across restarts. Finished windows are kept."),
     "resume": (_add_resume, "Continue after `pause`."),
     "logs": (_add_logs, "Show the log: for people on a terminal, JSON lines in a pipe."),
@@ -294,6 +388,8 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
         "The engines: which are installed, which one is used and why; install or remove.",
     ),
     "service": (_add_service, "Run the daemon in the background, from login on."),
+    "open": (_add_open, "Show the library in the browser: everything, what runs, each transcript with its sound."),
+    "serve": (_add_serve, "Serve the library, and an endpoint for other programs, to this machine alone."),
     "config": (_add_config, "Show, check or find the settings."),
     "completion": (_add_completion, "Print a completion script for your shell."),
 }

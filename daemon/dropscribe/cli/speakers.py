@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from dropscribe import settings
 from dropscribe.cli.console import print_json, say
 from dropscribe.errors import Exit, UsageError
+from dropscribe.library.corrections import list_names
 from dropscribe.supervisor import locks, lookup, requests
+from dropscribe.supervisor.correcting import read_transcript
 from dropscribe.supervisor.explanation import explain
 from dropscribe.supervisor.journal import State
-from dropscribe.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from dropscribe.cli import commands
     from dropscribe.settings import Settings
+    from dropscribe.transcript import Transcript
 
 
 def speakers(arguments: commands.Speakers) -> int:
@@ -29,7 +31,7 @@ def speakers(arguments: commands.Speakers) -> int:
     transcript = _read_transcript(chosen, arguments.file)
     if not arguments.names:
         return _print_speakers(transcript, as_json=arguments.json)
-    names = _read_names(arguments.names, _list_names(transcript), arguments.file)
+    names = _read_names(arguments.names, list_names(transcript), arguments.file)
     file = lookup.locate_in_inbox(chosen, arguments.file) or str(arguments.file)
     requests.write_request(chosen.state, requests.Rename(file, names))
     later = "" if locks.is_running(chosen.state) else " The daemon is not running: it does so when it starts."
@@ -41,24 +43,17 @@ def _read_transcript(chosen: Settings, path: Path) -> Transcript:
     """Return the stored transcript of a recording. Raises: UsageError when it is not done."""
     with lookup.read_journal(chosen) as journal:
         recording = lookup.find_recording(chosen, journal, path)
-        stored = None
+        transcript = None
         if journal is not None and recording is not None and recording.state == State.DONE and recording.result:
-            stored = journal.results.find(recording.result)
-    if stored is None:
+            transcript = read_transcript(journal, recording, chosen)
+    if transcript is None:
         raise UsageError(f"{path} is not done yet.", explain(chosen, path).reason)
-    return Transcript.from_json(stored)
-
-
-def _list_names(transcript: Transcript) -> list[str]:
-    """Return the names of the speakers in order of appearance: of turns, else of segments."""
-    if transcript.speakers:
-        return [speaker.name for speaker in transcript.speakers]
-    return list(dict.fromkeys(segment.speaker for segment in transcript.segments if segment.speaker))
+    return transcript
 
 
 def _print_speakers(transcript: Transcript, *, as_json: bool) -> int:
     found = {speaker.name: speaker for speaker in transcript.speakers or ()}
-    names = _list_names(transcript)
+    names = list_names(transcript)
     if as_json:
         print_json(
             [

@@ -33,6 +33,10 @@ _STALE_SHOWN = 5
 
 def show_status(arguments: commands.Status) -> int:
     """Print what the daemon does; the exit code says whether it runs, and whether something keeps it from working."""
+    if arguments.watch:
+        from dropscribe.cli.watch import watch_status
+
+        return watch_status()
     report = read_status(settings.load().settings)
     if arguments.json:
         print_json(dataclasses.asdict(report))
@@ -90,6 +94,8 @@ def _format_report(report: StatusReport) -> Iterator[str]:
     ):
         for note in notes:
             yield f"{title:<9} {sanitize(note.file)} ({note.when}): {sanitize(note.reason)}"
+    if report.language_uncertain:
+        yield f"Language  uncertain in {report.language_uncertain}: their `warnings` and `dropscribe why` tell"
     yield from _format_stale(report.stale)
 
 

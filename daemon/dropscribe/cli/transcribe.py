@@ -13,7 +13,6 @@ from dropscribe.errors import DropscribeError, Exit, JobError, UsageError
 from dropscribe.formats import RENDERERS, render
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from dropscribe.cli import commands
@@ -45,9 +44,9 @@ def transcribe(arguments: commands.Transcribe) -> int:
                 continue
             bar.close()
             if arguments.output is None:
-                _print(arguments, path, transcript)
+                _print(arguments, path, transcript, chosen)
             else:
-                _publish(arguments.output, _choose_base(path, transcript, chosen), transcript, chosen.formats)
+                _publish(arguments.output, _choose_base(path, transcript, chosen), transcript, chosen)
     return Exit.FAILED if failed else Exit.OK
 
 
@@ -59,13 +58,19 @@ def export(arguments: commands.Export) -> int:
         if name not in EXPORT_FORMATS:
             raise UsageError(f"There is no format {name} to export to.", f"Formats: {', '.join(EXPORT_FORMATS)}.")
     settings.check_libraries(wanted)
-    transcript = _read(path)
+    transcript = read_transcript_file(path)
     options = {name: value for name, value in transcript.engine.options.items() if name not in arguments.flags}
     for name, text in arguments.flags.items():
         number = settings.parse_value(name, text, f"--{name.replace('_', '-')}")
         options |= {name: f"{number:g}"} if number else {}
     transcript = dataclasses.replace(transcript, engine=dataclasses.replace(transcript.engine, options=options))
-    _publish(arguments.output or path.parent, path.stem, transcript, wanted)
+    named = settings.parse_value("srt_speakers", arguments.srt_speakers, "--srt-speakers")
+    _publish(
+        arguments.output or path.parent,
+        path.stem,
+        transcript,
+        dataclasses.replace(settings.Settings(), formats=tuple(wanted), srt_speakers=named),
+    )
     return Exit.OK
 
 
@@ -76,15 +81,16 @@ def _choose_base(path: Path, transcript: Transcript, chosen: Settings) -> str:
     return list_bases(PurePath(path.name), chosen.names, find_text_language(transcript))[0]
 
 
-def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript) -> None:
+def _print(arguments: commands.Transcribe, path: Path, transcript: Transcript, chosen: Settings) -> None:
     name = "json" if arguments.json else arguments.format
     if len(arguments.files) > 1 and name != "json":
         print(f"== {path}")
-    sys.stdout.write(RENDERERS[name](transcript))
+    sys.stdout.write(render(name, transcript, srt_speakers=chosen.srt_speakers).decode())
     sys.stdout.flush()
 
 
-def _read(path: Path) -> Transcript:
+def read_transcript_file(path: Path) -> Transcript:
+    """Return the transcript in a JSON file. Raises: DropscribeError."""
     from dropscribe.transcript import Transcript
 
     try:
@@ -96,11 +102,11 @@ def _read(path: Path) -> Transcript:
         raise DropscribeError(f"{path} is no transcript of Dropscribe.", cure) from None
 
 
-def _publish(folder: Path, base: str, transcript: Transcript, formats: Sequence[str]) -> None:
-    """Write a transcript in these formats and print the path of each file."""
+def _publish(folder: Path, base: str, transcript: Transcript, chosen: Settings) -> None:
+    """Write a transcript in the formats that are set and print the path of each file."""
     from dropscribe.supervisor import outbox
 
     folder.mkdir(parents=True, exist_ok=True)
-    contents = {name: render(name, transcript) for name in formats}
+    contents = {name: render(name, transcript, srt_speakers=chosen.srt_speakers) for name in chosen.formats}
     for published in outbox.publish(folder, base, contents, {}):
         print(folder / published.path)

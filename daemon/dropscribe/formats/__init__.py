@@ -73,8 +73,12 @@ BINARY_RENDERERS: Mapping[str, Callable[[Transcript], bytes]] = {"docx": render_
 """The same for formats that are no text."""
 
 
-def render(name: str, transcript: Transcript) -> bytes:
-    """Return a transcript in one format of either kind. Raises: ImportError where its library is not installed."""
+def render(name: str, transcript: Transcript, *, srt_speakers: bool = True) -> bytes:
+    """Return a transcript in one format of either kind; `srt_speakers` is the setting.
+
+    Raises: ImportError where the library of the format is not installed.
+    """
     if name in BINARY_RENDERERS:
         return BINARY_RENDERERS[name](transcript)
-    return RENDERERS[name](transcript).encode("utf-8", "replace")
+    text = RENDERERS[name](transcript) if name != "srt" else render_srt(transcript, labelled=srt_speakers)
+    return text.encode("utf-8", "replace")

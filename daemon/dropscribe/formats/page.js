@@ -170,7 +170,7 @@ function paint() {
       parts[part].classList.add("now");
       litPart = part;
     }
-    if (box && following && !media.paused) keep(box);
+    if (box && following && !media.paused && !parts[litPart].hidden) keep(box);
   }
   const inside = data.passages.findIndex(([begin, stop]) => seconds >= begin - LEAD - 0.02 && seconds < stop + HOLD);
   if (inside !== passage) {
@@ -231,7 +231,7 @@ function glide(by) {
 }
 
 function reveal(part, begin, stop, again = 3) { // at once; paragraphs get their real height only when they come near
-  if (part < 0) return;
+  if (part < 0 || parts[part].hidden) return;
   const box = range(part, begin, stop).getBoundingClientRect();
   const top = ceiling();
   if (box.top < top + 8 || box.bottom > innerHeight - 40) {
@@ -308,6 +308,7 @@ function toPassage(i) {
   const shown = document.querySelector(`mark[data-passage="${i}"]`);
   if (shown) {
     const part = number.get(shown.closest(".line"));
+    if (parts[part].hidden) showSpeakers([]);
     const at = nodes(part).find(([node]) => node === shown.firstChild)[1];
     reveal(part, at, at + 1);
   }
@@ -428,6 +429,7 @@ function find(text) {
   hit = -1;
   if (wanted) {
     haystack.forEach((hay, part) => {
+      if (parts[part].hidden) return;
       for (let at = hay.indexOf(wanted); at >= 0; at = hay.indexOf(wanted, at + wanted.length)) {
         hits.push([part, at, at + wanted.length]);
       }
@@ -494,6 +496,78 @@ get("query").addEventListener("keydown", (event) => {
   }
 });
 
+// ---- Speakers
+
+const people = [...document.querySelectorAll("#speakers > div")];
+const called = new Map(people.map((item) => [item.dataset.speaker, item.dataset.speaker])); // by the name in the files
+let alone = new Set(); // whose words alone are shown; nobody's: everybody's
+
+function showSpeakers(names) {
+  alone = new Set(names);
+  for (const item of people) {
+    item.firstElementChild.setAttribute("aria-pressed", String(alone.has(item.dataset.speaker)));
+  }
+  for (const part of parts) part.hidden = alone.size > 0 && !alone.has(part.dataset.speaker);
+  if (get("query").value) find(get("query").value);
+  const shown = people.map((item) => item.dataset.speaker).filter((name) => alone.has(name));
+  say(shown.length ? `Only ${shown.map((name) => called.get(name)).join(" and ")}` : "Everybody");
+}
+
+function turnSpeaker(name) {
+  const wanted = new Set(alone);
+  if (!wanted.delete(name)) wanted.add(name);
+  showSpeakers(wanted.size < people.length ? wanted : []);
+}
+
+// A name changes in the page alone. Who shows the page can take the change: a listener of the event on the document
+// gets the old name and the new one, and prevents the default, so that no command is shown.
+let renamed = "";
+function rename(name, wanted) {
+  if (!wanted || wanted === called.get(name)) return true;
+  if ([...called].some(([other, shown]) => other !== name && shown === wanted)) {
+    say("Somebody else has this name.");
+    return false;
+  }
+  const before = called.get(name);
+  called.set(name, wanted);
+  for (const item of people.filter((each) => each.dataset.speaker === name)) {
+    item.querySelector(".name").textContent = wanted;
+    item.querySelector(".rename").setAttribute("aria-label", `Rename ${wanted}`);
+  }
+  for (const part of parts.filter((each) => each.dataset.speaker === name)) {
+    const label = part.querySelector(".speaker");
+    if (label) label.textContent = wanted;
+  }
+  const change = new CustomEvent("dropscribe:rename", {cancelable: true, detail: {old: before, new: wanted}});
+  if (!document.dispatchEvent(change)) return true;
+  const changes = [...called].filter(([old, shown]) => old !== shown);
+  const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  const pairs = changes.map(([old, shown]) => quote(`${old}=${shown}`)).join(" ");
+  get("command").textContent = `dropscribe speakers ${quote(data.file)} ${pairs}`;
+  get("keep").hidden = !data.file || !changes.length;
+  return get("keep").hidden;
+}
+
+if (people.length) get("speakers").hidden = false;
+for (const item of people) {
+  item.querySelector(".who").addEventListener("click", () => turnSpeaker(item.dataset.speaker));
+  item.querySelector(".rename").addEventListener("click", () => {
+    renamed = item.dataset.speaker;
+    get("new-name").value = called.get(renamed);
+    get("keep").hidden = true;
+    get("naming").showModal();
+    get("new-name").select();
+  });
+}
+get("naming-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (rename(renamed, get("new-name").value.replace(/[\s=]+/g, " ").trim())) get("naming").close();
+});
+get("copy-command").addEventListener("click", () => {
+  if (copyNow(get("command").textContent)) say("Copied.");
+  else say("The browser does not let this page copy.");
+});
+
 // ---- Copy with times
 
 function copied() {
@@ -502,7 +576,7 @@ function copied() {
   const within = picked && lines.some((line) => picked.intersectsNode(line)) ? picked : null;
   const found = [];
   lines.forEach((line, part) => {
-    if (first[part] === first[part + 1] || (within && !within.intersectsNode(line))) return;
+    if (parts[part].hidden || first[part] === first[part + 1] || (within && !within.intersectsNode(line))) return;
     const piece = document.createRange();
     piece.selectNodeContents(line);
     let skipped = 0;
@@ -519,7 +593,7 @@ function copied() {
     if (!text) return;
     let word = first[part];
     while (word + 1 < first[part + 1] && to[word] <= skipped) word += 1;
-    const speaker = parts[part].dataset.speaker;
+    const speaker = called.get(parts[part].dataset.speaker);
     found.push(`[${time(start[word])}] ${speaker ? `${speaker}: ` : ""}${text}`);
   });
   return `${found.join("\n")}\n`;
@@ -639,7 +713,7 @@ const keys = {
 };
 
 addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || get("help").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || get("help").open || get("naming").open) return;
   if (event.target.closest?.("input:not([type=range], [type=file]), select, textarea")) return;
   if (event.target.closest?.("[type=range]") && event.key.startsWith("Arrow")) return;
   if (event.key === " " && event.target.closest?.("button, summary, [type=file]")) return;
@@ -669,4 +743,6 @@ if (list && matchMedia("(max-width: 60rem)").matches) list.open = false;
 ticks();
 look();
 paint();
+const wanted = /^#t=(\d+(\.\d+)?)$/.exec(location.hash); // from who leads here
+if (wanted) go(Number(wanted[1]));
 })();

@@ -14,6 +14,9 @@ The recording is in the inbox and the page in the outbox. So the page looks for 
 then where the inbox and the archive are when the folders have their usual names, then at the
 absolute path that `dropscribe transcribe` knows; else the reader chooses it or drops it onto the
 page.
+
+The server (`dropscribe.web`) shows the same page, with its own script and style as files of its own
+and the recording at an address of its own: `Served`.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from dropscribe.formats.passages import PassageIndex
 from dropscribe.formats.review import list_passages
 from dropscribe.formats.text import LONG, PARAGRAPH_PAUSE
 from dropscribe.formats.utterances import clean_text, needs_no_space, split_utterances
+from dropscribe.transcript import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,6 +52,9 @@ TOO_LONG = 1200
 """Characters after which a paragraph ends with the next segment, sentence or not."""
 FOLDERS = ("Inbox", "Archive")
 """Names, as set by default, of the folders next to the outbox in which the recording may be."""
+
+COLOURS = 8
+"""Colours of speakers in `page.css`; with more people they come again."""
 
 _LANGUAGE = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
@@ -62,31 +69,59 @@ class _Paragraph:
     """The words, each with the space before it or nothing. At least one."""
 
 
-def render_html(transcript: Transcript) -> str:
-    """Return the page."""
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a page has that a server shows: its policy is in the server's own header."""
+
+    sound: str
+    """Address of the recording."""
+    top: str
+    """Markup before the heading."""
+    style: str
+    """Markup at the end of the head: links to the style."""
+    script: str
+    """Markup at the end of the body: links to the scripts."""
+
+
+def render_html(transcript: Transcript, served: Served | None = None) -> str:
+    """Return the page: one file, or what a server shows."""
     passages = list_passages(transcript)
     paragraphs = _split_paragraphs(transcript)
     marks = PassageIndex(passages)
-    style, script = _read_resource("page.css"), _read_resource("page.js")
-    return string.Template(_read_resource("page.html")).substitute(
-        policy=_write_policy(style, script),
-        style=style,
-        script=script,
+    voices = _list_voices(transcript, paragraphs)
+    style, script = read_resource("page.css"), read_resource("page.js")
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{_write_policy(style, script)}">\n'
+    return string.Template(read_resource("page.html")).substitute(
+        policy="" if served else policy,
+        top=served.top if served else "",
+        style=served.style if served else f"<style>{style}</style>",
+        script=served.script if served else f"<script>{script}</script>",
         generator=_escape("Dropscribe " + transcript.engine.versions.get("dropscribe", "")),
         title=_escape(transcript.source.name),
         facts=_write_facts(transcript),
         lang=_write_lang(transcript.language),
         text="\n".join(
-            _write_paragraph(p, before, marks) for before, p in zip([None, *paragraphs], paragraphs, strict=False)
+            _write_paragraph(p, before, marks, voices)
+            for before, p in zip([None, *paragraphs], paragraphs, strict=False)
         )
         or '<p class="empty">No words.</p>',
+        speakers=_write_speakers(transcript, voices),
         review=_write_review(passages, paragraphs, marks),
-        data=_write_data(transcript, passages, paragraphs),
+        data=_write_data(transcript, passages, paragraphs, None if served is None else served.sound),
     )
 
 
+def list_paragraphs(transcript: Transcript) -> list[list[Word]]:
+    """Return the words of each paragraph of the page, each with the space before it."""
+    return [
+        [Word(space + token.text, token.start, token.end) for space, token in paragraph.tokens]
+        for paragraph in _split_paragraphs(transcript)
+    ]
+
+
 @functools.cache
-def _read_resource(name: str) -> str:
+def read_resource(name: str) -> str:
+    """Return `page.css`, `page.js` or `page.html`."""
     return files("dropscribe.formats").joinpath(name).read_text("utf-8")
 
 
@@ -139,13 +174,48 @@ def _split_paragraphs(transcript: Transcript) -> list[_Paragraph]:
     return found
 
 
-def _write_paragraph(paragraph: _Paragraph, before: _Paragraph | None, marks: PassageIndex) -> str:
+def _list_voices(transcript: Transcript, paragraphs: Sequence[_Paragraph]) -> dict[str, int]:
+    """Return the number of each speaker who says a word, in the order in which they first speak."""
+    spoken = dict.fromkeys(p.speaker for p in paragraphs if p.speaker)
+    known = [speaker.name for speaker in transcript.speakers or () if speaker.name in spoken]
+    return {name: number for number, name in enumerate(dict.fromkeys([*known, *spoken]))}
+
+
+def _write_speakers(transcript: Transcript, voices: dict[str, int]) -> str:
+    """Return the list of speakers, each with a button that shows this one's words alone and one for another name.
+
+    The script shows it: without, it can do nothing.
+    """
+    if not voices:
+        return ""
+    facts = {speaker.name: speaker for speaker in transcript.speakers or ()}
+    items = []
+    for name, number in voices.items():
+        known, share, hint = facts.get(name), "", "Show this speaker alone"
+        if known is not None:
+            share = f' <span class="share">{known.share:.0%}</span>'
+            hint += f"; sure to {known.confidence:.0%}"
+            if known.voice is not None and not known.voice.certain:
+                hint += f"; sounds somewhat like {known.voice.name}"
+        shown = _escape(name)
+        items.append(
+            f'<div data-voice="{number % COLOURS}" data-speaker="{shown}">'
+            f'<button type="button" class="who" aria-pressed="false" title="{_escape(hint)}">'
+            f'<span class="name" dir="auto">{shown}</span>{share}</button>'
+            f'<button type="button" class="rename" aria-label="Rename {shown}" title="Another name">✎</button></div>'
+        )
+    return f'<div id="speakers" role="group" aria-label="Speakers" hidden>{"".join(items)}</div>'
+
+
+def _write_paragraph(
+    paragraph: _Paragraph, before: _Paragraph | None, marks: PassageIndex, voices: dict[str, int]
+) -> str:
     """Return a paragraph; its speaker is named where it is not the one before."""
     who = paragraph.speaker
     name = (
         f'<p class="speaker" dir="auto">{_escape(who)}</p>' if who and not (before and before.speaker == who) else ""
     )
-    data = f' data-speaker="{_escape(who)}"' if who else ""
+    data = f' data-speaker="{_escape(who)}" data-voice="{voices[who] % COLOURS}"' if who else ""
     pieces = []
     for which, group in groupby(paragraph.tokens, key=lambda pair: marks.find(pair[1])):
         text = escape("".join(space + token.text for space, token in group))
@@ -155,7 +225,7 @@ def _write_paragraph(paragraph: _Paragraph, before: _Paragraph | None, marks: Pa
             lead = " " if text.startswith(" ") else ""  # the space before a passage is not of it
             why = _escape(marks.passages[which].why)
             pieces.append(f'{lead}<mark data-passage="{which}" title="{why}">{text.removeprefix(" ")}</mark>')
-    shown = _format_clock(paragraph.tokens[0][1].start)
+    shown = format_length(paragraph.tokens[0][1].start)
     return (
         f'<section class="part"{data}>{name}'
         f'<button type="button" class="at" aria-label="Play from {shown}">{shown}</button>'
@@ -173,7 +243,7 @@ def _write_review(passages: Sequence[Passage], paragraphs: Sequence[_Paragraph],
         quoted = words.get(i)
         said = f'<span class="words" dir="auto">{escape(quoted)}</span>' if quoted else ""
         items.append(
-            f'<li data-passage="{i}"><button type="button"><span class="when">{_format_clock(passage.start)}</span> '
+            f'<li data-passage="{i}"><button type="button"><span class="when">{format_length(passage.start)}</span> '
             f'{said}<span class="why">{_escape(passage.why)}</span></button></li>'
         )
     return (
@@ -189,7 +259,7 @@ def _write_facts(transcript: Transcript) -> str:
     engine = transcript.engine
     facts = [
         recorded,
-        _format_clock(transcript.duration),
+        format_length(transcript.duration),
         f"language {transcript.language}",
         f"transcribed by {PurePosixPath(engine.model).name or engine.model} ({engine.backend})",
     ]
@@ -198,7 +268,9 @@ def _write_facts(transcript: Transcript) -> str:
     return " · ".join(shown) + "".join(notices)
 
 
-def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph]) -> str:
+def _write_data(
+    transcript: Transcript, passages: Sequence[Passage], paragraphs: Sequence[_Paragraph], sound: str | None
+) -> str:
     """Return what the script works on, as JSON that is safe in a script element.
 
     `words`: for each paragraph four integers a word: characters (UTF-16) to skip and to take,
@@ -218,7 +290,10 @@ def _write_data(transcript: Transcript, passages: Sequence[Passage], paragraphs:
         "name": clean_text(transcript.source.name),
         "bytes": transcript.source.bytes,
         "duration": transcript.duration,
-        "places": list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),
+        "file": "" if PurePosixPath(transcript.source.path).is_absolute() else clean_text(transcript.source.path),
+        "places": [sound]
+        if sound
+        else list(dict.fromkeys(_list_places(transcript.source.name, transcript.source.path))),
         "passages": [[round(p.start, 3), round(p.end, 3)] for p in passages],
         "words": rows,
     }
@@ -244,7 +319,8 @@ def _escape_address(name: str) -> str:
     return quote(raw, safe="")
 
 
-def _format_clock(seconds: float) -> str:
+def format_length(seconds: float) -> str:
+    """Return a time as people write it, cut to the second: `1:02:03`, `2:03`."""
     whole = int(max(seconds, 0.0))
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

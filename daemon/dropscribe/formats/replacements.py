@@ -30,7 +30,7 @@ from dropscribe.formats import edits, fillers
 from dropscribe.formats.line_breaking import breaks_without_space
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dropscribe.transcript import Option, Segment, Transcript, Word
 
@@ -56,7 +56,7 @@ def replace(transcript: Transcript, table: Mapping[str, str], *, drop_fillers: b
         language = segment.language or transcript.language
         if language not in finders:
             finders[language] = _Finder(table, fillers.list_forms(language) if drop_fillers else "")
-        replaced.append(_replace_in_segment(segment, finders[language]))
+        replaced.append(rewrite_segment(segment, finders[language].find_matches))
     segments = tuple(dataclasses.replace(segment, id=i) for i, segment in enumerate(edits.settle(replaced)))
     return dataclasses.replace(
         transcript,
@@ -67,7 +67,9 @@ def replace(transcript: Transcript, table: Mapping[str, str], *, drop_fillers: b
 
 
 @dataclass(frozen=True, slots=True)
-class _Match:
+class Match:
+    """A part of a text, and what is written instead."""
+
     start: int
     end: int
     right: str
@@ -88,7 +90,7 @@ class _Finder:
         if dropped:
             self._each.append((re.compile(dropped, re.IGNORECASE), "", ""))
 
-    def find_matches(self, text: str) -> Iterator[_Match]:
+    def find_matches(self, text: str) -> Iterator[Match]:
         """Yield what is to be replaced, in order, nothing twice."""
         position = 0
         while found := self._any.search(text, position):
@@ -99,7 +101,7 @@ class _Finder:
                     continue  # an abbreviation is no sound of hesitation
                 if not any(_is_inside_word(text, at, right) for at in one.span()):
                     adapted = _adapt_case(one.group(), wrong, right)
-                    yield _Match(one.start(), one.end(), edits.choose_sign(adapted, one.group()))
+                    yield Match(one.start(), one.end(), edits.choose_sign(adapted, one.group()))
                     position = one.end()
                     break
 
@@ -136,7 +138,7 @@ def _adapt_case(found: str, wrong: str, right: str) -> str:
     return right[:1].upper() + right[1:] if found[:1].isupper() else right
 
 
-def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
+def _substitute(text: str, matches: Sequence[Match], start: int = 0) -> str:
     """Return a text with its matches replaced; `start` is its place in the text that the matches
     count in.
     """
@@ -147,12 +149,15 @@ def _substitute(text: str, matches: Sequence[_Match], start: int = 0) -> str:
     return "".join(parts) + text[position - start :]
 
 
-def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
+def rewrite_segment(segment: Segment, find_matches: Callable[[str], Iterator[Match]]) -> Segment:
+    """Return a segment with what `find_matches` finds in its text written otherwise; see the module
+    for what becomes of the words' times.
+    """
     joined = "".join(word.word for word in segment.words)
     ends = list(accumulate(len(word.word) for word in segment.words))
     words: list[Word] = []
     done = 0
-    for first, last, matches in _group_matches(segment.words, ends, finder.find_matches(joined)):
+    for first, last, matches in _group_matches(segment.words, ends, find_matches(joined)):
         start = ends[first] - len(segment.words[first].word)
         words += segment.words[done:first]
         words += _time_words(segment.words[first : last + 1], _substitute(joined[start : ends[last]], matches, start))
@@ -161,17 +166,17 @@ def _replace_in_segment(segment: Segment, finder: _Finder) -> Segment:
     if words and joined.strip() == segment.text:
         text = "".join(word.word for word in words).strip()
     else:
-        text = _substitute(segment.text, list(finder.find_matches(segment.text)))
+        text = _substitute(segment.text, list(find_matches(segment.text)))
     return dataclasses.replace(segment, text=text, words=tuple(words))
 
 
 def _group_matches(
-    words: Sequence[Word], ends: Sequence[int], matches: Iterator[_Match]
-) -> Iterator[tuple[int, int, list[_Match]]]:
+    words: Sequence[Word], ends: Sequence[int], matches: Iterator[Match]
+) -> Iterator[tuple[int, int, list[Match]]]:
     """Yield runs of words, by first and last index, with the matches in them; no word is in two
     runs.
     """
-    found: list[tuple[int, int, list[_Match]]] = []
+    found: list[tuple[int, int, list[Match]]] = []
     first = 0
     for match in matches:
         while ends[first] <= match.start:
@@ -198,9 +203,5 @@ def _time_words(old: Sequence[Word], text: str) -> list[Word]:
     edges = [start, *(min(max(start + (end - start) * n / lengths[-1], start), end) for n in lengths[:-1]), end]
     edges[1:-1] = [min(max(round(edge, 3), start), end) for edge in edges[1:-1]]
     known = [word.probability for word in old if word.probability is not None]
-    return [
-        dataclasses.replace(
-            old[0], word=text, start=edges[i], end=edges[i + 1], probability=min(known) if known else None
-        )
-        for i, text in enumerate(new)
-    ]
+    made = dataclasses.replace(old[0], probability=min(known) if known else None, time_confidence=None)
+    return [dataclasses.replace(made, word=text, start=edges[i], end=edges[i + 1]) for i, text in enumerate(new)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from dropscribe.formats.turns import order_turns
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dropscribe.transcript import Segment, Speaker, Transcript, Word
+    from dropscribe.transcript import Notice, Segment, Speaker, Transcript, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,17 @@ def _divide(segment: Segment, turns: _Turns, before: str | None) -> Iterator[Seg
         )
 
 
+def list_stretches(transcript: Transcript) -> dict[str, list[tuple[float, float]]]:
+    """Return when each speaker speaks, by name, in order of appearance: by turns, else by segments."""
+    if transcript.speakers:
+        return {speaker.name: [(turn.start, turn.end) for turn in speaker.turns] for speaker in transcript.speakers}
+    found: dict[str, list[tuple[float, float]]] = {}
+    for segment in transcript.segments:
+        if segment.speaker is not None:
+            found.setdefault(segment.speaker, []).append((segment.start, segment.end))
+    return found
+
+
 def rename_speakers(transcript: Transcript, names: dict[str, str]) -> Transcript:
     """Return a transcript in which speakers have other names. Two who get the same name stay two speakers.
 
@@ -131,4 +143,18 @@ def rename_speakers(transcript: Transcript, names: dict[str, str]) -> Transcript
     speakers = transcript.speakers
     if speakers is not None:
         speakers = tuple(dataclasses.replace(each, name=names.get(each.name, each.name)) for each in speakers)
-    return dataclasses.replace(transcript, segments=segments, speakers=speakers)
+    warnings = tuple(_rename_in_notice(notice, names) for notice in transcript.warnings)
+    return dataclasses.replace(transcript, segments=segments, speakers=speakers, warnings=warnings)
+
+
+_ABOUT_SPEAKERS = frozenset({"speaker-unsure", "two-speak", "voice-unsure"})
+"""Codes of the notices that name speakers."""
+
+
+def _rename_in_notice(notice: Notice, names: dict[str, str]) -> Notice:
+    if notice.code not in _ABOUT_SPEAKERS or not names:
+        return notice
+    # The longest first: one name may begin with another.
+    known = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    detail = re.sub(rf"(?<!\w)(?:{known})(?!\w)", lambda found: names[found.group()], notice.detail)
+    return dataclasses.replace(notice, detail=detail)

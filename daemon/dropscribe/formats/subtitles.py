@@ -17,7 +17,7 @@ from dropscribe.formats.times import format_timestamp
 if TYPE_CHECKING:
     from dropscribe.transcript import Transcript
 
-_UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
+UNTAGGED = str.maketrans("<>{}\\", "\u2039\u203a()/")
 """SubRip has no escape, and players take `<i>`, `{\\an8}` and `\\N` for commands: other signs
 replace theirs."""
 
@@ -41,12 +41,12 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-def render_srt(transcript: Transcript) -> str:
-    """Return SubRip text; a change of speaker is written as `Name: ` before the words."""
+def render_srt(transcript: Transcript, *, labelled: bool = True) -> str:
+    """Return SubRip text; `labelled`: a change of speaker is written as `Name: ` before the words."""
     return "".join(
         f"{number}\n{format_timestamp(cue.start, ',')} --> {format_timestamp(cue.end, ',')}\n"
         f"{_escape_srt_lines(cue.lines)}\n\n"
-        for number, cue in enumerate(make_cues(transcript, labelled=True), 1)
+        for number, cue in enumerate(make_cues(transcript, labelled=labelled), 1)
     )
 
 
@@ -66,8 +66,8 @@ def render_ass(transcript: Transcript) -> str:
     """Return Advanced SubStation Alpha; speakers are named before the words and in their own field."""
     return _ASS_HEAD + "".join(
         f"Dialogue: 0,{_format_ass_time(cue.start)},{_format_ass_time(max(cue.end, cue.start + 10))},Default,"
-        f"{(cue.speaker or '').replace(',', ';').translate(_UNTAGGED)},0,0,0,,"
-        f"{_ASS_BREAK.join(line.translate(_UNTAGGED) for line in cue.lines)}\n"
+        f"{(cue.speaker or '').replace(',', ';').translate(UNTAGGED)},0,0,0,,"
+        f"{_ASS_BREAK.join(line.translate(UNTAGGED) for line in cue.lines)}\n"
         for cue in make_cues(transcript, labelled=True)
     )
 
@@ -79,7 +79,7 @@ def _format_ass_time(milliseconds: int) -> str:
 
 
 def _escape_srt_lines(lines: tuple[str, ...]) -> str:
-    return "\n".join(map(_mark_direction, lines)).translate(_UNTAGGED)
+    return "\n".join(map(_mark_direction, lines)).translate(UNTAGGED)
 
 
 def _mark_direction(line: str) -> str:

@@ -105,7 +105,7 @@ def render_markdown(transcript: Transcript) -> str:
     link = quote(name.encode("utf-8", "replace"), safe="")
     body = "".join(
         f"\n[{format_clock(p.start)}]({link}#t={max(0, int(p.start))})"
-        f"{f' **{_escape_markdown(p.speaker)}:**' if p.speaker else ''} {_escape_markdown(p.text)}\n"
+        f"{f' **{escape_markdown(p.speaker)}:**' if p.speaker else ''} {escape_markdown(p.text)}\n"
         for p in split_paragraphs(transcript)
     )
     return f"---\n{front}---\n{body}{_list_review(transcript, link)}"
@@ -126,9 +126,9 @@ def _list_review(transcript: Transcript, link: str) -> str:
     for i, passage in enumerate(passages):
         # Whole seconds around it: every player of media fragments reads those.
         place = f"{link}#t={int(passage.start)},{math.ceil(passage.end)}"
-        said = f' "{_escape_markdown(words[i])}"' if i in words else ""
+        said = f' "{escape_markdown(words[i])}"' if i in words else ""
         lines.append(
-            f"{i + 1}. [{format_clock(passage.start)}]({place}){said} {_escape_markdown(clean_text(passage.why))}\n"
+            f"{i + 1}. [{format_clock(passage.start)}]({place}){said} {escape_markdown(clean_text(passage.why))}\n"
         )
     return "".join(lines)
 
@@ -157,7 +157,8 @@ def split_paragraphs(transcript: Transcript) -> Iterator[Paragraph]:
         yield Paragraph(text, start, who[0])
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return a clean text as the middle of a line of Markdown."""
     # A paragraph begins with a link and is one line, so nothing in it can begin a heading, a list
     # or a rule; a line of its own begins behind a hard break, with a space that cannot be seen.
     return _MARKUP.sub(r"\\\g<0>", text).replace("\n", "\\\n\u200b")

@@ -38,6 +38,8 @@ class Token:
     spaced: bool
     """Whether there is a space before it; false inside a word, and in writing systems that have no
     spaces."""
+    sure: float = 1.0
+    """How sure its times are, 0 to 1; 1 where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ def _read_tokens(segment: Segment) -> tuple[list[str | None], list[Token]]:
             # The text knows where the spaces are; some engines leave them off their words.
             spaced = text.startswith(" ", at)
             at += spaced + len(token.text)
-            tokens.append(Token(token.text, token.start, token.end, spaced or not tokens))
+            sure = 1.0 if word.time_confidence is None else word.time_confidence
+            tokens.append(Token(token.text, token.start, token.end, spaced or not tokens, sure))
             speakers.append(_clean_name(word.speaker) or _clean_name(segment.speaker))
     known = next(filter(None, speakers), None)
     for i, speaker in enumerate(speakers):

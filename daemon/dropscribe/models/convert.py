@@ -4,16 +4,8 @@ Guarantees: only numpy is needed (no engine is imported); the weights are read t
 and written one at a time, so a 3 GB model needs the memory of one matrix; a file that is not a
 Whisper model, is cut off, or whose shapes do not fit together is refused, never half converted.
 
-`model.bin`, little endian, as `ModelSpec._serialize` of CTranslate2's `specs/model_spec.py` writes
-it and `src/models/model.cc` reads it:
-
-    u32 format version, string specification, u32 its revision,
-    u32 count, then per variable: string name, u8 rank, u32 per dimension, u8 type, u32 bytes, data,
-    u32 count, then per alias: string alias, string name.
-
-A string is a u16 length with the final NUL, then the bytes. Quantised weights come with a variable
-`NAME_scale`: value = stored / scale, one scale per row (8 bits) or one in all (16 bits).
-The names and shapes on the other side are those of mlx-whisper's `whisper.py`, release 0.4.3.
+How CTranslate2 stores them is in `model_file`. The names and shapes on the other side are those of
+mlx-whisper's `whisper.py`, release 0.4.3.
 """
 
 from __future__ import annotations
@@ -29,6 +21,7 @@ import numpy as np
 
 from dropscribe.errors import EnvironmentFaultError
 from dropscribe.log_bridge import Log
+from dropscribe.models.model_file import BFLOAT16, ConversionError, find_variable, read_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,16 +33,6 @@ _log = Log()
 
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
-
-_VERSIONS = range(4, 7)
-"""Format versions read here: 4 brought the type byte; 6, the newest, is faster-whisper's."""
-_TYPES = ("<f4", "|i1", "<i2", "<i4", "<f2", "<u2")
-"""numpy's type by CTranslate2's type number. numpy lacks the last, bfloat16: kept as bits."""
-_BFLOAT16 = np.dtype("<u2")
-
-
-class ConversionError(ValueError):
-    """The folder holds no CTranslate2 Whisper model that can be converted; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +100,7 @@ def convert_to_mlx(source: Path, target: Path) -> Dimensions:
     pieces = _pieces(dims)
     used: Counter[str] = Counter()
     for name, piece in pieces.items():
-        stored = _variable(variables, piece.variable)
+        stored = find_variable(variables, piece.variable)
         found = (piece.shape[0], *_mlx_order(stored).shape[1:])
         used[piece.variable] = max(used[piece.variable], piece.row + piece.shape[0])
         if found != piece.shape:
@@ -136,73 +119,9 @@ def convert_to_mlx(source: Path, target: Path) -> Dimensions:
     return dims
 
 
-def read_variables(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the variables of a `model.bin` as they are stored, mapped and not read.
-
-    bfloat16 comes as its bits.
-
-    Raises:
-        ConversionError: it is no CTranslate2 Whisper model of a known version, or it is cut off.
-        OSError: it cannot be opened.
-    """
-    try:
-        data: NDArray[np.uint8] = np.memmap(path, np.uint8, "r")
-        return _parse(data)
-    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, ConversionError):
-            raise
-        raise ConversionError(f"{path.name} is cut off or not a CTranslate2 model ({error})") from error
-
-
-def _parse(data: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    at = 0
-
-    def take(form: str) -> tuple[int, ...]:
-        nonlocal at
-        values = struct.unpack_from("<" + form, data.data, at)
-        at += struct.calcsize("<" + form)
-        return values
-
-    def string() -> str:
-        nonlocal at
-        (length,) = take("H")
-        at += length
-        return bytes(data[at - length : at - 1]).decode()
-
-    (version,) = take("I")
-    if version not in _VERSIONS:
-        raise ConversionError(f"model.bin has format version {version}, known are 4 to 6")
-    specification = string()
-    if specification != "WhisperSpec":
-        raise ConversionError(f"model.bin holds a {specification[:40]!r}, not a Whisper model")
-    take("I")
-    variables: dict[str, NDArray[Any]] = {}
-    for _ in range(take("I")[0]):
-        name = string()
-        shape = take("I" * take("B")[0])
-        (kind,) = take("B")
-        (size,) = take("I")
-        dtype = np.dtype(_TYPES[kind])
-        if size != math.prod(shape) * dtype.itemsize or at + size > len(data):
-            raise ConversionError(f"model.bin is cut off or damaged at {name}")
-        variables[name] = data[at : at + size].view(dtype).reshape(shape)
-        at += size
-    for _ in range(take("I")[0]):
-        alias = string()
-        variables[alias] = _variable(variables, string())
-    return variables
-
-
-def _variable(variables: Mapping[str, NDArray[Any]], name: str) -> NDArray[Any]:
-    try:
-        return variables[name]
-    except KeyError:
-        raise ConversionError(f"model.bin has no {name}") from None
-
-
 def _dimensions(variables: Mapping[str, NDArray[Any]]) -> Dimensions:
     def shape(name: str, rank: int) -> tuple[int, ...]:
-        found = _variable(variables, name).shape
+        found = find_variable(variables, name).shape
         if len(found) != rank:
             raise ConversionError(f"{name} has shape {found}, expected {rank} dimensions")
         return found
@@ -214,12 +133,12 @@ def _dimensions(variables: Mapping[str, NDArray[Any]]) -> Dimensions:
         n_mels=shape("encoder/conv1/weight", 3)[1],
         n_audio_ctx=shape("encoder/position_encodings/encodings", 2)[0],
         n_audio_state=shape("encoder/conv1/weight", 3)[0],
-        n_audio_head=int(_variable(variables, "encoder/num_heads").item()),
+        n_audio_head=int(find_variable(variables, "encoder/num_heads").item()),
         n_audio_layer=layers("encoder"),
         n_vocab=shape("decoder/embeddings/weight", 2)[0],
         n_text_ctx=shape("decoder/position_encodings/encodings", 2)[0],
         n_text_state=shape("decoder/embeddings/weight", 2)[1],
-        n_text_head=int(_variable(variables, "decoder/num_heads").item()),
+        n_text_head=int(find_variable(variables, "decoder/num_heads").item()),
         n_text_layer=layers("decoder"),
     )
 
@@ -277,10 +196,10 @@ def _half(variables: Mapping[str, NDArray[Any]], piece: _Piece) -> NDArray[np.fl
     """Return one MLX weight, dequantised and rounded to float16."""
     rows = slice(piece.row, piece.row + piece.shape[0])
     stored = variables[piece.variable][rows]
-    if stored.dtype == _BFLOAT16:
+    if stored.dtype == BFLOAT16:
         values = (stored.astype(np.uint32) << 16).view(np.float32)
     elif stored.dtype.kind == "i":
-        scale = _variable(variables, f"{piece.variable}_scale").astype(np.float32)
+        scale = find_variable(variables, f"{piece.variable}_scale").astype(np.float32)
         if scale.ndim:
             scale = scale[rows].reshape(-1, *(1,) * (stored.ndim - 1))
         values = stored.astype(np.float32) / scale

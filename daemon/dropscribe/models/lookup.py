@@ -168,6 +168,11 @@ class ModelLookup:
         folder = place.path.with_name(place.key)
         return replace(place, path=folder, record=folder / RECORD)
 
+    def place_eight_bits(self, source: Source, revision: str | None) -> StoredModel:
+        """Return where CTranslate2's 8-bit weights of a model of `source` are kept: no more than those."""
+        folder = self.home / "int8" / source.key
+        return StoredModel(folder, revision, Origin.QUANTISED, CTRANSLATE2, source, folder / RECORD, bits=8)
+
     def hub_record(self, repository: Repository) -> Path:
         """Return the record of a repository in the hub's cache."""
         return self.home / "hub" / f"{repository.key}.json"

@@ -21,6 +21,7 @@ changed in place with its size and time kept is noticed only by `verify_model`.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from dropscribe.models import hub_cache
 from dropscribe.models.builder import build_model, is_current, lock_folder
 from dropscribe.models.catalogue import (
     BITS,
+    CTRANSLATE2,
     LAYOUTS,
     MLX,
     NAMES,
@@ -64,6 +66,11 @@ if TYPE_CHECKING:
     from dropscribe.models.progress import Progress
 
 _log = Log()
+
+_EIGHT_BITS = 1
+"""The version of what `model_file.write_in_eight_bits` writes."""
+_ROOM = 2
+"""How many times a model's size must be free on the disk for its 8-bit weights to be kept, half as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +181,42 @@ class ModelStore:
             found = self._adapt(request, self._download(request, progress))
         return _name_folder(request, found)
 
+    def keep_eight_bits(self, model: ModelFolder) -> Path | None:
+        """Return the file with CTranslate2's 8-bit weights of `model`; None where none is to be had.
+
+        CTranslate2 makes them at each load of a model in larger numbers, which takes most of that.
+        They are made once, and again when the model's file changes. A disk that is nearly full, or
+        that refuses, costs only that.
+        """
+        target = self._lookup.place_eight_bits(model.source, model.revision)
+        weights = model.path / "model.bin"
+        try:
+            found = weights.stat()
+            made_of = f"{model.source.key} {found.st_size} {found.st_mtime_ns} int8 {_EIGHT_BITS}"
+            if not is_current(model.name, target, made_of):
+                from dropscribe.models import model_file  # it needs NumPy
+
+                file = model_file.read_model_file(weights)
+                self._home.mkdir(parents=True, exist_ok=True)
+                if not file.has_floats_alone or shutil.disk_usage(self._home).free < _ROOM * found.st_size:
+                    return None
+                _log.info("model.quantising", model=model.name, source=str(model.path), bits=8)
+                build_model(
+                    model.name,
+                    target,
+                    made_of,
+                    lambda folder: model_file.write_in_eight_bits(file, folder / weights.name),
+                )
+        except (OSError, ValueError) as error:
+            _log.warning("model.not_kept", model=model.name, path=str(target.path), error=str(error))
+            return None
+        return target.path / weights.name
+
+    def _find_eight_bits(self, found: StoredModel) -> StoredModel | None:
+        """Return the 8-bit weights that are kept of a model for CTranslate2."""
+        kept = self._lookup.place_eight_bits(found.source, found.revision)
+        return kept if found.layout is CTRANSLATE2 and kept.path.is_dir() else None
+
     def pull_model(self, model: str, backend: str, progress: Callable[[Progress], None] | None = None) -> ModelFolder:
         """Return `model`, downloaded or repaired when need be. Raises as `resolve_model` does."""
         return self.resolve_model(model, backend, download=True, progress=progress)
@@ -208,7 +251,27 @@ class ModelStore:
             FileReport(name, stamp.size, None if stamp.digest is None else name not in damaged)
             for name, stamp in stamps.items()
         )
+        if (kept := self._find_eight_bits(found)) is not None:
+            files += self._verify_eight_bits(kept)
         return Report(_name_folder(request, found), files)
+
+    def _verify_eight_bits(self, kept: StoredModel) -> tuple[FileReport, ...]:
+        """Read the 8-bit weights that are kept. Damaged ones are removed: the next load makes them again."""
+        with translate_disk_errors(kept.source.key, kept.path):
+            record = read_record(kept.record)
+            stamps, damaged = check_files(
+                kept.path, record.files if record else (), record.files if record else {}, thorough=True
+            )
+            if damaged or record is None:
+                self._remove_folder(kept)
+        return tuple(FileReport(f"int8/{name}", s.size, name not in damaged) for name, s in stamps.items())
+
+    def _remove_folder(self, made: StoredModel) -> int:
+        """Remove a model that was made here; return the bytes of it."""
+        size = measure_folder(made.path)
+        with lock_folder(made.path.parent) as scratch:
+            made.path.rename(scratch / made.path.name)
+        return size
 
     def list_models(self) -> list[Listing]:
         """Return every name for every backend, and where it stands; of others what is here.
@@ -225,6 +288,8 @@ class ModelStore:
                     found = self._lookup.find_model(request)
                     here = found.path if found is not None and found.path.is_dir() else None
                     size = measure_folder(here) if here else 0
+                    if here and found is not None and (kept := self._find_eight_bits(found)) is not None:
+                        size += measure_folder(kept.path)
                 if name in NAMES or here is not None:
                     source = found.source.describe(found.revision) if found is not None else ""
                     used = read_last_use(found.record) if found is not None else None
@@ -236,7 +301,9 @@ class ModelStore:
     def remove_model(self, model: str, backend: str, *, shared: bool = False) -> Removed:
         """Remove `model` for `backend` from the disk; a later use downloads or makes it again.
 
-        A model that was converted or quantised from it stays, and does not need it any more.
+        A model that was converted or quantised from it stays, and does not need it any more; its
+        8-bit weights, which are kept for CTranslate2, go with it. Of a folder by its path only these
+        are removed.
 
         Args:
             model: see `catalogue.parse_request`.
@@ -251,6 +318,10 @@ class ModelStore:
         found = self._lookup.find_model(request)
         if found is None or not found.path.is_dir():
             raise EnvironmentFaultError("model-missing", f"The model {request.name} is not on this machine.")
+        kept = self._find_eight_bits(found)
+        if found.origin is Origin.FOLDER and kept is not None:
+            with translate_disk_errors(request.name, kept.path):
+                return Removed(kept.path, self._remove_folder(kept))
         if found.origin is Origin.FOLDER:
             raise UsageError(
                 f"{found.path} is a folder of yours, not one that Dropscribe made.", "Remove it yourself."
@@ -266,9 +337,9 @@ class ModelStore:
                 size = hub_cache.remove_snapshot(found.source.repo, str(found.revision))
                 remove_record(found.record)
             else:
-                size = measure_folder(found.path)
-                with lock_folder(found.path.parent) as scratch:
-                    found.path.rename(scratch / found.path.name)
+                size = self._remove_folder(found)
+            if kept is not None:
+                size += self._remove_folder(kept)
         return Removed(found.path, size)
 
     def _find_whole(self, request: ModelRequest, *, repair: bool) -> StoredModel | None:
@@ -405,7 +476,7 @@ class ModelStore:
 
 
 def _name_folder(request: ModelRequest, found: StoredModel) -> ModelFolder:
-    return ModelFolder(request.name, found.path, found.revision, found.origin, found.record)
+    return ModelFolder(request.name, found.path, found.revision, found.origin, found.record, found.source)
 
 
 def mark_used(model: ModelFolder) -> None:

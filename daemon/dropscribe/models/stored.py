@@ -65,3 +65,5 @@ class ModelFolder:
     origin: Origin
     record: Path
     """See `StoredModel`."""
+    source: Source
+    """See `StoredModel`."""

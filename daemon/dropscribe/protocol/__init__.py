@@ -18,13 +18,18 @@ from typing import ClassVar, Self
 
 from dropscribe.protocol.plan import Plan as Plan
 from dropscribe.protocol.plan import Resume as Resume
+from dropscribe.protocol.plan import SpeechFound as SpeechFound
 from dropscribe.protocol.values import JSON as JSON
 from dropscribe.protocol.values import ProtocolError as ProtocolError
 from dropscribe.protocol.values import read_value, reading, write_value
 from dropscribe.transcript import Notice, Segment, Speaker  # noqa: TC001 (the types of fields are read)
+from dropscribe.voices import KnownVoice  # noqa: TC001 (as above)
 
 PACK = 0
 """The number of a job on several recordings at once; no recording has it."""
+
+SPEAKERS_PHASE = "telling speakers apart"
+"""The phase of a `Heartbeat` after the last window."""
 
 
 # What jobs and events are made of
@@ -61,6 +66,8 @@ class Request:
     split_channels: str = "auto"
     speakers: tuple[str, ...] = ()
     """Who speaks in one channel: none where nobody asks; `auto`; a number; or names."""
+    voices: tuple[KnownVoice, ...] = ()
+    """The voices that speakers are compared with."""
     audio_track: int = 0
     """The number of the sound track, from 1; 0 to choose."""
     speech_threshold: float = 0.5
@@ -124,10 +131,30 @@ class SpeakersJob:
     op: ClassVar[str] = "speakers"
     recording: RecordingFile
     request: Request
+    most_seconds: float | None = None
+    """As for `TranscribeJob`."""
 
     @property
     def job(self) -> int:
         """Its number."""
+        return self.recording.job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareJob:
+    """Decode a recording and detect its speech while another one is transcribed.
+
+    Nothing is promised and nothing reported: if it is done when the recording's own job comes, with
+    the same file, spool and settings, that job begins with it.
+    """
+
+    op: ClassVar[str] = "prepare"
+    recording: RecordingFile
+    request: Request
+
+    @property
+    def job(self) -> int:
+        """The number of the recording's own job."""
         return self.recording.job
 
 
@@ -163,7 +190,7 @@ ModelJob = TranscribeJob | PackJob | CheckJob
 One may be sent while a `TranscribeJob` is in progress that has its model loaded, and needs the same
 one: it is done between two windows of that, which then goes on. See `worker.interruptions`.
 """
-EasyJob = UsageJob | SpeakersJob | CallOffJob
+EasyJob = UsageJob | SpeakersJob | PrepareJob | CallOffJob
 """A job that needs no model of Whisper's."""
 Job = ModelJob | EasyJob
 
@@ -178,6 +205,8 @@ def encode_job(job: Job) -> str:
         case PackJob():
             data["recordings"] = write_value(job.recordings)
         case SpeakersJob():
+            data |= {**write_value(job.recording), **write_value(job.request), "most_seconds": job.most_seconds}
+        case PrepareJob():
             data |= {**write_value(job.recording), **write_value(job.request)}
     if not isinstance(job, EasyJob):
         data |= {"safe": job.safe, **write_value(job.request)}
@@ -208,7 +237,10 @@ def decode_job(line: str) -> Job:
                 recordings = read_value(tuple[RecordingFile, ...], data["recordings"])
                 return PackJob(job=number, recordings=recordings, request=request, safe=safe)
             case SpeakersJob.op:
-                return SpeakersJob(recording=read_value(RecordingFile, data), request=request)
+                file = read_value(RecordingFile, data)
+                return SpeakersJob(recording=file, request=request, most_seconds=data.get("most_seconds"))
+            case PrepareJob.op:
+                return PrepareJob(recording=read_value(RecordingFile, data), request=request)
             case CheckJob.op:
                 return CheckJob(job=number, request=request, safe=safe)
         raise ProtocolError(f"There is no job {op!r}.")
@@ -264,6 +296,8 @@ class Decoded:
     """Digest of the decoded samples: equal for the same sound under another name, with another tag
     or in another lossless format. Empty where none was made.
     """
+    ahead: bool = False
+    """Whether that was done while another recording was transcribed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,7 +344,11 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """The recording is cut into windows and their languages are decided."""
+    """The recording is cut into windows and their languages are decided.
+
+    It may come again, when a window was heard in another language: then the windows from `done` on
+    are new, and what was reported of them is void.
+    """
 
     event: ClassVar[str] = "planned"
     plan: Plan
@@ -320,12 +358,18 @@ class Planned:
     language_probability: float | None
     speech_s: float
     plan_s: float
-    """Seconds it took."""
+    """Seconds it took, this time."""
+    runner_up: str = ""
+    """The second likeliest language, where the first is in doubt."""
     notices: tuple[Notice, ...] = ()
 
     def to_checkpoint(self) -> JSON:
         """Return what `Resume.from_json` needs, but for the number of windows that are done."""
-        own = {"language": self.language, "language_probability": self.language_probability}
+        own = {
+            "language": self.language,
+            "language_probability": self.language_probability,
+            "runner_up": self.runner_up,
+        }
         return write_value(self.plan) | own  # type: ignore[no-any-return]
 
 
@@ -341,6 +385,8 @@ class WindowDone:
     """What it took."""
     segments: tuple[Segment, ...] = ()
     warnings: tuple[Notice, ...] = ()
+    heard: tuple[dict[str, float], ...] = ()
+    """The probabilities of the languages in its parts, where the plan may change by them."""
 
     @classmethod
     def from_json(cls, data: JSON) -> Self:
@@ -429,6 +475,7 @@ WrittenEvent = (
     | LogLine
     | Heartbeat
     | Decoded
+    | SpeechFound
     | Downloading
     | Fallback
     | Loaded

@@ -1,11 +1,12 @@
-"""How a recording is cut and transcribed, and work that was interrupted."""
+"""How a recording is cut and transcribed, work that was interrupted, and work that was done ahead."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from dropscribe.protocol.values import JSON, read_value, reading, write_value
+from dropscribe.transcript import Notice  # noqa: TC001 (the types of fields are read)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,16 +47,38 @@ class Resume:
     """Windows."""
     language: str
     language_probability: float | None
+    runner_up: str = ""
+    """See `Planned`."""
+    heard: tuple[tuple[dict[str, float], ...], ...] = ()
+    """Of each window that is done, `WindowDone.heard`."""
 
     @classmethod
     def from_json(cls, data: JSON) -> Self:
         """Build from a plan's JSON that also has the other fields. Raises: ProtocolError."""
         with reading("work to resume"):
             own = {name: data[name] for name in ("done", "language", "language_probability")}
-            return cls(plan=read_value(Plan, data), **own)
+            heard = read_value(tuple[tuple[dict[str, float], ...], ...], data.get("heard", []))
+            return cls(plan=read_value(Plan, data), runner_up=data.get("runner_up", ""), heard=heard, **own)
 
     def to_json(self) -> JSON:
         """Return what `from_json` reads."""
         data: JSON = write_value(self)
         plan: JSON = data.pop("plan")
         return plan | data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechFound:
+    """Where somebody speaks in a recording that was prepared: `worker.speech.Speech`, but for its
+    samples, which are in the spool file.
+    """
+
+    event: ClassVar[str] = "speech"
+    samples: int
+    """In the spool file."""
+    length: int
+    channel_spans: tuple[tuple[tuple[int, ...], ...], ...]
+    """Of each channel: first sample and one past the last of each span."""
+    stride: int = 0
+    speakers: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()

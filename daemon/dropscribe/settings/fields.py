@@ -188,6 +188,12 @@ class Settings:
         most=50,
         words={"auto": 0},
     )
+    numbers: str = _describe_setting(
+        "as said",
+        "How numbers are written in the finished transcript: `as said`, as the model wrote them, or `digits`: in\n"
+        "figures, where that is known (en, fr, es, pt, de, nl, da, it).",
+        choices=("as said", "digits"),
+    )
     channels: tuple[str, ...] = _describe_setting(
         (),
         'Who speaks on which channel of a recording with one speaker a channel: ["Host", "Guest"]. Two names or\n'
@@ -210,6 +216,10 @@ class Settings:
         text="The recordings of a folder are one conversation with a file for each speaker, all begun at the same\n"
         "moment, as Craig, Zoom and Zencastr write them: one transcript, speakers called by the files. Meant for\n"
         "profiles of folders.",
+    )
+    srt_speakers: bool = _describe_setting(
+        default=True,
+        text="Begin the words of another speaker with the name in .srt: `Anna: `. Off: names are in other formats.",
     )
     audio_track: int = _describe_setting(
         0,

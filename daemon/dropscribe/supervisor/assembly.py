@@ -11,18 +11,25 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from dropscribe import recording_date
-from dropscribe.formats import replacements, review, turns
+from dropscribe.formats import figures, replacements, review, turns
 from dropscribe.formats.speakers import assign_speakers
 from dropscribe.supervisor import result_options
-from dropscribe.transcript import Engine, Notice, Segment, Source, Timing, Transcript
+from dropscribe.transcript import LANGUAGE_UNCERTAIN, Engine, Notice, Segment, Source, Timing, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
     from pathlib import PurePath
 
     from dropscribe.protocol import Decoded, Loaded, Planned, SpeakersFound, WindowDone
     from dropscribe.settings import Settings
+
+
+_ENOUGH_SPEECH_S = 5.0
+"""Seconds of speech from which on the words of an English model tell whether it is English."""
+_UNLIKE_ENGLISH = 0.6
+"""Mean probability of its words below which it may not be: English prompts had 0.94 to 0.96, also in noise, French
+ones 0.21 and 0.49 (tiny.en)."""
 
 
 def assemble_transcript(
@@ -53,6 +60,7 @@ def assemble_transcript(
     numbered = tuple(dataclasses.replace(s, id=i) for i, s in enumerate(turns.order_turns(segments)))
     if not planned.speech_s:
         notices.append(Notice("no-speech", 0.0, decoded.audio_s, "Nobody speaks in this recording."))
+    notices += find_language_doubts(planned, loaded, numbered, decoded.audio_s)
     filled = [word for segment in numbered for word in segment.words if word.probability is None]
     if filled:
         detail = (
@@ -83,6 +91,26 @@ def assemble_transcript(
         ),
         warnings=tuple(notices),
     )
+
+
+def find_language_doubts(
+    planned: Planned, loaded: Loaded, segments: Sequence[Segment], duration: float
+) -> Iterator[Notice]:
+    """Yield a notice where nobody can be sure of the language that was taken.
+
+    The model was in doubt; or it knows English alone and does not believe in what it wrote.
+    """
+    cure = "Set `language`, or name the languages that can occur in `languages`, and use `dropscribe redo`."
+    if planned.runner_up and planned.language_probability is not None:
+        what = f"The language was taken for `{planned.language}` with {100 * planned.language_probability:.0f} %"
+        yield Notice(
+            LANGUAGE_UNCERTAIN, 0.0, duration, f"{what}; the next likeliest is `{planned.runner_up}`. {cure}"
+        )
+    if not loaded.multilingual and planned.speech_s >= _ENOUGH_SPEECH_S:
+        known = [word.probability for segment in segments for word in segment.words if word.probability is not None]
+        if not known or sum(known) / len(known) < _UNLIKE_ENGLISH:
+            why = "The model knows English alone and believes little of what it wrote: is this another language?"
+            yield Notice(LANGUAGE_UNCERTAIN, 0.0, duration, f"{why} A model without `.en` knows others.")
 
 
 def add_speakers(transcript: Transcript, found: SpeakersFound | None, settings: Settings) -> Transcript:
@@ -136,8 +164,8 @@ def find_text_language(transcript: Transcript) -> str:
 def finish_transcript(
     transcript: Transcript, path: PurePath, mtime_ns: int, settings: Settings, now: datetime
 ) -> Transcript:
-    """Return a transcript as it is published: with its date, the replacements made, and the
-    passages to review.
+    """Return a transcript as it is published: with its date, numbers in figures if that is wanted,
+    the replacements made, and the passages to review.
 
     Args:
         transcript: What `assemble_transcript` gave.
@@ -154,5 +182,7 @@ def finish_transcript(
         transcript.engine, options={**kept, **subtitles, **({"together": "on"} if settings.together else {})}
     )
     transcript = dataclasses.replace(transcript, source=source, engine=engine)
+    if settings.numbers == "digits":
+        transcript = figures.write_figures(transcript)
     transcript = replacements.replace(transcript, settings.replacements, drop_fillers=settings.fillers == "drop")
     return dataclasses.replace(transcript, review=review.review(transcript))

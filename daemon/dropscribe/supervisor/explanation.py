@@ -150,6 +150,8 @@ def _explain_done(settings: Settings, journal: Journal, recording: Recording, wh
     text = f"Done on {when}: {', '.join(files)} in {settings.outbox}."
     for new, old in journal.outputs.list_displaced(recording.id).items():
         text += f" {old} was changed by a person and is left alone; the new version is {new}."
+    if recording.reason:
+        text += f" {recording.reason}"
     changed = lookup.read_profiles_in_force(settings, journal).list_changes(recording.name, recording.settings)
     if changed:
         leaving = journal.sources.find(recording.id)

@@ -27,12 +27,12 @@ def list_hooks_when_done(
         settings: which hooks there are.
         recording: the recording.
         source: where its file is.
-        files: what was written, relative to the outbox.
+        files: what was written, relative to the outbox, the JSON last.
         transcript: its transcript.
     """
     paths = [str(settings.outbox / file) for file in files]
     facts = _describe(recording, "done", source, paths) | {
-        "transcript": next((path for path in paths if path.endswith(".json")), None),
+        "transcript": next((path for path in reversed(paths) if path.endswith(".json")), None),
         "duration": transcript.duration,
         "language": transcript.language,
         "recorded_at": transcript.source.recorded_at,

@@ -149,6 +149,8 @@ class Inbox:
         ours.
         """
         pure = PurePath(relative)
+        if pure.is_absolute():
+            return None
         path = os.path.join(os.path.realpath(self.root), relative)  # noqa: PTH118
         if explain_refusal(pure, self.suffixes) is not None or (not self.recursive and len(pure.parts) > 1):
             return None

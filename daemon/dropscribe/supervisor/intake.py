@@ -19,7 +19,7 @@ import structlog
 
 from dropscribe import crash
 from dropscribe.errors import DropscribeError, EnvironmentFaultError
-from dropscribe.supervisor import disposal, profiles, result_options
+from dropscribe.supervisor import disposal, guests, profiles, result_options
 from dropscribe.supervisor.absence import AbsentRecordings
 from dropscribe.supervisor.digesting import Digested, Digester
 from dropscribe.supervisor.inbox import Stat
@@ -281,6 +281,8 @@ class Intake:
 
     def set_state(self, recording: Recording, state: State) -> None:
         """Save that the journal has the file of a recording, as it was claimed, in this state now."""
+        if recording.is_guest:
+            return
         self._known[recording.key] = (Stat.of(recording), state)
 
     def requeue_running(self) -> None:
@@ -305,6 +307,8 @@ class Intake:
 
     def stat(self, recording: Recording) -> Stat | None:
         """Return the size and time of a recording's file, or None when it is not there."""
+        if recording.is_guest:
+            return guests.stat(recording)
         return disposal.stat_source(self._inbox, recording, self._journal.sources.find_archived(recording.id))
 
     # Files that come
@@ -381,6 +385,8 @@ class Intake:
             return
         self._journal.recordings.release(recording.id)
         self.set_state(recording, State.QUEUED)
+        if recording.is_guest:  # who sent it has left: `Guests.tick` sees that
+            return
         if self._journal.sources.is_leaving(recording.key):
             return
         if self.is_there:

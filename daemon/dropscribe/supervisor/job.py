@@ -64,7 +64,6 @@ def read_resume(checkpoints: Sequence[protocol.JSON]) -> protocol.Resume | None:
         return None
     plan, *windows = checkpoints
     with contextlib.suppress(protocol.ProtocolError):
-        for window in windows:
-            protocol.WindowDone.from_json(window)
-        return protocol.Resume.from_json(plan | {"done": len(windows)})
+        heard = [list(protocol.WindowDone.from_json(window).heard) for window in windows]
+        return protocol.Resume.from_json(plan | {"done": len(windows), "heard": heard})
     return None

@@ -26,6 +26,7 @@ from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.publisher import Progress
 from dropscribe.supervisor.scheduler import ALONE, BETWEEN_LIMITS, LONG, Room
+from dropscribe.supervisor.spool import Spool
 from dropscribe.supervisor.workload import Workload
 from dropscribe.transcript import Transcript
 
@@ -79,20 +80,15 @@ class Jobs:
         self._command = command
         self._progress = progress
         self._log = structlog.get_logger()
-        self._spool = settings.state / "spool"
+        self.spool = Spool(settings.state)
         self._worker: worker_process.Worker | None = None
         self._worker_ready = False
         self._loaded = ""  # the setting `model` of what is in the worker's memory
         self._jobs: dict[int, Job] = {}
         self._workload = Workload(settings.state, progress)
+        self._ahead = False  # whether a recording was named for preparation since the one in progress began
         self._last_event = 0.0  # time.monotonic() of the last event of the worker
         self._idle_since = time.monotonic()
-
-    def prepare_spool(self) -> None:
-        """Make the folder for decoded sound, and remove the sound that an earlier daemon's worker left behind."""
-        self._spool.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in self._spool.iterdir():
-            left.unlink(missing_ok=True)
 
     def close(self, reason: str) -> None:
         """Put back what is in progress and end the worker, for the daemon ends."""
@@ -136,6 +132,7 @@ class Jobs:
         worker = self._worker or self._start_worker(recordings)
         now, packed = time.monotonic(), len(recordings) > 1
         names = {recording.id: recording.name for recording in recordings}
+        self._ahead = self._ahead and room is not None
         self._workload.add(names, now, is_ready=self._worker_ready, safe=last)
         self._jobs |= {r.id: Job(r, own, packed, begun=now) for r, own in claimed}
         self._last_event = now
@@ -148,24 +145,33 @@ class Jobs:
                 packed=len(recordings) if packed else None,
                 between=None if room is None else decode_name(room.recording.name),
             )
-        files = tuple(
-            # Its name has the process as well: the last one may not have ended yet.
-            protocol.RecordingFile(r.id, str(self._intake.locate(r)), str(self._spool / f"{r.id}-{worker.pid}.f32"))
-            for r in recordings
-        )
+        files = tuple(self.spool.assign(r.id, self._intake.locate(r), worker.pid) for r in recordings)
         if packed:
             worker.send(protocol.PackJob(recordings=files, request=request))
             return
+        most = None if room is None else room.limit_seconds(recordings[0])
         if (words := conclusion.find_words(self._journal, recordings[0], chosen)) is not None:
             self._jobs[recordings[0].id].transcribed = words
-            worker.send(protocol.SpeakersJob(recording=files[0], request=request))
+            worker.send(protocol.SpeakersJob(recording=files[0], request=request, most_seconds=most))
             return
         assert recordings[0].result is not None  # noqa: S101 (claim sets it)
         resume = read_resume(self._journal.results.list_checkpoints(recordings[0].result))
-        most = None if room is None else room.limit_seconds(recordings[0])
         worker.send(
             protocol.TranscribeJob(recording=files[0], request=request, resume=resume, safe=last, most_seconds=most)
         )
+
+    def prepare(self) -> None:
+        """Have the next recording decoded while the worker transcribes the one in progress."""
+        job = self._jobs.get(self._workload.units[0].number) if len(self._workload.units) == 1 else None
+        # In the company of another, one on which the engine failed before would not be alone to blame.
+        if self._worker is None or self._ahead or job is None or job.planned is None or job.recording.attempts > 1:
+            return
+        if (found := self._scheduler.foresee()) is not None:
+            self._ahead = True
+            with contextlib.suppress(EnvironmentFaultError):  # its own job says so
+                request = worker_process.make_request(found[1], download=found[1].model == self._settings.model)
+                file = self.spool.assign(found[0].id, self._intake.locate(found[0]), self._worker.pid, ahead=True)
+                self._worker.send(protocol.PrepareJob(recording=file, request=request))
 
     def _start_worker(self, recordings: Sequence[Recording]) -> worker_process.Worker:
         try:
@@ -258,7 +264,7 @@ class Jobs:
 
     def _handle_exit(self, worker: worker_process.Worker, exited: protocol.Exited) -> None:
         self._worker = None
-        self._sweep()
+        self.spool.sweep()
         self._log.warning("worker.died", pid=worker.pid, how=exited.how, stderr=exited.stderr[-2000:])
         jobs = self._take_jobs()
         self._loaded = ""
@@ -351,6 +357,7 @@ class Jobs:
             seconds=decoded.decode_s,
             channels=decoded.channels,
             codec=decoded.codec,
+            ahead=decoded.ahead or None,
             warnings=[notice.code for notice in decoded.warnings],
         )
         if (known := self._journal.find_by_sound(job.recording, decoded.sound)) is not None:
@@ -379,9 +386,8 @@ class Jobs:
         job.planned = planned
         job.windows = planned.done
         recording, windows = job.recording, planned.plan.windows
-        if not planned.done:
-            assert recording.result is not None  # noqa: S101
-            self._journal.results.drop_checkpoints(recording.result)
+        assert recording.result is not None  # noqa: S101
+        self._journal.results.drop_checkpoints(recording.result, after=planned.done)
         done_s = windows[planned.done - 1][-1] / backends.SAMPLE_RATE if planned.done else 0.0
         self._journal.save_checkpoint(recording, 0, planned.to_checkpoint(), done_s, job.audio_s)
         self._log.info(
@@ -460,8 +466,7 @@ class Jobs:
 
     def _take_jobs(self) -> list[Job]:
         """Return the work in progress, what was begun first first; nothing is in progress any more."""
-        jobs = list(self._jobs.values())
-        self._jobs.clear()
+        jobs, self._jobs = list(self._jobs.values()), {}
         self._workload.clear()
         return jobs
 
@@ -485,13 +490,7 @@ class Jobs:
             self._log.info("worker.stopped", pid=worker.pid, reason=reason)
             with contextlib.suppress(sqlite3.Error):
                 self._journal.set_meta(engine="")
-            self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove the sound that a worker left behind which has ended."""
-        with contextlib.suppress(OSError):  # the folder may have been removed
-            for left in self._spool.iterdir():
-                left.unlink()
+            self.spool.sweep()
 
     def _stop_if_too_large(self, worker: worker_process.Worker) -> None:
         """Stop a worker that has grown too large: that costs one load of the model."""

@@ -68,6 +68,16 @@ def find_recording(settings: Settings, journal: Journal | None, path: Path) -> R
     return journal.recordings.find(open_inbox(settings).key(locate_in_inbox(settings, path) or str(path)))
 
 
+def find_by_output(settings: Settings, journal: Journal | None, path: Path) -> Recording | None:
+    """Return the recording that an output belongs to, also one that was edited since."""
+    folder = os.path.realpath(settings.outbox)
+    place = os.path.join(os.path.realpath(path.absolute().parent), path.name)  # noqa: PTH118
+    if journal is None or not place.startswith(folder + os.sep):
+        return None
+    number = journal.outputs.find_recording(os.path.relpath(place, folder))
+    return None if number is None else journal.recordings.get(number)
+
+
 def locate_in_inbox(settings: Settings, path: Path) -> str | None:
     """Return a path relative to the inbox, as the journal has it, or None when it is outside."""
     inbox = os.path.realpath(settings.inbox)
@@ -92,6 +102,8 @@ def read_profiles_in_force(settings: Settings, journal: Journal) -> profiles.Pro
 
 def format_name(recording: Recording) -> str:
     """Return a recording's path relative to the inbox; bytes that are not UTF-8 become U+FFFD."""
+    if recording.is_guest:
+        return "(sent by another program)"
     return recording.path.decode("utf-8", "replace")
 
 

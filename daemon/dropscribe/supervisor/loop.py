@@ -35,9 +35,11 @@ from dropscribe.supervisor.afterlook import LookedAgain
 from dropscribe.supervisor.digesting import Digested
 from dropscribe.supervisor.disposal import Disposal
 from dropscribe.supervisor.folders import make_folders
+from dropscribe.supervisor.guests import Guests
 from dropscribe.supervisor.hook_process import Ended
 from dropscribe.supervisor.hooks import Hooks
 from dropscribe.supervisor.inbox import Inbox
+from dropscribe.supervisor.indexing import Indexer
 from dropscribe.supervisor.intake import Intake, Wake
 from dropscribe.supervisor.jobs import Jobs
 from dropscribe.supervisor.journal import FILE_NAME, State
@@ -46,7 +48,7 @@ from dropscribe.supervisor.mailbox import Mailbox
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.notifications import Notifications
 from dropscribe.supervisor.outage import Outage
-from dropscribe.supervisor.publisher import Progress, Publisher, finish_stored
+from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
 from dropscribe.supervisor.scheduler import Scheduler
 from dropscribe.supervisor.source_moves import Left
@@ -131,6 +133,7 @@ class Supervisor:
         self._hooks = Hooks(settings, post, BACKOFF)
         self._disposal = Disposal(settings, post, BACKOFF)
         self._intake = Intake(settings, inbox, self._journal, post)
+        self._indexer = Indexer(settings)
         self._notifications = Notifications(settings)
 
         def tell(moved: Progress) -> None:
@@ -139,7 +142,15 @@ class Supervisor:
 
         self._together = Together(settings, self._journal)
         self._publisher = Publisher(
-            settings, self._journal, self._intake, self._hooks, self._disposal, self._outage, self._together, tell
+            settings,
+            self._journal,
+            self._intake,
+            self._hooks,
+            self._disposal,
+            self._outage,
+            self._indexer,
+            self._together,
+            tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
         self._jobs = Jobs(
@@ -153,6 +164,7 @@ class Supervisor:
             command=command,
             progress=progress,
         )
+        self._guests = Guests(settings, self._journal, self._jobs.call_off)
         self._requests = RequestHandler(
             settings, self._journal, self._intake, self._hooks, self._outage, self._jobs.call_off
         )
@@ -202,7 +214,7 @@ class Supervisor:
         """Tidy up after the last run. With the disk of the journal full this waits, as everything
         else does.
         """
-        self._jobs.prepare_spool()
+        self._jobs.spool.make()
         removed = outbox.remove_temporary_files(self._settings.outbox)
         interrupted = self._journal.recordings.release_all()
         self._intake.requeue_running()
@@ -243,6 +255,7 @@ class Supervisor:
         self._hooks.close()
         self._notifications.close()
         self._jobs.close(self._stopping)
+        self._indexer.close()
         with contextlib.suppress(sqlite3.Error):
             self._journal.set_meta(pid="", engine="")
         self._log.info("daemon.stopped", reason=self._stopping or "all done", **self._publisher.results)
@@ -273,13 +286,14 @@ class Supervisor:
             self._read_requests()
             self._intake.tick()
             self._call_off_absent()
+            self._guests.tick()
             if self._intake.take_profile_change():
                 self._scheduler.rank_queue()
             self._jobs.watch()
             self._hooks.tick(self._journal)
             self._notifications.tick()
             if self._together.is_due and self._intake.is_idle and self._publisher.is_outbox_available():
-                self._together.tick(finish_stored)
+                self._together.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)
@@ -386,8 +400,11 @@ class Supervisor:
             self._jobs.begin(claimed)
 
     def _dispatch_between(self) -> None:
-        """Let short work go between the windows of a long recording."""
-        if self._outage.error is not None or self._intake.outage or (room := self._jobs.room) is None:
+        """Let short work go between the windows of a long recording; have the next one prepared."""
+        if self._outage.error is not None or self._intake.outage:
             return
-        if claimed := self._scheduler.claim_between(room):
+        room = self._jobs.room
+        if room is not None and (claimed := self._scheduler.claim_between(room)):
             self._jobs.begin(claimed, room)
+        else:
+            self._jobs.prepare()

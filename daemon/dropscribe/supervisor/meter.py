@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 LOADING = "loading the model"
+_SPEAKERS_WEIGHT = 1 / 3
+"""What telling speakers apart takes of the time of transcription at most."""
 
 
 class Meter:
@@ -48,7 +50,12 @@ class Meter:
 
     @property
     def work_left_s(self) -> float | None:
-        """Seconds of sound that are not transcribed yet; None while the windows are not known."""
+        """Seconds of sound that are not transcribed yet; None while the windows are not known.
+
+        To tell the speakers of a second apart counts as a part of transcribing it.
+        """
+        if self._phase == protocol.SPEAKERS_PHASE and self._audio_s is not None:
+            return self._audio_s * (1 - (self._share or 0.0)) * _SPEAKERS_WEIGHT
         return sum(self._weights[self._next :]) / SAMPLE_RATE if self._weights else None
 
     def enter(self, phase: str, share: float | None = None) -> None:

@@ -108,6 +108,11 @@ def remove_unchanged(outbox: Path, known: Mapping[str, str]) -> None:
             (outbox / path).unlink(missing_ok=True)
 
 
+def is_changed(path: Path, *digests: str) -> bool:
+    """Return whether a file of ours is there and has none of these contents."""
+    return path.exists() and all(_read_unchanged(path, digest) is None for digest in digests)
+
+
 def _read_unchanged(path: Path, digest: str) -> bytes | None:
     """Return what a file of ours holds, or None when it is gone or another one now."""
     try:

@@ -43,12 +43,14 @@ KEYS = (
     "prompt",
     "glossary",
     "replacements",
+    "numbers",
     "fillers",
     *result_options.SUBTITLE_OPTIONS,
     "channels",
     "split_channels",
     "speakers",
     "together",
+    "srt_speakers",
     "audio_track",
     "speech_threshold",
     "formats",
@@ -88,7 +90,9 @@ class Profiles:
         Raises:
             ProfileError: one of its profiles is wrong.
         """
-        return self._merge(recording.parent, recording.with_name(recording.name + ".toml"), origin)
+        own = recording.with_name(recording.name + ".toml")
+        # What another program sent is in no folder of the inbox.
+        return self._merge(PurePath() if recording.is_absolute() else recording.parent, own, origin)
 
     def resolve_folder(self, folder: PurePath, origin: Mapping[str, str] | None = None) -> Loaded:
         """Return what holds for the recordings of a folder that have no profile of their own. See
@@ -112,7 +116,8 @@ class Profiles:
         values: dict[str, Any] = {}
         origins = dict(origin or {})
         place = ""
-        for path in [*(parent / PROFILE for parent in (*reversed(folder.parents), folder)), *([own] if own else [])]:
+        folders = [] if own is not None and own.is_absolute() else [*reversed(folder.parents), folder]
+        for path in [*(parent / PROFILE for parent in folders), *([own] if own else [])]:
             found = _read(self._general.inbox / path) if path == own else self._read_folder(path)
             values |= found
             origins |= dict.fromkeys(found, str(self._general.inbox / path))

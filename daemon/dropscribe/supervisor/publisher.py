@@ -8,12 +8,10 @@ recording.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import time
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -21,13 +19,13 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.errors import EnvironmentFaultError
-from dropscribe.supervisor import hook_facts, names, outbox, result_options
-from dropscribe.supervisor.assembly import find_text_language, finish_transcript
+from dropscribe.supervisor import correcting, guests, hook_facts, names, outbox, result_options
+from dropscribe.supervisor.assembly import find_text_language
 from dropscribe.supervisor.failure_record import format_failure, is_failure_record
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault, outbox_missing, refuses_name
-from dropscribe.transcript import Transcript
+from dropscribe.transcript import LANGUAGE_UNCERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from dropscribe.settings import Settings
     from dropscribe.supervisor.disposal import Disposal
     from dropscribe.supervisor.hooks import Hooks
+    from dropscribe.supervisor.indexing import Indexer
     from dropscribe.supervisor.intake import Intake
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
@@ -76,12 +75,14 @@ class Publisher:
         hooks: Hooks,
         disposal: Disposal,
         outage: Outage,
+        indexer: Indexer,
         together: Together,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks`, `disposal` and `together` are notified of each recording that is
+        """`intake`, `hooks`, `disposal`, `indexer` and `together` are notified of each recording that is
         published; `progress` is called with what came of it.
         """
+        self._indexer = indexer
         self._settings = settings
         self._journal = journal
         self._intake = intake
@@ -97,7 +98,8 @@ class Publisher:
 
     def publish(self, recording: Recording) -> None:
         """Write a recording's files. A full disk or a lost outbox leaves it to be published later."""
-        self.check_outbox()
+        if not recording.is_guest:
+            self.check_outbox()
         started = time.monotonic()
         assert recording.result is not None  # noqa: S101
         stored = self._journal.results.find(recording.result)
@@ -105,13 +107,25 @@ class Publisher:
             self._journal.recordings.retry(recording.id, time.time())
             return
         in_force = result_options.restore_options(recording.settings, self._settings)
-        transcript = finish_stored(Transcript.from_json(stored), recording, in_force)
+        original = correcting.finish_recording(recording, stored, self._settings)
+        if recording.is_guest:
+            guests.answer(self._journal, recording, original)
+            self._log.info("guest.answered", job_id=recording.id, seconds=round(time.monotonic() - started, 3))
+            return
+        corrected = correcting.correct_recording(self._journal, recording, original)
+        transcript = original if corrected is None else corrected.transcript
         wanted = ("json",) if in_force.together else in_force.formats
         try:
-            contents: dict[str, str | bytes] = {name: formats.render(name, transcript) for name in wanted}
+            contents: dict[str, str | bytes] = {
+                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers) for name in wanted
+            }
         except ImportError as error:  # its library was there when the settings were read
             msg = f"A format cannot be written: {error}."
             raise EnvironmentFaultError("format-missing", msg, "Install Dropscribe again, with its extras.") from None
+        if corrected is not None:
+            contents[correcting.ORIGINAL] = original.to_json()
+            if corrected.unfit:
+                self._log.warning("correction.unfit", **recording.log_facts, edits=len(corrected.unfit))
         crash.reach("rendered")
         try:
             published = self._write_outputs(recording, contents, find_text_language(transcript))
@@ -124,9 +138,18 @@ class Publisher:
         crash.reach("published")
         files, place = [p.path for p in published], self._intake.locate(recording)
         hooks = hook_facts.list_hooks_when_done(self._settings, recording, place, files, transcript)
-        self._journal.finish(recording.id, published, time.time(), hooks=hooks, after=self._settings.after)
+        doubts = [(each.code, each.detail) for each in transcript.warnings if each.code == LANGUAGE_UNCERTAIN]
+        self._journal.finish(
+            recording.id,
+            published,
+            time.time(),
+            hooks=hooks,
+            after=self._settings.after,
+            doubt=doubts[0] if doubts else ("", ""),
+        )
         crash.reach("committed")
         self._outage.end()
+        self._indexer.add(published)
         self._intake.set_state(recording, State.DONE)
         self._intake.forget_moved(recording)
         self._hooks.look_soon()
@@ -155,14 +178,48 @@ class Publisher:
         )
         if older:
             crash.reach("retired")
-        published = outbox.publish(folder, base, contents, known, self._permissions)
+        edited: list[Published] = []
+        if recording.code == correcting.CORRECTED:
+            edited = self._find_edited(recording.id, base, known, contents)
+            contents = {
+                s: text for s, text in contents.items() if s not in {_find_suffix(base, e.path) for e in edited}
+            }
+        published = [
+            *edited,
+            *outbox.publish(folder, base, contents, known, self._permissions),
+        ]  # the JSON is the last
         self._remove_failure(recording)
         for left in set(older) - {file.path for file in published}:  # a format that is no longer wanted
             outbox.remove_unchanged(folder, {left: known[left]})
         return published
 
+    def _find_edited(
+        self, recording: int, base: str, known: Mapping[str, str], contents: Mapping[str, str | bytes]
+    ) -> list[Published]:
+        """Return the outputs, but for the JSON, that a person edited and of which nothing unedited is there.
+
+        One that is as it is to be written, of `contents`, was written before a kill.
+        """
+        beside = self._journal.outputs.list_displaced(recording)
+        changed = set()
+        for path, digest in known.items():
+            new = contents.get(_find_suffix(base, path), b"")
+            new = new.encode("utf-8", "replace") if isinstance(new, str) else new
+            if outbox.is_changed(self._settings.outbox / path, digest, hashlib.sha256(new).hexdigest()):
+                changed.add(path)
+        kept = {_find_suffix(base, path) for path in known if path not in changed} | {"json"}
+        return [
+            outbox.Published(path, known[path], beside.get(path))
+            for path in sorted(changed)
+            if path.startswith(base) and _find_suffix(base, path) not in kept
+        ]
+
     def quarantine(self, recording: Recording, code: str, reason: str) -> None:
         """Write the record of a failure into the outbox, then save the failure in the journal."""
+        if recording.is_guest:
+            guests.answer_failure(self._journal, recording, code, reason)
+            self._log.info("guest.refused", job_id=recording.id, code=code)
+            return
         name = names.failure_path(recording.name)
         source = decode_name(self._settings.inbox / recording.name)
         when = time.strftime("%Y-%m-%d %H:%M:%S %z")
@@ -236,12 +293,6 @@ class Publisher:
             raise outbox_missing(self._settings.outbox)
 
 
-def finish_stored(transcript: Transcript, recording: Recording, in_force: Settings) -> Transcript:
-    """Return a stored transcript as it is published under the name of a recording.
-
-    It may have been made from the same recording under another name.
-    """
-    name, path = decode_name(recording.name.name), decode_name(recording.name)
-    transcript = dataclasses.replace(transcript, source=dataclasses.replace(transcript.source, name=name, path=path))
-    now = datetime.now().astimezone()
-    return finish_transcript(transcript, recording.name, recording.mtime_ns, in_force, now)
+def _find_suffix(base: str, path: str) -> str:
+    """Return the suffix of an output, whose name may have a number behind the base."""
+    return path.removeprefix(base).partition(".")[2]

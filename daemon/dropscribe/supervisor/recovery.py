@@ -21,6 +21,7 @@ import structlog
 from dropscribe import crash, formats
 from dropscribe.settings import FORMATS
 from dropscribe.supervisor import names, outbox, result_options, together
+from dropscribe.supervisor.correcting import ORIGINAL
 from dropscribe.supervisor.journal import AdoptedSet, Journal
 from dropscribe.transcript import Transcript
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dropscribe.supervisor.inbox import Inbox
+    from dropscribe.transcript import Correction
 
 
 def open_journal(path: Path, folder: Path, inbox: Inbox) -> Journal:
@@ -99,6 +101,11 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
     if place.parts[:1] == (names.OLD,) != relative.parts[:1]:
         return False  # an older version
     base = str(place.with_suffix(""))
+    if base.removesuffix(f".{ORIGINAL.removesuffix('.json')}") in names.list_bases(relative):
+        base = base.removesuffix(
+            f".{ORIGINAL.removesuffix('.json')}"
+        )  # only the transcript without corrections is left
+    text, corrections = _separate_corrections(text, transcript, path.with_suffix(f".{ORIGINAL}"))
     found = AdoptedSet(
         key=inbox.key(relative),
         path=relative,
@@ -109,8 +116,26 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
         base=base,
         published=_list_unedited(transcript, folder, base),
         settings=json.dumps(transcript.engine.options),
+        corrections=corrections,
     )
     return journal.adopt(found, time.time())
+
+
+def _separate_corrections(text: str, corrected: Transcript, original: Path) -> tuple[str, tuple[Correction, ...]]:
+    """Return a transcript as it was before it was corrected, and its corrections.
+
+    Where the original is not next to it any more, it stays as it is, with its corrections in it.
+    """
+    if not corrected.corrections:
+        return text, ()
+    try:
+        found = original.read_text(encoding="utf-8")
+        before = Transcript.from_json(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return text, ()
+    if before.source.sha256 != corrected.source.sha256 or before.corrections:
+        return text, ()
+    return found, corrected.corrections
 
 
 def _list_unedited(transcript: Transcript, folder: Path, base: str) -> list[outbox.Published]:

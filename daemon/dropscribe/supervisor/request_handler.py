@@ -1,20 +1,20 @@
 """Acting on the requests of the command line: recordings and hooks that are to be tried or
-transcribed again.
+transcribed again, and transcripts that were corrected.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
 from dropscribe import crash
-from dropscribe.formats.speakers import rename_speakers
+from dropscribe.supervisor.correcting import CORRECTED, make_correction, read_transcript
 from dropscribe.supervisor.journal import State, format_mark
 from dropscribe.supervisor.profiles import Profiles
-from dropscribe.supervisor.requests import Redo, Rename, Retry, Skip
-from dropscribe.transcript import Transcript
+from dropscribe.supervisor.requests import Correct, Redo, Rename, Retry, Skip, Undo, write_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
     from dropscribe.supervisor.requests import Request
+    from dropscribe.transcript import Correction
 
 
 class RequestHandler:
@@ -61,6 +62,10 @@ class RequestHandler:
                 self._rename(request)
             case Redo():
                 self._redo(request)
+            case Correct():
+                self._correct(request)
+            case Undo():
+                self._undo(request)
 
     def _retry(self, request: Retry) -> None:
         """Queue a failed recording again, or all of them, and let failed hooks be run again."""
@@ -102,21 +107,64 @@ class RequestHandler:
             self._log.info("job.redone", **recording.log_facts, stale=request.stale)
 
     def _rename(self, request: Rename) -> None:
-        """Give the speakers of a finished recording other names, and publish it again.
+        """Give the speakers of a finished recording other names, as a correction."""
+        from dropscribe.library.corrections import list_names, rename_speaker
 
-        An output that a person edited stays as it is, as always.
+        recording = self._find_published(request)
+        transcript = None if recording is None else read_transcript(self._journal, recording, self._settings)
+        if recording is None or transcript is None:
+            return
+        known = list_names(transcript)
+        edits = [rename_speaker(transcript, old, new) for old, new in request.names.items() if old in known]
+        if edits:
+            self._save_correction(recording, make_correction(edits))
+
+    def _correct(self, request: Correct) -> None:
+        """Save a correction, and publish its recording again where that is done."""
+        recording = self._find_published(request)
+        if recording is not None:
+            self._save_correction(recording, request.correction)
+
+    def _save_correction(self, recording: Recording, correction: Correction) -> None:
+        """Save a correction. A recording that is being transcribed again is published with it later."""
+        assert recording.sha256 is not None  # noqa: S101 (it has a transcript)
+        self._journal.corrections.add(recording.id, recording.sha256, correction)
+        self._log.info("correction.saved", **recording.log_facts, edits=len(correction.edits))
+        self._publish_again(recording)
+
+    def _undo(self, request: Undo) -> None:
+        """Take back a correction of a recording, and publish it again."""
+        recording = self._find_published(request)
+        if recording is None:
+            return
+        now = datetime.now().astimezone().isoformat(timespec="seconds")
+        undone = self._journal.corrections.undo(recording, now, request.made)
+        if undone is not None:
+            self._log.info("correction.undone", **recording.log_facts, edits=len(undone.edits))
+            self._publish_again(recording)
+
+    def _find_published(self, request: Correct | Undo | Rename) -> Recording | None:
+        """Return the recording that a request is about, or None where it has no transcript.
+
+        While it is being published the request is left for the next look: files that a kill left half written are
+        those of its last state, and would pass for files that a person edited.
         """
         recording = self._journal.recordings.find(self._intake.key(request.file))
-        if recording is None or recording.state != State.DONE or recording.result is None:
+        if recording is None or recording.sha256 is None or recording.result is None:
+            self._log.warning("correction.refused", file=request.file, reason="it has no transcript")
+            return None
+        if recording.state == State.PUBLISHING:
+            write_request(self._settings.state, request)
+            return None
+        return recording
+
+    def _publish_again(self, recording: Recording) -> None:
+        if recording.state != State.DONE or recording.result is None:
             return
-        stored = self._journal.results.find(recording.result)
-        if stored is None:
-            return
-        renamed = rename_speakers(Transcript.from_json(stored), request.names)
-        self._journal.results.store(recording.result, renamed.to_json(), time.time())
-        self._journal.recordings.reuse_result(recording.id, time.time())
-        self._intake.set_state(recording, State.PUBLISHING)
-        self._log.info("job.speakers_renamed", **recording.log_facts, names=request.names)
+        if self._journal.results.find(recording.result) is not None:
+            self._journal.recordings.reuse_result(recording.id, time.time(), CORRECTED)
+            crash.reach("asked")
+            self._intake.set_state(recording, State.PUBLISHING)
 
 
 def _is_stale(recording: Recording, profiles: Profiles) -> bool:

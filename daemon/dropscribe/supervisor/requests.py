@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import time
@@ -15,10 +16,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dropscribe import files
+from dropscribe.transcript import correction_from_dict, to_dict
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
+
+    from dropscribe.transcript import Correction
 
 PAUSED = "paused"
 """File in the state folder whose presence means that no work is given out; it survives restarts."""
@@ -55,6 +59,25 @@ class Rename:
 
 
 @dataclass(frozen=True, slots=True)
+class Correct:
+    """Correct the transcript of a recording, and publish it again."""
+
+    file: str
+    """Path relative to the inbox."""
+    correction: Correction
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Take back a correction of a recording, and publish it again."""
+
+    file: str
+    """Path relative to the inbox."""
+    made: str = ""
+    """When the correction was made that is meant; empty: the last that holds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Skip:
     """Do not transcribe a recording that waits or is being transcribed."""
 
@@ -62,7 +85,7 @@ class Skip:
     """Path relative to the inbox."""
 
 
-Request = Retry | Redo | Skip | Rename
+Request = Retry | Redo | Skip | Rename | Correct | Undo
 
 
 def write_request(state: Path, request: Request) -> None:
@@ -74,6 +97,10 @@ def write_request(state: Path, request: Request) -> None:
             data = {"skip": request.file}
         case Rename():
             data = {"rename": request.file, "names": request.names}
+        case Correct():
+            data = {"correct": request.file, "correction": to_dict(request.correction)}
+        case Undo():
+            data = {"undo": request.file, "made": request.made}
         case Redo():
             data = {"redo": None if request.files is None else list(request.files), "stale": request.stale}
     (state / FOLDER).mkdir(exist_ok=True)
@@ -103,6 +130,12 @@ def _parse(text: bytes) -> Request:
     if "rename" in data:
         names = {_require_text(old): _require_text(new) for old, new in data["names"].items()}
         return Rename(_require_text(data["rename"]), names)
+    if "correct" in data:
+        correction = correction_from_dict(data["correction"])
+        _check_correction(correction)
+        return Correct(_require_text(data["correct"]), correction)
+    if "undo" in data:
+        return Undo(_require_text(data["undo"]), _require_text(data["made"]))
     if "redo" in data:
         named = data["redo"]
         if not isinstance(named, list | None):
@@ -112,6 +145,17 @@ def _parse(text: bytes) -> Request:
         return Skip(_require_text(data["skip"]))
     named = data["retry"]
     return Retry(None if named is None else _require_text(named))
+
+
+def _check_correction(correction: Correction) -> None:
+    """Raise TypeError or ValueError for values that no correction has."""
+    texts = [correction.made, correction.by]
+    for edit in correction.edits:
+        texts += [edit.kind, edit.before, edit.after]
+        if not 0.0 <= float(edit.start) <= float(edit.end) < math.inf:
+            raise ValueError(edit.start)
+    for text in texts:
+        _require_text(text).encode()
 
 
 def _require_text(value: object) -> str:

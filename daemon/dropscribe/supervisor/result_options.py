@@ -14,6 +14,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from dropscribe import voices
 from dropscribe.settings import FIELDS, FORMATS, Table, parse_value
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ WHISPERX_OPTIONS = ("whisperx_aligner", "whisperx_diarizer")
 NUMBER_OPTIONS = ("audio_track", "speech_threshold")
 """Those of `RESULT_OPTIONS` that are numbers. They are saved as text, and as nothing at their
 defaults."""
+VOICES = "voices"
+"""What stands for the known voices, where speakers are asked for and any are known. It is no setting."""
 RESULT_OPTIONS = (
     "backend",
     "model",
@@ -43,10 +46,21 @@ RESULT_OPTIONS = (
     *WHISPERX_OPTIONS,
 )
 """The settings that change what the worker gives. Replacements and formats come after it."""
+SRT_SPEAKERS = "srt_speakers"
+"""It is saved as nothing where it is on, as it is by default, else as `off`."""
 SUBTITLE_OPTIONS = ("subtitle_columns", "subtitle_lines", "subtitle_seconds", "subtitle_words")
 """What subtitles look like: numbers, saved as those of `NUMBER_OPTIONS` are. They are also among the options of a
 published transcript, so that every format can be made from it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "together", "replacements", "fillers", "formats")
+OUTPUT_OPTIONS = (
+    *RESULT_OPTIONS,
+    *SUBTITLE_OPTIONS,
+    "together",
+    "replacements",
+    "numbers",
+    "fillers",
+    "formats",
+    SRT_SPEAKERS,
+)
 """The settings that the outputs depend on."""
 
 
@@ -62,6 +76,8 @@ def read_options(settings: Settings) -> dict[str, Option]:
         changed = []
     values |= dict.fromkeys(set(WHISPERX_OPTIONS).difference(changed), "")
     values |= _read_numbers(settings, NUMBER_OPTIONS)
+    if settings.speakers and (known := voices.compute_fingerprint(settings.state)):
+        values[VOICES] = known
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
@@ -89,8 +105,10 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
         **_read_numbers(chosen, SUBTITLE_OPTIONS),
         "replacements": dict(chosen.replacements),
         "together": "on" if chosen.together else "",
+        "numbers": "" if chosen.numbers == FIELDS["numbers"].default else chosen.numbers,
         "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
+        SRT_SPEAKERS: "" if chosen.srt_speakers else "off",
     }
 
 
@@ -107,6 +125,10 @@ def restore_options(saved: str, general: Settings) -> Settings:
         if name in values:
             text = values[name]
             values[name] = parse_value(name, text, "") if text else FIELDS[name].default
+    if "numbers" in values:
+        values["numbers"] = values["numbers"] or FIELDS["numbers"].default
+    if SRT_SPEAKERS in values:
+        values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in FORMATS)
     if "together" in values:
@@ -120,7 +142,7 @@ def restore_options(saved: str, general: Settings) -> Settings:
 
 def list_changed_options(saved: str, chosen: Settings) -> list[str]:
     """Return the names of the settings that have another value now than what was saved as JSON."""
-    now, before = read_output_options(chosen), json.loads(saved)
+    now, before = {VOICES: ""} | read_output_options(chosen), json.loads(saved)
     if "formats" not in before:  # it was read from an outbox
         now.pop("formats")
     return [
@@ -143,9 +165,9 @@ def without_speakers(settings: Settings) -> Settings:
 def fingerprint(options: Mapping[str, Option]) -> str:
     """Return what stands, in a result's key, for the settings that change a result.
 
-    These are `RESULT_OPTIONS`, and the replacements where they are made already: results are kept
+    These are `RESULT_OPTIONS`, and the replacements and figures where they are made already: results are kept
     as the engine gave them, but what is read from the outbox is not.
     """
-    names = (*RESULT_OPTIONS, "replacements", "fillers")
+    names = (*RESULT_OPTIONS, VOICES, "replacements", "numbers", "fillers")
     values = "\0".join(f"{name}={json.dumps(options[name])}" for name in names if options.get(name))
     return hashlib.sha256(values.encode()).hexdigest()[:16]

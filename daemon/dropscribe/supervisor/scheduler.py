@@ -196,6 +196,24 @@ class Scheduler:
                 break
         return first
 
+    def foresee(self) -> tuple[Recording, Settings] | None:
+        """Return the recording that is likely to be claimed next, alone, with the settings in force for
+        it; None when it needs no sound, may share windows, or was tried before.
+
+        Nothing is claimed, and another one may be.
+        """
+        first = self.peek()
+        if first is None or first.attempts or first.reason or self._intake.is_too_large(first.size):
+            return None
+        try:
+            own = profiles.Profiles(self._settings).resolve(first.name).settings
+        except profiles.ProfileError:
+            return None
+        keys = {result_options.result_key(first.sha256, own, speakers=named) for named in (True, False)}
+        if any(self._journal.results.find(key) for key in keys) or self._may_pack(first, own):
+            return None
+        return (first, own) if self._intake.stat(first) == Stat.of(first) else None
+
     def rank_new(self, key: bytes) -> None:
         """Save the priority of a recording that was just taken in."""
         recording = self._journal.recordings.find(key)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dropscribe.supervisor import locks, lookup, progress, requests
 from dropscribe.supervisor.journal import State
+from dropscribe.transcript import LANGUAGE_UNCERTAIN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,12 +140,18 @@ class StatusReport:
     staying: tuple[RecordingNote, ...] = ()
     """Recordings that were to leave the inbox and have not."""
     stale: tuple[StaleRecording, ...] = ()
+    language_uncertain: int = 0
+    """Transcripts whose language may be another: `why` tells of each."""
     passed_over: dict[str, int] = field(default_factory=dict)
     """Files in the inbox that are no recordings though somebody may have meant them, by `PassedOver`."""
 
 
-def read_status(settings: Settings) -> StatusReport:
+def read_status(settings: Settings, *, stale: bool = True) -> StatusReport:
     """Return what the daemon of these settings does.
+
+    Args:
+        settings: whose daemon.
+        stale: whether to look for outputs whose settings have changed, which compares every finished recording.
 
     Raises: DropscribeError when the journal cannot be opened; sqlite3.Error when it cannot be read.
     """
@@ -189,7 +196,8 @@ def read_status(settings: Settings) -> StatusReport:
                 RecordingNote(lookup.format_name(r), "", why, lookup.format_minute(r.changed))
                 for r, why in journal.sources.list_staying(limit=_NEWEST)
             ),
-            stale=find_stale(settings, journal).recordings,
+            stale=find_stale(settings, journal).recordings if stale else (),
+            language_uncertain=journal.recordings.count_done(LANGUAGE_UNCERTAIN),
             passed_over=json.loads(journal.get_meta("passed_over", "{}")),
         )
 

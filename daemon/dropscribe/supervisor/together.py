@@ -24,13 +24,14 @@ import structlog
 from dropscribe import crash, formats
 from dropscribe.formats import review, turns
 from dropscribe.supervisor import outbox, result_options
+from dropscribe.supervisor.correcting import read_transcript
 from dropscribe.supervisor.journal import State
 from dropscribe.supervisor.names import cut_name, decode_name
 from dropscribe.supervisor.outbox_faults import outbox_fault
 from dropscribe.transcript import Engine, Notice, Segment, Source, Timing, Transcript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from dropscribe.settings import Settings
     from dropscribe.supervisor.journal import Journal, Recording
@@ -67,14 +68,11 @@ class Together:
 
     def mark(self, recording: Recording) -> None:
         """Look at the folder of a recording that is done, if it says that its recordings belong together."""
-        if json.loads(recording.settings or "{}").get("together"):
+        if not recording.is_guest and json.loads(recording.settings or "{}").get("together"):
             self._folders.add(recording.name.parent)
 
-    def tick(self, finish: Callable[[Transcript, Recording, Settings], Transcript]) -> None:
+    def tick(self) -> None:
         """Join the recordings of marked folders in which nothing is left to do.
-
-        Args:
-            finish: gives a stored transcript as it is published.
 
         Raises: EnvironmentFaultError when the outbox cannot be written; they stay marked.
         """
@@ -82,26 +80,28 @@ class Together:
             return
         busy = {recording.name.parent for recording in self._journal.recordings.list_in(*_UNFINISHED)}
         for folder in sorted(self._folders - busy):
-            self._join(folder, finish)
+            self._join(folder)
             self._folders.discard(folder)
 
-    def _join(self, folder: PurePath, finish: Callable[[Transcript, Recording, Settings], Transcript]) -> None:
+    def _join(self, folder: PurePath) -> None:
         ended = self._journal.recordings.list_in(State.DONE, State.FAILED)
-        there = sorted((r for r in ended if r.name.parent == folder), key=lambda r: r.path)
+        there = sorted((r for r in ended if r.name.parent == folder and not r.is_guest), key=lambda r: r.path)
         parts, chosen = [], self._settings
         for recording in there:
             in_force = result_options.restore_options(recording.settings, self._settings)
-            if recording.state is not State.DONE or not in_force.together or not recording.result:
+            if recording.state is not State.DONE or not in_force.together:
                 continue
-            if (stored := self._journal.results.find(recording.result)) is not None:
-                parts.append(finish(Transcript.from_json(stored), recording, in_force))
+            if (transcript := read_transcript(self._journal, recording, self._settings)) is not None:
+                parts.append(transcript)
                 chosen = in_force
         if not parts:
             return
         name = folder.name or self._settings.inbox.name
         missing = [r for r in there if r.state is State.FAILED]
         transcript = join_transcripts(decode_name(name), decode_name(folder), parts, list(_note(missing)))
-        contents = {each: formats.render(each, transcript) for each in chosen.formats}
+        contents = {
+            each: formats.render(each, transcript, srt_speakers=chosen.srt_speakers) for each in chosen.formats
+        }
         key = f"together {decode_name(folder)}"
         known: dict[str, str] = json.loads(self._journal.get_meta(key, "{}"))
         base = self._choose_base(folder / cut_name(name))

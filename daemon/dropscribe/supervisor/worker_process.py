@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dropscribe import protocol
+from dropscribe import protocol, voices
 from dropscribe.backends import choice
 from dropscribe.errors import EnvironmentFaultError
 
@@ -138,7 +138,7 @@ def describe_exit(code: int) -> str:
 def make_request(settings: Settings, *, download: bool) -> protocol.Request:
     """Return the part of a job that comes from the settings.
 
-    Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed.
+    Raises: EnvironmentFaultError `backend-missing` when no backend that fits is installed; `voices-damaged`.
     """
     choices = choice.choose_for_this_machine(settings)
     if not choices:
@@ -161,6 +161,7 @@ def make_request(settings: Settings, *, download: bool) -> protocol.Request:
         channels=settings.channels,
         split_channels=settings.split_channels,
         speakers=settings.speakers,
+        voices=voices.list_known(settings.state) if settings.speakers else (),
         audio_track=settings.audio_track,
         speech_threshold=settings.speech_threshold,
         threads=settings.threads,

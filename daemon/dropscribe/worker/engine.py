@@ -8,6 +8,7 @@ left, the job fails for the reason of the first one, which should have run.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -155,7 +156,8 @@ class Engine:
             request.model, choice.name, download=request.download, progress=progress
         )
         started = time.monotonic()
-        backend = factory.create_backend(choice.name, **choice.options)
+        eight_bits = functools.partial(models.keep_eight_bits, folder)
+        backend = factory.create_backend(choice.name, eight_bits=eight_bits, **choice.options)
         loaded = backend.load(folder.path, threads=request.threads, safe=safe, batch=request.batch)
         self._loaded = protocol.Loaded(
             backend=choice.name,

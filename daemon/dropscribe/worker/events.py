@@ -15,6 +15,8 @@ from dropscribe import protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dropscribe.protocol import RecordingFile, Request
+    from dropscribe.worker.ahead import Prepared
     from dropscribe.worker.interruptions import Interruptions
 
 _HEARTBEAT_SECONDS = 1.0
@@ -87,6 +89,11 @@ class Reporter:
     def read_clock(self) -> float:
         """Return seconds that pass only while this job is worked on, not while others go between."""
         return time.monotonic() - (0.0 if self.interruptions is None else self.interruptions.spent_s)
+
+    def take_prepared(self, file: RecordingFile, request: Request) -> Prepared | None:
+        """Return what was prepared of a recording, if anything. See `worker.ahead`."""
+        ahead = None if self.interruptions is None else self.interruptions.ahead
+        return None if ahead is None else ahead.take(file, request, self)
 
     def of(self, job: int) -> Reporter:
         """Return the reporter of another job, such as a recording of this pack."""

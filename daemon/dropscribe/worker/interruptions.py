@@ -1,4 +1,5 @@
-"""What the parent asks for while a job is in progress: short jobs that go between, and calling off.
+"""What the parent asks for while a job is in progress: short jobs that go between, the next recording
+to prepare, and calling off.
 
 A long recording looks here between two windows, and between two steps of decoding and of detecting
 speech. Its decoded sound, its plan and the model stay as they are meanwhile.
@@ -20,6 +21,8 @@ from dropscribe import protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dropscribe.worker.ahead import Ahead
+
 
 class CalledOff(Exception):  # noqa: N818 (it is no error)
     """The job in progress is not wanted any more."""
@@ -28,8 +31,11 @@ class CalledOff(Exception):  # noqa: N818 (it is no error)
 class Interruptions:
     """The jobs of a worker as they come in."""
 
-    def __init__(self, lines: queue.SimpleQueue[str], run: Callable[[protocol.Job], None]) -> None:
-        """`lines` are those of the parent; `run` does a job that goes between."""
+    def __init__(
+        self, lines: queue.SimpleQueue[str], run: Callable[[protocol.Job], None], ahead: Ahead | None = None
+    ) -> None:
+        """`lines` are those of the parent; `run` does a job that goes between, `ahead` prepares one."""
+        self.ahead = ahead
         self._lines = lines
         self._run = run
         self._waiting: collections.deque[protocol.Job] = collections.deque()
@@ -42,7 +48,9 @@ class Interruptions:
         """Return the next job. To call off what is over already means nothing."""
         while True:
             job = self._waiting.popleft() if self._waiting else protocol.decode_job(self._lines.get())
-            if not isinstance(job, protocol.CallOffJob):
+            if isinstance(job, protocol.PrepareJob):
+                self._prepare(job)
+            elif not isinstance(job, protocol.CallOffJob):
                 return job
 
     @contextlib.contextmanager
@@ -73,7 +81,13 @@ class Interruptions:
         with contextlib.suppress(queue.Empty):
             while True:
                 job = protocol.decode_job(self._lines.get_nowait())
-                if not isinstance(job, protocol.CallOffJob):
+                if isinstance(job, protocol.PrepareJob):
+                    self._prepare(job)
+                elif not isinstance(job, protocol.CallOffJob):
                     self._waiting.append(job)
                 elif job.job in self._active:
                     self._called_off.add(job.job)
+
+    def _prepare(self, job: protocol.PrepareJob) -> None:
+        if self.ahead is not None:
+            self.ahead.begin(job)

@@ -1,8 +1,12 @@
 """The stage "decide language": which language is spoken, and where, when there are several.
 
-Guarantees: decided on speech from all over the recording, never on its beginning alone; one odd
-stretch does not make a recording mixed; the same recording and model give the same answer. The
-backend gives probabilities; what follows from them are pure functions.
+Guarantees: every window gives evidence, from what is encoded for its transcript anyway; one odd
+stretch does not make a recording mixed; no window holds two languages; the same recording and model
+give the same answer, also after a kill. The backend gives probabilities; what follows from them are
+pure functions.
+
+A long recording is decided on samples from all over it (`decide_languages`). What those missed is
+heard while its windows are transcribed (`LanguageWatch`): then the rest is planned anew.
 """
 
 from __future__ import annotations
@@ -10,86 +14,39 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import itertools
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.backends import SAMPLE_RATE, Hearing, Window
+from dropscribe.worker.language_evidence import (
+    RULES,
+    Detection,
+    compact,
+    find_main_language,
+    find_possible,
+    find_runner_up,
+    restrict,
+    smooth_languages,
+)
 from dropscribe.worker.vad import Span
 from dropscribe.worker.windows import Cutting, cut_windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Backend
+    from dropscribe.backends import Backend, Languages, Part
     from dropscribe.worker.speech import Speech
 
 UNKNOWN = "und"
 """The language of a recording in which nobody speaks."""
 
 
-@dataclass(frozen=True, slots=True)
-class LanguageRules:
-    """How many windows are asked for their language, and what is concluded."""
-
-    fewest: int = 2
-    """At least so many windows are asked,"""
-    most: int = 8
-    """at most so many,"""
-    one_in: int = 4
-    """else one in so many. Each costs a run of the encoder; transcribing a window takes one as
-    well."""
-    clear: float = 0.75
-    """Probability of a recording's language from which on its windows are not asked one by one."""
-    other: float = 0.6
-    """Probability of another language in one window from which on all of them are asked."""
-    brief: tuple[tuple[float, float], ...] = ((1.0, 0.8), (7.0, 0.7))
-    """Seconds of silence behind a clip, instead of those that fill up 30 s, and the probability
-    from which on the language is believed that is detected so; else the next is tried. Of 158
-    clips of 0.7 to 15 s in five languages, 138 were believed at the first with 1 s, for 0.11 of
-    the cost, 149 with 5 to 10 s, for 0.26: all of them had the same language by the whole window,
-    from 0.7 and from 0.5 on (base). Sound cut off after 3 s is no such evidence: 3 differed."""
-    stretch_silence_s: float = 1.0
-    """Seconds of silence behind a stretch of a recording that may be mixed."""
-    sure: float = 0.9
-    """Probability of a stretch's language from which on it counts as one language."""
-    possible: float = 0.5
-    """Probability that a language must reach somewhere to be considered at all."""
-    floor: float = 0.01
-    """A lower probability counts as this."""
-    enough_s: float = 4.0
-    """Seconds of speech that the model needs to be believed; fewer count in proportion."""
-    switch: float = 2.2
-    """What a change of language costs, as the logarithm of a ratio of probabilities: 1 to 9."""
-
-
-RULES = LanguageRules()
-
-_CLOSER = Cutting(limit=12.0, bridge=1.5, gap=1.5)
-"""How a recording that may be mixed is cut: not across a pause in which another language may
-begin."""
-_FINER = Cutting(limit=6.0, bridge=0.6, gap=0.6)
-"""How that is cut again where the language may change; less is too little for Whisper to tell it.
-With base, in 204 s of prompts in four languages, the language was right for 84 % of the speech
-without this, and for 96 % with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """The languages that the model found in one stretch."""
-
-    seconds: float
-    """Of speech in it."""
-    probabilities: Mapping[str, float]
-    """By language; they sum to 1."""
-
-    @property
-    def best(self) -> str:
-        """The likeliest language."""
-        return max(self.probabilities, key=lambda language: self.probabilities[language])
+_PARTS = Cutting(limit=5.0, bridge=0.6, gap=0.6)
+"""How windows are divided into parts that are asked for their language. Less is too little for
+Whisper to tell it; where the parts are longer, a change is found later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +62,8 @@ class SpokenLanguages:
     """What is transcribed window by window; in a mixed recording no window holds two languages."""
     languages: tuple[str, ...]
     """That of each window."""
+    runner_up: str = ""
+    """The second likeliest language, where `probability` leaves the first in doubt."""
 
     @property
     def mixed(self) -> bool:
@@ -140,46 +99,178 @@ def decide_languages(
         windows: Its windows if it is in one language.
         language: The one that is set, or `auto`.
         candidates: Those that can occur; none: all.
-        mixed: `never` one language a recording, `always` one a stretch, `auto` if windows disagree
+        mixed: `never` one language a recording, `always` one a stretch, `auto` if parts disagree
             clearly.
         heartbeat: Called now and then with the place that is worked on, seconds of the recording.
     """
     if language != "auto" or len(candidates) == 1:
-        return _use_one(language if language != "auto" else candidates[0], None, windows)
+        return _use_one(language if language != "auto" else candidates[0], windows)
     if not windows:
-        return _use_one(UNKNOWN, None, windows)
+        return _use_one(UNKNOWN, windows)
+    asked = _spread(windows)
+    detections = list(_detect(backend, speech, asked, candidates, heartbeat))
+    best, probability = find_main_language(detections, candidates)
+    runner_up = find_runner_up(detections, best, probability)
+    one = SpokenLanguages(best, probability, tuple(windows), (best,) * len(windows), runner_up)
+    if mixed == "never" or set(detections[0].probabilities) == {best}:  # an English model knows no other
+        return one
+    listener = Listener(backend, speech, windows, candidates, heartbeat)
+    if len(asked) < len(windows) and mixed != "always":
+        listener.hear(asked)
+        if probability >= RULES.clear and not listener.contradicts(best):
+            return one
+    listener.hear(windows)
+    return listener.plan(one)
 
-    def detect(chosen: Sequence[Window], silence_s: float | None = None) -> list[Detection]:
-        return list(_detect(backend, speech, chosen, candidates, heartbeat, silence_s))
 
-    if mixed != "always":
-        detections = detect(_spread(windows))
-        best, probability = find_main_language(detections)
-        if mixed == "never" or (probability >= RULES.clear and not has_other_language(detections, best)):
-            return _use_one(best, probability, windows)
-    closer = speech.cut_windows(_CLOSER)
-    stretches = list(zip(closer, detect(closer, RULES.stretch_silence_s), strict=True))
-    # Where the language may change inside a stretch, the languages of its parts are detected.
-    parts = {window: cut for window in find_unsure(speech, stretches) if len(cut := _divide(speech, window)) > 1}
-    finer = [part for cut in parts.values() for part in cut]
-    stretches = [pair for pair in stretches if pair[0] not in parts]
-    stretches += zip(finer, detect(finer, RULES.stretch_silence_s), strict=True)
-    stretches.sort(key=lambda pair: speech.sort_key(pair[0]))
-    best, probability = find_main_language([detection for _, detection in stretches])
-    pairs: list[tuple[Window, str]] = []
-    in_best: list[Detection] = []
-    for channel, spans in enumerate(speech.channel_spans):
-        own = [pair for pair in stretches if speech.find_channel(pair[0].start) == channel]
-        smooth = smooth_languages([detection for _, detection in own], best)
-        in_best += [detection for (_, detection), each in zip(own, smooth, strict=True) if each == best]
-        known = [(window, each) for (window, _), each in zip(own, smooth, strict=True)]
-        pairs += join_stretches(speech, spans, known)
-    if {each for _, each in pairs} == {best}:
-        return _use_one(best, probability, windows)
-    pairs.sort(key=lambda pair: speech.sort_key(pair[0]))
-    numbered = tuple(dataclasses.replace(window, index=index) for index, (window, _) in enumerate(pairs))
-    probability = find_main_language(in_best)[1] if in_best else probability
-    return SpokenLanguages(best, probability, numbered, tuple(each for _, each in pairs))
+class Listener:
+    """What is heard of the languages of a recording, part by part of its windows."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        speech: Speech,
+        windows: Sequence[Window],
+        candidates: Sequence[str] = (),
+        heartbeat: Callable[[float], None] | None = None,
+    ) -> None:
+        """Take a recording of which nothing is heard yet. The arguments are those of
+        `decide_languages`.
+        """
+        self._backend = backend
+        self._speech = speech
+        self._windows = windows
+        self._candidates = candidates
+        self._heartbeat = heartbeat
+        self._read: dict[int, tuple[Languages, ...]] = {}
+        self._parts = [_divide(speech, window) for window in windows]
+        spans = speech.spans
+        self._seconds = [[_measure_speech(spans, part) for part in parts] for parts in self._parts]
+        self.hearing = Hearing(
+            [
+                [_place_part(window, part) for part in parts]
+                for window, parts in zip(windows, self._parts, strict=True)
+            ]
+        )
+
+    def hear(self, windows: Sequence[Window]) -> None:
+        """Ask some of the windows, but those that were heard already."""
+        places = [each.index for each in windows if not self.read(each.index)]
+        asked = [self._windows[place] for place in places]
+        found = self._backend.hear_languages(
+            self._speech.samples, asked, [self.hearing.parts[place] for place in places]
+        )
+        for place, heard in zip(places, found, strict=True):
+            self.hearing.heard[place] = heard
+            if self._heartbeat is not None:
+                self._heartbeat(self._speech.find_bounds(self._windows[place])[1] / SAMPLE_RATE)
+
+    def read(self, place: int) -> tuple[Languages, ...]:
+        """Return what was heard of a window, in the form in which it is kept and judged."""
+        if place not in self._read and place in self.hearing.heard:
+            self._read[place] = tuple(compact(restrict(each, self._candidates)) for each in self.hearing.heard[place])
+        return self._read.get(place, ())
+
+    def recall(self, place: int, heard: Sequence[Languages]) -> None:
+        """Take what `read` returned of a window in earlier work."""
+        if len(heard) == len(self._parts[place]):
+            self._read[place] = tuple(heard)
+
+    def smooth(self, main: str, places: range | None = None) -> list[tuple[int, Window, Detection, str]]:
+        """Return the parts that were heard, of each channel in order of time: the window's place,
+        the part, what was heard, and its language, smoothed.
+
+        Args:
+            main: The language of the recording until now.
+            places: The windows that count; None: all that were heard.
+        """
+        channels: list[list[tuple[int, Window, Detection]]] = [[] for _ in self._speech.channel_spans]
+        for place in range(len(self._windows)) if places is None else places:
+            rows = zip(self._parts[place], self._seconds[place], self.read(place), strict=False)
+            own = [(place, part, Detection(seconds, heard)) for part, seconds, heard in rows]
+            channels[self._speech.find_channel(self._windows[place].start)] += own
+        possible = find_possible([heard for rows in channels for _, _, heard in rows], main, self._candidates)
+        return [
+            (*row, language)
+            for rows in channels
+            for row, language in zip(rows, smooth_languages([heard for _, _, heard in rows], possible), strict=True)
+        ]
+
+    def contradicts(self, language: str, places: range | None = None) -> bool:
+        """Whether parts of these windows are in another language."""
+        return any(each[-1] != language for each in self.smooth(language, places))
+
+    def plan(self, one: SpokenLanguages) -> SpokenLanguages:
+        """Return the languages of a recording of which every window was heard.
+
+        The windows before the first that is in another language than `one`, the plan until now,
+        stay as they are.
+        """
+        said = self.smooth(one.language)
+        first = min((place for place, _, _, language in said if language != one.language), default=None)
+        if first is None:
+            return one
+        pairs: list[tuple[Window, str]] = []
+        for channel, spans in enumerate(self._speech.channel_spans):
+            rest = [
+                (part, language)
+                for place, part, _, language in said
+                if place >= first and self._speech.find_channel(part.start) == channel
+            ]
+            pairs += join_stretches(self._speech, spans, rest)
+        pairs.sort(key=lambda pair: self._speech.sort_key(pair[0]))
+        new = [dataclasses.replace(window, index=first + index) for index, (window, _) in enumerate(pairs)]
+        seconds: dict[str, float] = {}
+        sure: dict[str, float] = {}
+        for _, _, heard, language in said:
+            seconds[language] = seconds.get(language, 0.0) + heard.seconds
+            sure[language] = sure.get(language, 0.0) + heard.seconds * heard.probabilities.get(language, 0.0)
+        best = max(seconds, key=lambda language: seconds[language])
+        return SpokenLanguages(
+            best,
+            round(min(1.0, sure[best] / (seconds[best] or 1.0)), 4),
+            (*self._windows[:first], *new),
+            (*[one.language] * first, *[language for _, language in pairs]),
+        )
+
+
+class LanguageWatch:
+    """Hears the languages of a recording while it is transcribed, and plans anew where the plan does
+    not hold.
+
+    That is at most once: then every window is heard.
+    """
+
+    def __init__(
+        self, listener: Listener, spoken: SpokenLanguages, heard: Sequence[Sequence[Languages]] = ()
+    ) -> None:
+        """Take the plan in force, which is one language, and what was `heard` of the windows that
+        are done.
+        """
+        self._listener = listener
+        self._spoken = spoken
+        self._is_open = not spoken.mixed
+        for place, each in enumerate(heard):
+            listener.recall(place, each)
+
+    @property
+    def hearing(self) -> Hearing | None:
+        """What the engine is to hear; None if nothing."""
+        return self._listener.hearing if self._is_open else None
+
+    def read(self, place: int) -> tuple[Languages, ...]:
+        """Return what was heard of a window."""
+        return self._listener.read(place) if self._is_open else ()
+
+    def reconsider(self, done: int) -> SpokenLanguages | None:
+        """Return what is spoken, when the `done` windows contradict the plan; None if they do not."""
+        # What the engine heard ahead does not count: how far that is depends on its pace.
+        if not self._is_open or not self._listener.contradicts(self._spoken.language, range(done)):
+            return None
+        self._listener.hear(self._spoken.windows)
+        self._is_open = False
+        plan = self._listener.plan(self._spoken)
+        return None if plan is self._spoken else plan
 
 
 def decide_briefly(
@@ -215,87 +306,14 @@ def _detect(
     windows: Sequence[Window],
     candidates: Sequence[str],
     heartbeat: Callable[[float], None] | None,
-    silence_s: float | None = None,
 ) -> Iterator[Detection]:
     """Yield the languages of each window."""
     spans = speech.spans
-    found = backend.detect_languages(speech.samples, windows, silence_s=silence_s)
+    found = backend.detect_languages(speech.samples, windows)
     for window, probabilities in zip(windows, found, strict=True):
-        seconds = sum(span.end - span.start for span in _clip_spans(spans, window)) / SAMPLE_RATE
-        yield Detection(seconds, restrict(probabilities, candidates))
+        yield Detection(_measure_speech(spans, window), restrict(probabilities, candidates))
         if heartbeat is not None:
             heartbeat(speech.find_bounds(window)[1] / SAMPLE_RATE)
-
-
-def restrict(probabilities: Mapping[str, float], candidates: Sequence[str]) -> dict[str, float]:
-    """Return the probabilities of the candidates; of all if there are none, or none that the model
-    knows.
-    """
-    known = {language: p for language, p in probabilities.items() if not candidates or language in candidates}
-    if not sum(known.values()):
-        known = dict(probabilities)
-    total = sum(known.values())
-    return {language: p / total for language, p in known.items()}
-
-
-def find_main_language(detections: Sequence[Detection]) -> tuple[str, float]:
-    """Return the likeliest language of all stretches, each weighted by its speech, and its mean
-    probability.
-    """
-    weight = sum(each.seconds for each in detections)
-    mean: dict[str, float] = {}
-    for each in detections:
-        for language, p in each.probabilities.items():
-            mean[language] = mean.get(language, 0.0) + p * (each.seconds / weight if weight else 1 / len(detections))
-    best = max(mean, key=lambda language: mean[language])
-    return best, round(min(1.0, mean[best]), 4)
-
-
-def has_other_language(detections: Sequence[Detection], language: str) -> bool:
-    """Whether some stretch is so surely in another language that all are worth asking."""
-    return any(each.best != language and each.probabilities[each.best] >= RULES.other for each in detections)
-
-
-def find_unsure(speech: Speech, stretches: Sequence[tuple[Window, Detection]]) -> Iterator[Window]:
-    """Yield the stretches that may hold two languages: the model is not sure, or a neighbour is in
-    another.
-    """
-    for channel in range(len(speech.channel_spans)):
-        own = [pair for pair in stretches if speech.find_channel(pair[0].start) == channel]
-        for i, (window, detection) in enumerate(own):
-            near = {other.best for _, other in own[max(0, i - 1) : i + 2]}
-            if len(near) > 1 or detection.probabilities[detection.best] < RULES.sure:
-                yield window
-
-
-def smooth_languages(detections: Sequence[Detection], main: str) -> list[str]:
-    """Return the language of each stretch: the likeliest sequence, when changes cost, also to and
-    from `main`.
-
-    One stretch alone must be all but certain to be in another language than its neighbours; two in
-    a row need less. (Viterbi's algorithm.)
-    """
-    possible = sorted({main} | {h.best for h in detections if h.probabilities[h.best] >= RULES.possible})
-
-    def score(h: Detection, language: str) -> float:
-        weight = min(1.0, h.seconds / RULES.enough_s)
-        return weight * math.log(max(RULES.floor, h.probabilities.get(language, 0.0)))
-
-    scores = {language: 0.0 if language == main else -RULES.switch for language in possible}
-    paths: list[dict[str, str]] = []
-    for number, h in enumerate(detections):
-        if number:
-            best = max(possible, key=lambda language: scores[language])
-            paths.append({x: x if scores[x] >= scores[best] - RULES.switch else best for x in possible})
-            scores = {x: max(scores[x], scores[best] - RULES.switch) for x in possible}
-        scores = {x: scores[x] + score(h, x) for x in possible}
-    if not detections:
-        return []
-    last = max(possible, key=lambda x: scores[x] - (0.0 if x == main else RULES.switch))
-    found = [last]
-    for path in reversed(paths):
-        found.append(path[found[-1]])
-    return found[::-1]
 
 
 def join_stretches(
@@ -314,23 +332,39 @@ def join_stretches(
             yield window.cut(0, whole.start, whole.end), language
 
 
-def _use_one(language: str, probability: float | None, windows: Sequence[Window]) -> SpokenLanguages:
-    return SpokenLanguages(language, probability, tuple(windows), (language,) * len(windows))
+def _use_one(language: str, windows: Sequence[Window]) -> SpokenLanguages:
+    return SpokenLanguages(language, None, tuple(windows), (language,) * len(windows))
 
 
 def _spread(windows: Sequence[Window]) -> list[Window]:
     """Return some windows from all over: of equal parts of the recording the longest window
     each.
     """
-    count = min(len(windows), max(RULES.fewest, min(RULES.most, len(windows) // RULES.one_in)))
+    count = min(len(windows), RULES.most)
     edges = [len(windows) * part // count for part in range(count + 1)]
     return [max(windows[a:b], key=lambda w: w.end - w.start) for a, b in itertools.pairwise(edges)]
 
 
 def _divide(speech: Speech, window: Window) -> list[Window]:
-    """Divide a stretch into smaller ones."""
-    found = cut_windows(speech.samples, list(_clip_spans(speech.spans, window)), _FINER)
+    """Divide a window into the parts that are asked for their language."""
+    found = cut_windows(speech.samples, list(_clip_spans(speech.spans, window)), _PARTS)
     return [part.cut(0, window.start, window.end) for part in found]
+
+
+def _place_part(window: Window, part: Window) -> Part:
+    """Return where a part is in the kept sound of its window."""
+
+    def place(sample: int) -> int:
+        return (
+            sample - window.start - sum(min(last, sample) - first for first, last in window.omitted if first < sample)
+        )
+
+    return place(part.start), place(part.end)
+
+
+def _measure_speech(spans: Sequence[Span], window: Window) -> float:
+    """Return the seconds of speech in a window."""
+    return sum(span.end - span.start for span in _clip_spans(spans, window)) / SAMPLE_RATE
 
 
 def _clip_spans(spans: Sequence[Span], window: Window) -> Iterator[Span]:

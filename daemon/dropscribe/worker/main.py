@@ -33,6 +33,7 @@ from dropscribe import log_bridge, protocol
 from dropscribe.backends import environments
 from dropscribe.errors import EngineFaultError, EnvironmentFaultError, JobError
 from dropscribe.worker import privileges
+from dropscribe.worker.ahead import Ahead
 from dropscribe.worker.engine import Engine, InterpreterChange, Refusal, Task
 from dropscribe.worker.events import EventWriter, Reporter
 from dropscribe.worker.interruptions import CalledOff, Interruptions
@@ -90,7 +91,7 @@ class _Desk:
     def __init__(self, lines: queue.SimpleQueue[str], engine: Engine, writer: EventWriter) -> None:
         self._engine = engine
         self._writer = writer
-        self.interruptions = Interruptions(lines, self._run_between)
+        self.interruptions = Interruptions(lines, self._run_between, Ahead(alone=bool(engine.python)))
 
     def run(self, job: protocol.Job, task: Task | None = None) -> None:
         """Do a job; every way in which it can fail is reported as `Failed`.

@@ -20,27 +20,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dropscribe import backends, crash, protocol
 from dropscribe.errors import RecordingFaultError
 from dropscribe.worker import channels, decoding, languages, plans, recheck, sound_identity, window_text
+from dropscribe.worker.language_evidence import RULES
+from dropscribe.worker.languages import LanguageWatch
 from dropscribe.worker.plans import WorkPlan
 from dropscribe.worker.speakers import stage as speakers
+from dropscribe.worker.speech import Speech
 from dropscribe.worker.window_text import WindowContext
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from dropscribe.backends import Backend, Window
+    from dropscribe.backends import Backend, Hearing, Window
     from dropscribe.protocol import RecordingFile, Request
     from dropscribe.worker.decoding import Decoded
     from dropscribe.worker.engine import Engine, Task
     from dropscribe.worker.events import Reporter
     from dropscribe.worker.languages import SpokenLanguages
-    from dropscribe.worker.speech import Speech
     from dropscribe.worker.window_text import WindowText
 
 
@@ -52,20 +56,22 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
     file, request = job.recording, job.request
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
-        try:
-            decoded = decode(file, request, reporter, max_seconds=job.most_seconds)
-        except RecordingFaultError as error:
-            if (
-                error.code != "too-long"
-                or not job.most_seconds
-                or job.most_seconds > (request.max_seconds or math.inf)
-            ):
-                raise
-            reporter.report(protocol.Excluded(code=error.code))
-            return
+        # One that goes between the windows of another may have to be refused for its length.
+        prepared = None if job.most_seconds else reporter.take_prepared(file, request)
+        decoded = None
+        if prepared is not None:
+            crash.reach("decoded")
+            reporter.report(dataclasses.replace(prepared.decoded, ahead=True))
+        else:
+            decoded = decode_within(job, reporter)
+            if decoded is None:
+                return
         backend = engine.load(task, reporter)
         started = reporter.read_clock()
-        speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+        if decoded is not None:
+            speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+        elif prepared is not None:
+            speech = Speech.from_protocol(prepared.speech, Path(file.spool))
         del decoded  # the file that it maps may be removed
         windows = plan_windows(speech)
         basis = plans.make_basis(speech, windows, engine.loaded)
@@ -74,13 +80,22 @@ def transcribe_recording(job: protocol.TranscribeJob, task: Task, engine: Engine
             spoken = decide_languages(backend, speech, windows, request, reporter)
             plan = WorkPlan(speech, basis, spoken)
         report_plan(plan, reporter.read_clock() - started, reporter)
-        started = reporter.read_clock()
-        for text in transcribe_windows(plan, backend, request):
-            report_window(plan, text, reporter.read_clock() - started, reporter)
-            reporter.attend()
-            started = reporter.read_clock()
+        watch = watch_languages(plan, job.resume, backend, request, reporter, loaded=engine.loaded)
+        while (changed := transcribe_planned(plan, watch, backend, request, reporter)) is not None:
+            plan = changed
         report_speakers(plan.speech, request, networks, reporter)
     reporter.report(protocol.Finished())
+
+
+def prepare_recording(job: protocol.PrepareJob, reporter: Reporter, *, most_seconds: float) -> None:
+    """Run the stages of a recording that need no engine. Raises: as they do; and `too-long` for one of
+    more than `most_seconds`.
+    """
+    file, cores = job.recording, os.cpu_count() or 1
+    decoded = decode(file, job.request, reporter, max_seconds=most_seconds)
+    request = dataclasses.replace(job.request, threads=max(1, (job.request.threads or cores) // 2))
+    speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
+    reporter.report(speech.to_protocol())
 
 
 def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
@@ -88,24 +103,57 @@ def find_speakers(job: protocol.SpeakersJob, reporter: Reporter) -> None:
     file, request = job.recording, job.request
     networks = speakers.require_networks(request)
     with remove_spool_files(file):
-        decoded = decode(file, request, reporter)
+        decoded = decode_within(job, reporter)
+        if decoded is None:
+            return
         speech = detect_speech(decoded, file, request, reporter.watch_phase("detecting speech", decoded.seconds))
         del decoded  # the file that it maps may be removed
         report_speakers(speech, request, networks, reporter)
     reporter.report(protocol.Finished())
 
 
-def transcribe_windows(plan: WorkPlan, backend: Backend, request: Request) -> Iterator[WindowText]:
+def transcribe_planned(
+    plan: WorkPlan, watch: LanguageWatch | None, backend: Backend, request: Request, reporter: Reporter
+) -> WorkPlan | None:
+    """Transcribe and report the windows that are not done yet; or return another plan, reported as
+    well, as soon as windows are heard that contradict this one.
+    """
+    started = reporter.read_clock()
+    done = plan.done
+    hearing = watch.hearing if watch is not None else None
+    with contextlib.closing(transcribe_windows(plan, backend, request, hearing)) as texts:
+        while True:
+            spoken = watch.reconsider(done) if watch is not None else None
+            if spoken is not None:
+                break
+            text = next(texts, None)
+            if text is None:
+                return None
+            heard = watch.read(text.window.index) if watch is not None else ()
+            report_window(plan, text, reporter.read_clock() - started, reporter, heard)
+            reporter.attend()
+            started, done = reporter.read_clock(), text.window.index + 1
+    changed = dataclasses.replace(plan, spoken=spoken, done=min(done, count_common(plan.spoken, spoken)))
+    report_plan(changed, reporter.read_clock() - started, reporter)
+    return changed
+
+
+def transcribe_windows(
+    plan: WorkPlan, backend: Backend, request: Request, hearing: Hearing | None = None
+) -> Generator[WindowText, None, None]:
     """Yield each window that is not done yet, complete: those in one language after the other."""
     for language, first, last in plan.spoken.group():
         if plan.done < last:
             context = make_context(plan.speech, backend, request, language)
-            yield from process_windows(context, plan.spoken.windows[first:last], done=max(0, plan.done - first))
+            windows = plan.spoken.windows[first:last]
+            yield from process_windows(context, windows, done=max(0, plan.done - first), hearing=hearing)
 
 
-def process_windows(context: WindowContext, windows: Sequence[Window], *, done: int = 0) -> Iterator[WindowText]:
+def process_windows(
+    context: WindowContext, windows: Sequence[Window], *, done: int = 0, hearing: Hearing | None = None
+) -> Iterator[WindowText]:
     """Transcribe and complete all windows but the first `done`, one by one."""
-    with contextlib.closing(window_text.transcribe(context, windows, done=done)) as texts:
+    with contextlib.closing(window_text.transcribe(context, windows, done=done, hearing=hearing)) as texts:
         for text in texts:
             yield complete_window(text, context)
 
@@ -120,6 +168,18 @@ def complete_window(text: WindowText, context: WindowContext) -> WindowText:
 
 
 # The stages of a recording, as the settings want them
+
+
+def decode_within(job: protocol.TranscribeJob | protocol.SpeakersJob, reporter: Reporter) -> Decoded | None:
+    """Decode the recording of a job; None, reported, where it is too long to go between the windows of another."""
+    most, general = job.most_seconds, job.request.max_seconds or math.inf
+    try:
+        return decode(job.recording, job.request, reporter, max_seconds=most)
+    except RecordingFaultError as error:
+        if error.code != "too-long" or not most or most > general:
+            raise
+        reporter.report(protocol.Excluded(code=error.code))
+        return None
 
 
 def decode(file: RecordingFile, request: Request, reporter: Reporter, *, max_seconds: float | None = None) -> Decoded:
@@ -191,6 +251,38 @@ def decide_languages(
     )
 
 
+def watch_languages(
+    plan: WorkPlan,
+    resume: protocol.Resume | None,
+    backend: Backend,
+    request: Request,
+    reporter: Reporter,
+    *,
+    loaded: protocol.Loaded,
+) -> LanguageWatch | None:
+    """Return what hears the languages while windows are transcribed; None where nothing is left
+    to hear.
+    """
+    spoken = plan.spoken
+    several = request.mixed_languages != "never" and request.language == "auto" and len(request.languages) != 1
+    if not (several and loaded.multilingual) or spoken.mixed or len(spoken.windows) <= RULES.most:
+        return None
+    heartbeat = reporter.watch_phase("deciding languages", plan.speech.length / backends.SAMPLE_RATE)
+    listener = languages.Listener(backend, plan.speech, spoken.windows, request.languages, heartbeat)
+    heard = resume.heard[: plan.done] if resume is not None and plan.done else ()
+    return LanguageWatch(listener, spoken, heard)
+
+
+def count_common(before: SpokenLanguages, after: SpokenLanguages) -> int:
+    """Return how many windows two plans begin with in common."""
+    pairs = zip(
+        zip(before.windows, before.languages, strict=True),
+        zip(after.windows, after.languages, strict=True),
+        strict=False,
+    )
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def make_context(speech: Speech, backend: Backend, request: Request, language: str) -> WindowContext:
     """Return what the stages of a window in this language need."""
     options = backends.Options(
@@ -207,6 +299,7 @@ def report_plan(plan: WorkPlan, seconds: float, reporter: Reporter) -> None:
             done=plan.done,
             language=plan.spoken.language,
             language_probability=plan.spoken.probability,
+            runner_up=plan.spoken.runner_up,
             speech_s=round(plan.speech.seconds, 3),
             plan_s=round(seconds, 3),
             notices=plan.speech.notices,
@@ -214,8 +307,16 @@ def report_plan(plan: WorkPlan, seconds: float, reporter: Reporter) -> None:
     )
 
 
-def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Reporter) -> None:
-    """Report a complete window, in times of the recording; `seconds` is what it took."""
+def report_window(
+    plan: WorkPlan,
+    text: WindowText,
+    seconds: float,
+    reporter: Reporter,
+    heard: Sequence[dict[str, float]] = (),
+) -> None:
+    """Report a complete window, in times of the recording; `seconds` is what it took, `heard` the
+    languages in its parts.
+    """
     crash.reach("segment")
     window = text.window
     start, end = plan.speech.find_bounds(window)
@@ -231,6 +332,7 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
             seconds=round(seconds, 3),
             segments=tuple(segments),
             warnings=tuple(notices),
+            heard=tuple(heard),
         )
     )
 
@@ -238,7 +340,7 @@ def report_window(plan: WorkPlan, text: WindowText, seconds: float, reporter: Re
 def report_speakers(speech: Speech, request: Request, networks: Path | None, reporter: Reporter) -> None:
     """Report who speaks when, where it is wanted and somebody does. `networks` is their folder."""
     if networks is not None and speech.seconds:
-        heartbeat = reporter.watch_phase("telling speakers apart", speech.length / backends.SAMPLE_RATE)
+        heartbeat = reporter.watch_phase(protocol.SPEAKERS_PHASE, speech.length / backends.SAMPLE_RATE)
         found = speakers.find_speakers(speech, request, networks, heartbeat)
         crash.reach("speakers")
         reporter.report(found)

@@ -74,5 +74,5 @@ def resume_plan(resume: protocol.Resume | None, speech: Speech, basis: protocol.
         Window.from_edges(index, [edge + channel * speech.stride for edge in edges])
         for index, (edges, channel) in enumerate(zip(plan.windows, plan.voices, strict=True))
     )
-    spoken = SpokenLanguages(resume.language, resume.language_probability, windows, plan.languages)
+    spoken = SpokenLanguages(resume.language, resume.language_probability, windows, plan.languages, resume.runner_up)
     return WorkPlan(speech, basis, spoken, resume.done)

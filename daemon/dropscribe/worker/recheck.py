@@ -15,19 +15,31 @@ the best second opinion there is.
 from __future__ import annotations
 
 import dataclasses
-import enum
 import itertools
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from dropscribe.backends import SAMPLE_RATE, Window
 from dropscribe.repetition import find_loops
 from dropscribe.transcript import Notice, Segment
 from dropscribe.worker import word_times
+from dropscribe.worker.suspicions import (
+    Suspicion,
+    SuspicionKind,
+    count_surplus,
+    find_suspicions,
+    group_suspicions,
+    list_units,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from dropscribe.worker.vad import Span
     from dropscribe.worker.window_text import WindowContext, WindowText
@@ -36,31 +48,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecheckRules:
-    """What is suspicious, what is transcribed again, and when that is better."""
+    """What is transcribed again, and when that is better."""
 
-    most_pieces: int = 4
+    most_pieces: int = 6
     """Pieces of a window that are transcribed again; together they are never longer than the
     window."""
-    alone_s: float = 0.4
-    """Shortest stretch of speech, in seconds, that is suspicious when it has no word at all. A
-    shorter one may be a cough, or an "uh", which Whisper drops."""
-    partly_s: float = 1.0
-    """Shortest gap between words, in seconds, that is suspicious inside a stretch of speech. It is
-    longer than `alone_s` because the times of words are not exact."""
-    loud: float = 0.8
-    """Share of `alone_s`, or of `partly_s`, for which such speech or such a gap must hold sound."""
+    longest_s: float = 7.0
+    """Seconds; a longer piece that repeats itself is cut further: what Whisper counts and where it
+    loses count depends on how often something is said in what it hears at once."""
     reported_s: float = 1.0
     """Shortest speech without words, in seconds, that is reported. Less is not worth a person's
     time."""
-    away_s: float = 0.3
-    """Seconds between a word and the nearest speech, from which on the word counts as over
-    silence."""
-    fastest: float = 35.0
-    """Letters a second above which a run of words is suspicious. Fast talkers reach 20."""
-    fast_letters: int = 12
-    """Fewest letters of a run that `fastest` is applied to."""
-    fast_pause_s: float = 0.1
-    """Shortest pause, in seconds, between two words that ends a run."""
     cut_s: float = 0.2
     """Shortest pause, in seconds, in which a window is cut."""
     gain_s: float = 0.3
@@ -76,112 +74,21 @@ class RecheckRules:
 RULES = RecheckRules()
 
 
-class SuspicionKind(enum.StrEnum):
-    """How text and speech can disagree. The first two are also codes of notices."""
-
-    MISSED_SPEECH = "speech-without-words"
-    WORDS_OVER_SILENCE = "words-over-silence"
-    TOO_FAST = "too-fast"
-    LOOP = "loop"
-
-
-@dataclass(frozen=True, slots=True)
-class Suspicion:
-    """A stretch of a window in which text and speech do not agree."""
-
-    kind: SuspicionKind
-    start: float
-    """Seconds from the start of the recording."""
-    end: float
-
-
 def recheck(text: WindowText, context: WindowContext) -> WindowText:
     """Return a window, whose words are placed, with suspicious pieces re-transcribed and notices
     of what remains.
     """
     window, segments, sound, spans = text.window, list(text.segments), text.sound, context.spans
-    suspicions = find_suspicions(window, segments, spans, sound)
+    suspicions = find_suspicions(window, segments, spans, sound, context.samples)
     if not suspicions:
         return text
     pieces = choose_pieces(window, suspicions, sound)
     for piece, again in context.backend.transcribe(context.samples, pieces, context.options):
         second = word_times.align_window(context.samples, piece, again, spans)
-        segments = replace_if_better(piece, segments, second, spans, sound)
-    segments, notices = resolve_suspicions(segments, find_suspicions(window, segments, spans, sound), sound)
+        segments = replace_if_better(piece, segments, second, spans, sound, context.samples)
+    suspicions = find_suspicions(window, segments, spans, sound, context.samples)
+    segments, notices = resolve_suspicions(segments, suspicions, sound)
     return dataclasses.replace(text, segments=segments, notices=(*text.notices, *notices))
-
-
-def find_suspicions(
-    window: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound
-) -> list[Suspicion]:
-    """Return where text and speech do not agree in a window, whose words are placed, by kind and
-    time.
-    """
-    units = _units(segments)
-    speech = word_times.clip_speech(window, spans)
-    return [
-        *_find_missed_speech(units, speech, sound),
-        *_find_words_over_silence(units, speech),
-        *_find_too_fast(units),
-        *_find_loops(units),
-    ]
-
-
-def _units(segments: Sequence[Segment]) -> list[tuple[float, float, str]]:
-    """Return (start, end, text) of each word, or of a segment that has none."""
-    return [
-        unit
-        for segment in segments
-        for unit in [(w.start, w.end, w.word) for w in segment.words] or [(segment.start, segment.end, segment.text)]
-    ]
-
-
-def _find_missed_speech(
-    units: Sequence[tuple[float, float, str]], speech: Sequence[tuple[float, float]], sound: Sound
-) -> Iterator[Suspicion]:
-    for low, high in speech:
-        edge, least = low, RULES.partly_s
-        inside = [(start, end) for start, end, _ in units if start < high and end > low]
-        if not inside:
-            least = RULES.alone_s
-        for start, end in [*inside, (high, high)]:
-            if start - edge >= least and _measure_sound(edge, start, sound) >= RULES.loud * least:
-                yield Suspicion(SuspicionKind.MISSED_SPEECH, edge, start)
-            edge = max(edge, end)
-
-
-def _measure_sound(low: float, high: float, sound: Sound) -> float:
-    """Return the seconds of sound between `low` and `high`; all of them where the noise hides the
-    sound.
-    """
-    if not sound.segments:
-        return high - low
-    return sum(max(0.0, min(high, i.end) - max(low, i.start)) for i in sound.segments)
-
-
-def _find_words_over_silence(
-    units: Sequence[tuple[float, float, str]], speech: Sequence[tuple[float, float]]
-) -> Iterator[Suspicion]:
-    for start, end, _ in units:
-        if not any(low - RULES.away_s < end and start < high + RULES.away_s for low, high in speech):
-            yield Suspicion(SuspicionKind.WORDS_OVER_SILENCE, start, end)
-
-
-def _find_too_fast(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspicion]:
-    """Yield the runs of words, without a pause between them, that nobody can speak so fast."""
-    first = 0
-    for i in range(1, len(units) + 1):
-        if i < len(units) and units[i][0] - units[i - 1][1] < RULES.fast_pause_s:
-            continue
-        letters = sum(letter.isalnum() for _, _, text in units[first:i] for letter in text)
-        if letters >= RULES.fast_letters and letters > RULES.fastest * (units[i - 1][1] - units[first][0]):
-            yield Suspicion(SuspicionKind.TOO_FAST, units[first][0], units[i - 1][1])
-        first = i
-
-
-def _find_loops(units: Sequence[tuple[float, float, str]]) -> Iterator[Suspicion]:
-    for first, last, _ in find_loops([text for _, _, text in units]):
-        yield Suspicion(SuspicionKind.LOOP, units[first][0], units[last - 1][1])
 
 
 def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound) -> list[Window]:
@@ -208,6 +115,7 @@ def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound)
             return []
         middle = min(inner, key=lambda cut: abs(cut - (low + high) / 2))
         found = [(low, middle), (middle, high)]
+    found = [part for piece in found for part in _divide_piece(piece, cuts, suspicions)]
     found = sorted(sorted(found, key=lambda piece: piece[0] - piece[1])[: RULES.most_pieces])
     return [
         window.cut(index, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
@@ -215,8 +123,33 @@ def choose_pieces(window: Window, suspicions: Sequence[Suspicion], sound: Sound)
     ]
 
 
+def _divide_piece(
+    piece: tuple[float, float], cuts: Sequence[float], suspicions: Sequence[Suspicion]
+) -> list[tuple[float, float]]:
+    """Return a piece in parts of `longest_s` where it repeats itself, or lost one word here and one
+    there.
+    """
+    low, high = piece
+    inside = [each for each in suspicions if each.start < high and each.end > low]
+    if not any(each.kind is SuspicionKind.LOOP or each.part < 1.0 for each in inside):
+        return [piece]
+    count = math.ceil((high - low) / RULES.longest_s)
+    inner = [cut for cut in cuts if low < cut < high]
+    edges = (
+        {min(inner, key=lambda cut: abs(cut - wish)) for wish in np.linspace(low, high, count + 1)[1:-1]}
+        if inner
+        else ()
+    )
+    return list(itertools.pairwise([low, *sorted(edges), high]))
+
+
 def replace_if_better(
-    piece: Window, segments: Sequence[Segment], second: Sequence[Segment], spans: Sequence[Span], sound: Sound
+    piece: Window,
+    segments: Sequence[Segment],
+    second: Sequence[Segment],
+    spans: Sequence[Span],
+    sound: Sound,
+    samples: NDArray[np.float32] | None = None,
 ) -> list[Segment]:
     """Return `segments` with what is in `piece` replaced by `second`, if that agrees better with
     the speech.
@@ -237,17 +170,16 @@ def replace_if_better(
         for side in sorted(set(sides)):
             words = tuple(w for w, own in zip(segment.words, sides, strict=True) if own == side)
             (old if side == 1 else kept).append(word_times.keep_words(segment, words))
-    gain = _measure_suspicions(piece, old, spans, sound) - _measure_suspicions(piece, second, spans, sound)
+    before_s, after_s = (
+        sum(each.seconds for each in find_suspicions(piece, text, spans, sound, samples)) for text in (old, second)
+    )
+    gain = before_s - after_s
     if gain < RULES.gain_s:
         return list(segments)
     before, after = _mean_probability(old), _mean_probability(second)
     if before is not None and after is not None and after < RULES.trust * before:
         return list(segments)
     return word_times.remove_overlaps(sorted([*kept, *second], key=lambda segment: (segment.start, segment.end)))
-
-
-def _measure_suspicions(piece: Window, segments: Sequence[Segment], spans: Sequence[Span], sound: Sound) -> float:
-    return sum(max(each.end - each.start, 0.1) for each in find_suspicions(piece, segments, spans, sound))
 
 
 def _mean_probability(segments: Sequence[Segment]) -> float | None:
@@ -264,8 +196,8 @@ def resolve_suspicions(
     notices = []
     silent = [each for each in suspicions if each.kind is SuspicionKind.WORDS_OVER_SILENCE]
     certain = bool(sound.segments)
-    for (start, end), run in _group(silent):
-        inside = [unit[2] for unit in _units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
+    for (start, end), run in group_suspicions(silent, RULES.together_s):
+        inside = [unit[2] for unit in list_units(segments) if any((d.start, d.end) == unit[:2] for d in run)]
         text = re.sub(r"\s+", " ", "".join(inside)).strip()
         what = "were left out" if certain else "may be invented"
         notices.append(
@@ -283,21 +215,52 @@ def resolve_suspicions(
             elif not segment.words and (segment.start, segment.end) not in gone:
                 kept.append(segment)
         segments = kept
+    segments, cut = cut_loops(segments, sound) if certain and _has_loop(suspicions) else (segments, [])
+    notices += cut
     for each in suspicions:
-        seconds = each.end - each.start
-        if each.kind is SuspicionKind.MISSED_SPEECH and seconds >= RULES.reported_s:
-            detail = f"Somebody seems to speak here for {seconds:.1f} s, but no words were understood."
+        if each.kind is SuspicionKind.MISSED_SPEECH and (each.part < 1.0 or each.seconds >= RULES.reported_s):
+            if each.part < 1.0:
+                detail = f"Of the sound here, {each.seconds:.1f} s have no words: some may be missing."
+            else:
+                detail = f"Somebody seems to speak here for {each.seconds:.1f} s, but no words were understood."
+            notices.append(Notice(each.kind.value, round(each.start, 3), round(each.end, 3), detail))
+        elif each.kind is SuspicionKind.LOOP and not any(n.start < each.end and n.end > each.start for n in cut):
+            detail = "The text repeats itself here; what is heard does not, or less often."
             notices.append(Notice(each.kind.value, round(each.start, 3), round(each.end, 3), detail))
     return list(segments), sorted(notices, key=lambda notice: (notice.start, notice.end))
 
 
-def _group(suspicions: Sequence[Suspicion]) -> Iterator[tuple[tuple[float, float], list[Suspicion]]]:
-    """Yield suspicions that are near each other, with the start and the end of each group."""
-    run: list[Suspicion] = []
-    for each in sorted(suspicions, key=lambda d: d.start):
-        if run and each.start - run[-1].end >= RULES.together_s:
-            yield (run[0].start, max(d.end for d in run)), run
-            run = []
-        run.append(each)
-    if run:
-        yield (run[0].start, max(d.end for d in run)), run
+def _has_loop(suspicions: Sequence[Suspicion]) -> bool:
+    return any(each.kind is SuspicionKind.LOOP for each in suspicions)
+
+
+def cut_loops(segments: Sequence[Segment], sound: Sound) -> tuple[list[Segment], list[Notice]]:
+    """Return the segments without the turns of repetition loops that the sound cannot hold, and
+    notices of them.
+    """
+    units = list_units(segments)
+    gone: set[int] = set()
+    notices = []
+    for first, last, size in find_loops([text for _, _, text in units]):
+        surplus = count_surplus(units, first, last, size, sound)
+        turns = (last - first) // size
+        if not surplus:
+            continue
+        kept = set(np.linspace(0, turns - 1, turns - surplus).round().astype(int).tolist())
+        gone.update(first + turn * size + i for turn in range(turns) if turn not in kept for i in range(size))
+        words = re.sub(r"\s+", " ", "".join(text for _, _, text in units[first : first + size])).strip()
+        detail = f"“{words}” was written {turns} times; the sound holds {turns - surplus} at most, which were kept."
+        notices.append(Notice(SuspicionKind.LOOP.value, units[first][0], units[last - 1][1], detail))
+    if not gone:
+        return list(segments), []
+    found = []
+    number = 0
+    for segment in segments:
+        count = len(segment.words) or 1
+        words_left = tuple(w for i, w in enumerate(segment.words, number) if i not in gone)
+        number += count
+        if not segment.words:
+            found.append(segment)
+        elif words_left:
+            found.append(word_times.keep_words(segment, words_left) if len(words_left) < count else segment)
+    return found, notices

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+import numpy as np
+
+from dropscribe import protocol
 from dropscribe.backends import SAMPLE_RATE, Window
+from dropscribe.worker.vad import Span
 from dropscribe.worker.windows import cut_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from dropscribe.transcript import Notice, Segment
-    from dropscribe.worker.vad import Span
     from dropscribe.worker.windows import Cutting
 
 
@@ -41,6 +44,29 @@ class Speech:
     speakers: tuple[str, ...] = ()
     """Who speaks on each channel; none for the mix."""
     notices: tuple[Notice, ...] = ()
+
+    @classmethod
+    def from_protocol(cls, found: protocol.SpeechFound, spool: Path) -> Self:
+        """Return what `to_protocol` gave, the samples mapped from the spool file. Raises: OSError."""
+        return cls(
+            np.memmap(spool, dtype=np.float32, mode="r", shape=(found.samples,)),
+            found.length,
+            tuple(tuple(Span(start, end) for start, end in spans) for spans in found.channel_spans),
+            found.stride,
+            found.speakers,
+            found.notices,
+        )
+
+    def to_protocol(self) -> protocol.SpeechFound:
+        """Return all but the samples, for another process."""
+        return protocol.SpeechFound(
+            samples=len(self.samples),
+            length=self.length,
+            channel_spans=tuple(tuple((span.start, span.end) for span in spans) for spans in self.channel_spans),
+            stride=self.stride,
+            speakers=self.speakers,
+            notices=self.notices,
+        )
 
     @property
     def spans(self) -> list[Span]:

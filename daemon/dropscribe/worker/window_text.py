@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dropscribe.backends import Backend, Options, Window
+    from dropscribe.backends import Backend, Hearing, Options, Window
     from dropscribe.transcript import Notice, Segment
     from dropscribe.worker.vad import Span
     from dropscribe.worker.word_times import Sound
@@ -57,12 +57,12 @@ class WindowText:
 
 
 def transcribe(
-    context: WindowContext, windows: Sequence[Window], *, done: int = 0
+    context: WindowContext, windows: Sequence[Window], *, done: int = 0, hearing: Hearing | None = None
 ) -> Generator[WindowText, None, None]:
     """Yield each window but the first `done`, in order, as the engine transcribes it.
 
     While the engine, perhaps a GPU, is at work, the sound of the next windows is analysed. Errors
-    are those of `Backend.transcribe`.
+    are those of `Backend.transcribe`; `hearing` is what that is to hear.
     """
     with ThreadPoolExecutor(max(1, min(4, (os.cpu_count() or 1) // 2))) as pool:
         ahead = (
@@ -70,7 +70,9 @@ def transcribe(
         )
         analyses = collections.deque(itertools.islice(ahead, _AHEAD))
         try:
-            for window, segments in context.backend.transcribe(context.samples, windows, context.options, done=done):
+            for window, segments in context.backend.transcribe(
+                context.samples, windows, context.options, done=done, hearing=hearing
+            ):
                 sound = analyses.popleft().result()
                 analyses.extend(itertools.islice(ahead, 1))
                 yield WindowText(window, segments, sound)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path, PurePath
 
 from dropscribe.supervisor.journal import VERSION, InboxFile, Journal
+from dropscribe.transcript import Correction, Edit
 
 
 def main(folder: Path) -> None:
@@ -19,6 +20,8 @@ def main(folder: Path) -> None:
     with Journal(path) as journal:
         if VERSION == 6:
             add_priorities_and_sounds(journal)
+        if VERSION == 7:
+            add_corrections(journal)
 
 
 def add_priorities_and_sounds(journal: Journal) -> None:
@@ -36,6 +39,17 @@ def add_priorities_and_sounds(journal: Journal) -> None:
     row = journal.recordings.find(b"urgent.wav")
     assert row is not None
     journal.recordings.set_priorities([(row.id, 10)])
+
+
+def add_corrections(journal: Journal) -> None:
+    """Correct a recording that is done, and take another correction of it back."""
+    row = journal.recordings.find(b"known.wav")
+    assert row is not None
+    assert row.sha256 is not None
+    for made, after in (("2026-11-29T09:00:00+01:00", "Words of Ada."), ("2026-11-29T09:01:00+01:00", "No words.")):
+        edit = Edit("words", 0.0, 1.0, "Words of k1.", after)
+        journal.corrections.add(row.id, row.sha256, Correction(made, "ada", (edit,)))
+    journal.corrections.undo(row, "2026-11-29T09:02:00+01:00")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ class Atom:
     """Whether a phrase begins here; None where the language's phrases are not known."""
     width: int = 0
     """Columns."""
+    sure: float = 1.0
+    """How sure its times are, 0 to 1."""
 
 
 def make_atoms(transcript: Transcript, limits: Limits, *, labelled: bool) -> list[Atom]:
@@ -85,6 +87,7 @@ def _read_tokens(said: Utterance, phrases: PhraseSplitter) -> Iterator[Atom]:
             said.speaker,
             said.language,
             phrase=None if begins is None else at in begins,
+            sure=token.sure,
         )
         at += len(token.text)
 

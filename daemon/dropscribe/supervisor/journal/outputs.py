@@ -26,6 +26,15 @@ class Outputs:
         rows = self._database.read("SELECT path, sha256 FROM outputs WHERE recording = ?", (recording,))
         return {os.fsdecode(row["path"]): row["sha256"] for row in rows}
 
+    def find_recording(self, path: str) -> int | None:
+        """Return the recording that a file was written for, or whose file it keeps from its name."""
+        name = os.fsencode(path)
+        row = self._database.read(
+            "SELECT recording FROM outputs WHERE path = ? OR beside = ? ORDER BY path != ? LIMIT 1",
+            (name, name, name),
+        ).fetchone()
+        return None if row is None else int(row["recording"])
+
     def list_displaced(self, recording: int) -> dict[str, str]:
         """Return, for each output that has another name than it should have, the file of a
         person's that has it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from dropscribe.supervisor.journal.records import InboxFile, KnownFile, Recording, State, encode_text
+from dropscribe.supervisor.journal.records import GUEST, InboxFile, KnownFile, Recording, State, encode_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -58,12 +58,19 @@ class Recordings:
     def list_files(self) -> Iterator[KnownFile]:
         """Yield the file of every recording: what a scan compares with.
 
-        A recording that we moved away is left out: what comes under its name is a new one.
+        A recording that we moved away is left out: what comes under its name is a new one. So are those that other
+        programs sent, which are not in the inbox.
         """
         moved = "SELECT recording FROM sources WHERE state = 'moved'"
         query = f"SELECT key, size, mtime_ns, state FROM recordings WHERE id NOT IN ({moved})"  # noqa: S608 (ours)
         for row in self._database.read(query):
-            yield KnownFile(row["key"], row["size"], row["mtime_ns"], State(row["state"]))
+            if not row["key"].startswith(GUEST):
+                yield KnownFile(row["key"], row["size"], row["mtime_ns"], State(row["state"]))
+
+    def list_guests(self) -> list[Recording]:
+        """Return the recordings that other programs sent."""
+        query = "SELECT * FROM recordings WHERE key >= ? AND key < ?"
+        return [Recording.from_row(row) for row in self._database.read(query, (GUEST, GUEST + b"\xff"))]
 
     def list_missing(self) -> set[bytes]:
         """Return the keys of the recordings whose files a person took away."""
@@ -103,6 +110,13 @@ class Recordings:
         """Return how many recordings are in each state."""
         rows = self._database.read("SELECT state, count(*) AS n FROM recordings GROUP BY state")
         return dict.fromkeys(State, 0) | {State(row["state"]): row["n"] for row in rows}
+
+    def count_done(self, code: str) -> int:
+        """Return how many finished recordings a person should look at for the reason of this code."""
+        rows = self._database.read(
+            "SELECT count(*) AS n FROM recordings WHERE state = ? AND code = ?", (State.DONE, code)
+        )
+        return int(next(iter(rows))["n"])
 
     # Files that come
 
@@ -235,21 +249,21 @@ class Recordings:
                 (State.PUBLISHING, speed, now, recording),
             )
 
-    def reuse_result(self, recording: int, now: float) -> None:
-        """Publish a recording from the stored result of an identical one."""
+    def reuse_result(self, recording: int, now: float, code: str = "") -> None:
+        """Publish a recording from a stored result; `code` says why, where that is not a new recording."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE recordings SET state = ?, changed = ? WHERE id = ?",
-                (State.PUBLISHING, now, recording),
+                "UPDATE recordings SET state = ?, changed = ?, code = ? WHERE id = ?",
+                (State.PUBLISHING, now, code, recording),
             )
 
-    def mark_done(self, recording: int, now: float) -> None:
+    def mark_done(self, recording: int, now: float, code: str = "", reason: str = "") -> None:
         """Save that all files of a recording are in the outbox, for `Journal.finish`."""
         with self._database.transaction() as db:
             db.execute(
-                "UPDATE recordings SET state = ?, code = '', reason = '', changed = ?, redo = '', anew = 0,"
+                "UPDATE recordings SET state = ?, code = ?, reason = ?, changed = ?, redo = '', anew = 0,"
                 " other = 0 WHERE id = ?",
-                (State.DONE, now, recording),
+                (State.DONE, code, encode_text(reason), now, recording),
             )
 
     def mark_failed(self, recording: int, code: str, reason: str, now: float) -> None:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dropscribe.supervisor.outbox import Published
+    from dropscribe.transcript import Correction
+
+
+GUEST = b"\0guest/"
+"""Begins the keys of recordings that other programs sent (`supervisor.guests`): no path has a NUL."""
 
 
 class State(enum.StrEnum):
@@ -142,6 +147,11 @@ class Recording:
         return PurePath(os.fsdecode(self.path))
 
     @property
+    def is_guest(self) -> bool:
+        """Whether another program sent it: its path is absolute, and its file in no folder of a person's."""
+        return self.key.startswith(GUEST)
+
+    @property
     def file(self) -> InboxFile:
         """The file as it was when the row was written."""
         return InboxFile(self.key, self.name, self.size, self.mtime_ns)
@@ -218,6 +228,8 @@ class AdoptedSet:
     published: Sequence[Published]
     settings: str
     """JSON of the settings that made the outputs."""
+    corrections: Sequence[Correction] = ()
+    """Made on `transcript`."""
 
 
 def format_mark(when: float) -> str:

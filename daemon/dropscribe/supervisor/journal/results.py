@@ -65,12 +65,12 @@ class Results:
         with self._database.transaction() as db:
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (key, part, packed))
 
-    def drop_checkpoints(self, key: str) -> None:
-        """Drop the checkpoints of a result: it is finished, or the work on it starts from the
-        beginning.
+    def drop_checkpoints(self, key: str, *, after: int = 0) -> None:
+        """Drop the checkpoints of a result, but for the first windows: it is finished, or planned
+        anew `after` so many windows.
         """
         with self._database.transaction() as db:
-            db.execute("DELETE FROM checkpoints WHERE result = ?", (key,))
+            db.execute("DELETE FROM checkpoints WHERE result = ? AND NOT part BETWEEN 1 AND ?", (key, after))
 
     def drop_unused_checkpoints(self, sha256: str) -> None:
         """Drop the checkpoints of a content, of any settings, unless a recording has it."""

@@ -92,6 +92,15 @@ STEPS = (
     ALTER TABLE results ADD COLUMN sound TEXT NOT NULL DEFAULT '';
     CREATE INDEX results_by_sound ON results (sound);
     """,
+    """
+    CREATE TABLE corrections (
+        id INTEGER PRIMARY KEY,
+        recording INTEGER NOT NULL,
+        sha256 TEXT NOT NULL,          -- of the content that was corrected
+        correction TEXT NOT NULL       -- JSON: transcript.Correction
+    );
+    CREATE INDEX corrections_by_recording ON corrections (recording);
+    """,
 )
 """Each makes a version of the schema out of the one before it, from version 2 on."""
 

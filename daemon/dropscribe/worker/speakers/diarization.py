@@ -92,7 +92,30 @@ def diarize(
         wanted: How many people there are; 0 where nobody knows.
         heartbeat: Called now and then with seconds of sound worked through, which begin again once.
     """
-    return assign(*listen(samples, networks, heartbeat=heartbeat), wanted)
+    return decide(samples, networks, *listen(samples, networks, heartbeat=heartbeat), wanted)
+
+
+def decide(
+    samples: Floats, networks: Networks, found: activity.Activity, heard: voices.Voices, wanted: int = 0
+) -> Diarization:
+    """Return who speaks when, given what `listen` gave.
+
+    Where fewer people are found than were told, or nobody is, those who say a word are listened to as well.
+    """
+    first = assign(found, heard, wanted)
+    if len(first.centroids) >= max(1, wanted):
+        return first
+    seconds = len(samples) / SAMPLE_RATE
+    windows = voices.place_windows(_find_speech(found), seconds, voices.RULES.step, brief=True)
+    more = voices.merge_voices(heard, voices.embed_windows(samples, windows, networks), even=True)
+    second = assign(found, more, wanted, forced=True)
+    return second if len(second.centroids) > len(first.centroids) else first
+
+
+def _find_speech(found: activity.Activity) -> list[tuple[float, float]]:
+    """Return start and end of each stretch of speech in seconds."""
+    runs = find_runs(found.count() > RULES.speech)
+    return [(time_of(first - 0.5), time_of(last - 0.5)) for first, last in runs]
 
 
 def listen(
@@ -100,8 +123,7 @@ def listen(
 ) -> tuple[activity.Activity, voices.Voices]:
     """Return where somebody speaks in a recording, and what it sounds like there: all that takes long."""
     found = find_activity(samples, networks, heartbeat=heartbeat)
-    speech = find_runs(found.count() > RULES.speech)
-    stretches = [(time_of(first - 0.5), time_of(last - 0.5)) for first, last in speech]
+    stretches = _find_speech(found)
     seconds = sum(end - start for start, end in stretches)
     step = voices.RULES.coarse if seconds >= voices.RULES.long_s else voices.RULES.step
     windows = voices.place_windows(stretches, len(samples) / SAMPLE_RATE, step)
@@ -112,20 +134,26 @@ def listen(
     return found, heard
 
 
-def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0) -> Diarization:
-    """Return who speaks when, given where somebody speaks and what it sounds like there."""
+def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0, *, forced: bool = False) -> Diarization:
+    """Return who speaks when, given where somebody speaks and what it sounds like there.
+
+    `forced`: there are as many people as were told, though one may be divided for it.
+    """
     count = found.count()
     speech = count > RULES.speech
     if not len(heard.starts) or not speech.any():
         return NOBODY
-    centroids = people.find_people(heard.embeddings[heard.even], float(speech.sum()) * _FRAME_S, wanted)
+    centroids = people.find_people(
+        heard.embeddings[heard.even], float(speech.sum()) * _FRAME_S, wanted, forced=forced
+    )
     votes = _collect_votes(heard, centroids, len(count))
-    ranks = np.argsort(-votes, axis=1, kind="stable")
-    first = np.where(speech, ranks[:, 0], _NOBODY)
+    first = np.where(speech, votes.argmax(axis=1), _NOBODY)
+    if wanted:
+        _give_all_a_turn(first, heard, centroids)
     second = np.full(len(count), _NOBODY)
     if len(centroids) > 1:
         for begin, end in find_runs(speech & (count > RULES.both)):
-            second[begin:end] = _find_second(first, ranks, begin, end)
+            second[begin:end] = _find_second(first, votes, begin, end)
     turns = []
     for person in range(len(centroids)):
         spoken = (first == person) | (second == person)
@@ -156,14 +184,24 @@ def _collect_votes(heard: voices.Voices, centroids: Floats, frames: int) -> Floa
     return votes
 
 
-def _find_second(first: Labels, ranks: Labels, begin: int, end: int) -> Labels:
+def _give_all_a_turn(first: Labels, heard: voices.Voices, centroids: Floats) -> None:
+    """Give who was told and has no frame the middle of the window that sounds most like them, in `first`."""
+    for person in set(range(len(centroids))) - set(first[first != _NOBODY].tolist()):
+        best = int((heard.embeddings @ centroids[person]).argmax())
+        middle, half = (heard.starts[best] + heard.ends[best]) / 2, RULES.gap_s / 2
+        low, high = frame_of(float(middle - half)), frame_of(float(middle + half))
+        first[max(0, low) : high] = person
+
+
+def _find_second(first: Labels, votes: Floats, begin: int, end: int) -> Labels:
     """Return who speaks besides `first` in a stretch in which two speak."""
     main = int(np.bincount(first[begin:end]).argmax())
     reach = round(RULES.near_s / _FRAME_S)
     before, after = first[max(0, begin - reach) : begin][::-1], first[end : end + reach]
     near = [int(np.flatnonzero(others)[0]) for side in (before, after) if (others := _is_other(side, main)).any()]
     if not near:
-        other = int(ranks[(begin + end) // 2, 1 if ranks[(begin + end) // 2, 0] == main else 0])
+        best, next_best = np.argsort(-votes[(begin + end) // 2], kind="stable")[:2]
+        other = int(next_best if best == main else best)
     else:
         place = min(near)
         side = next(s for s in (before, after) if len(s) > place and _is_other(s, main)[place])

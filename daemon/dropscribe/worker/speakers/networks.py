@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from dropscribe.models.speakers import embedding, segmentation
+from dropscribe.models.speakers import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +32,8 @@ CHUNK = 160_000
 LOCAL = 3
 """People whom it tells apart within one chunk."""
 DIMENSIONS = 192
+EMBEDDER = store.EMBEDDING_WEIGHTS.sha256[:16]
+"""Which network the voices are of: those of different ones cannot be compared."""
 
 FRAME_STEP = 270
 """Samples from one frame of the segmentation to the next."""
@@ -76,14 +78,19 @@ class Networks:
         The probability of each local speaker, shape (chunks, frames, 3). Who is first in one chunk need not be first
         in the next.
         """
-        logs = self.segmentation.run(None, {segmentation.INPUT: chunks[:, None, :]})[0]
+        logs = self.segmentation.run(None, {_input(self.segmentation): chunks[:, None, :]})[0]
         return np.asarray(np.exp(logs) @ _MEMBERS, np.float32)
 
     def embed(self, windows: Floats) -> Floats:
         """Return voices of unit length, shape (windows, 192), of log mel energies, shape (windows, frames, 80)."""
         centred = windows - windows.mean(axis=1, keepdims=True)
-        found = self.embedding.run(None, {embedding.INPUT: centred})[0]
+        found = self.embedding.run(None, {_input(self.embedding): centred})[0]
         return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def _input(session: Any) -> str:
+    """Return the name of a network's input: other exports call it otherwise."""
+    return str(session.get_inputs()[0].name)
 
 
 def load_networks(folder: Path, threads: int = 0) -> Networks:

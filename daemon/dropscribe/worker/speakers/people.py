@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,9 @@ class PeopleRules:
 RULES = PeopleRules()
 
 
-def find_people(voices: Floats, seconds: float, wanted: int = 0, rules: PeopleRules = RULES) -> Floats:
+def find_people(
+    voices: Floats, seconds: float, wanted: int = 0, rules: PeopleRules = RULES, *, forced: bool = False
+) -> Floats:
     """Return the voice of each person, shape (people, dimensions), of unit length.
 
     Args:
@@ -60,16 +62,21 @@ def find_people(voices: Floats, seconds: float, wanted: int = 0, rules: PeopleRu
         seconds: Of speech.
         wanted: How many people there are; 0 where nobody knows.
         rules: The constants.
+        forced: Whether so many are to be found, where there are as many windows, though one person is divided for it.
     """
     labels = clustering.cluster(voices, rules.alike)
     clusters = clustering.combine(Clusters(voices, np.ones(len(voices), np.float32)), labels)
     seconds_each = seconds / max(1, len(voices))
     tries = [(rules.same, 1.0), *((rules.same, part) for part in rules.smaller)]
-    tries += [(same, rules.smaller[-1]) for same in rules.stricter]
+    if forced:
+        tries += [(same, rules.smaller[-1]) for same in rules.stricter]
     for same, part in tries:
         found = _join_people(clusters, seconds_each, same, part, rules)
         if len(found.counts) >= wanted:
             break
+    if forced and len(found.counts) < wanted <= len(voices) <= clustering.BLOCK:
+        windows = Clusters(voices, np.ones(len(voices), np.float32))
+        found = clustering.combine(windows, clustering.join(windows, -np.inf, wanted))
     if wanted and len(found.counts) > wanted:
         directions = _correct(found, seconds_each, rules)
         found = clustering.combine(found, clustering.join(directions, -np.inf, wanted))
@@ -93,7 +100,11 @@ def _correct(clusters: Clusters, seconds_each: float, rules: PeopleRules) -> Clu
     The cosine of two means of few noisy windows is too small. Divided by the square roots of their reliabilities
     (Spearman and Brown's formula), it is what the means of many would have.
     """
-    windows = np.maximum(clusters.counts * seconds_each / rules.window_s, 1.0)
-    reliable = windows * rules.window / (1 + (windows - 1) * rules.window)
-    longer = clusters.centroids() / np.sqrt(reliable)[:, None]
+    longer = clusters.centroids() / np.sqrt(reliability(clusters.counts * seconds_each, rules))[:, None]
     return Clusters(longer.astype(np.float32), np.ones(len(clusters.counts), np.float32))
+
+
+def reliability(seconds: NDArray[Any], rules: PeopleRules = RULES) -> NDArray[Any]:
+    """Return how far centroids are made of the voice itself, 0 to 1, given the seconds of speech in each."""
+    windows = np.maximum(seconds / rules.window_s, 1.0)
+    return np.asarray(windows * rules.window / (1 + (windows - 1) * rules.window))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dropscribe.protocol import Request
+    from dropscribe.transcript import VoiceMatch
     from dropscribe.worker.speakers.diarization import Diarization, FoundTurn
     from dropscribe.worker.speakers.networks import Networks
     from dropscribe.worker.speech import Speech
@@ -67,23 +68,26 @@ def find_speakers(
         folder: Of the networks.
         heartbeat: Called now and then with seconds of sound worked through.
     """
+    from dropscribe.worker.speakers import known
+
     started = time.monotonic()
     networks = _load(str(folder), request.threads)
     if not speech.speakers:
         count, names = _read_setting(request.speakers)
         found = _diarize(speech, 0, networks, count, heartbeat)
-        people = [names[i] if i < len(names) else f"Speaker {i + 1}" for i in range(len(found.centroids))]
-        speakers = _name_turns(found, people)
+        matches = known.match_voices([found], request.voices, names)
+        people = _give_names(matches, names)
+        speakers = _name_turns(found, people, matches)
         channels: tuple[str, ...] = ()
-        labelled = len(people) > 1 or bool(names)
+        labelled = len(people) > 1 or bool(names) or any(match is not None and match.certain for match in matches)
     else:
+        each = [_diarize(speech, channel, networks, 0, heartbeat) for channel in range(len(speech.speakers))]
+        matches = known.match_voices(each, request.voices)
         speakers, each_channel = [], []
-        for channel, name in enumerate(speech.speakers):
-            found = _diarize(speech, channel, networks, 0, heartbeat)
-            single = len(found.centroids) == 1
-            people = [name if single else f"{name} ({i + 1})" for i in range(len(found.centroids))]
-            speakers += _name_turns(found, people)
-            each_channel += [name] * len(people)
+        for name, found in zip(speech.speakers, each, strict=True):
+            own = matches[len(speakers) : len(speakers) + len(found.centroids)]
+            speakers += _name_turns(found, _give_channel_names(name, own, is_given=name in request.channels), own)
+            each_channel += [name] * len(own)
         channels, labelled = tuple(each_channel), True
         order = sorted(range(len(speakers)), key=lambda i: speakers[i].turns[0].start)
         speakers, channels = [speakers[i] for i in order], tuple(channels[i] for i in order)
@@ -123,17 +127,39 @@ def _diarize(
     return diarize(speech.samples[first : first + speech.length], networks, count, heartbeat=heartbeat)
 
 
-def _name_turns(found: Diarization, names: Sequence[str]) -> list[Speaker]:
+def _give_names(matches: Sequence[VoiceMatch | None], told: Sequence[str]) -> list[str]:
+    """Return what people are called: by their voice, then by the names that were told, in order; then by number."""
+    certain = [match.name if match is not None and match.certain else "" for match in matches]
+    left = iter([name for name in told if name not in certain])
+    return [name or next(left, f"Speaker {i}") for i, name in enumerate(certain, 1)]
+
+
+def _give_channel_names(channel: str, matches: Sequence[VoiceMatch | None], *, is_given: bool) -> list[str]:
+    """Return what the people of one channel are called.
+
+    Args:
+        channel: The name of the channel.
+        matches: The known voices of its people.
+        is_given: Whether a person gave the channel its name: one alone on it is called so, whatever the voice.
+    """
+    names = [channel if len(matches) == 1 else f"{channel} ({i})" for i in range(1, len(matches) + 1)]
+    if is_given and len(matches) == 1:
+        return names
+    pairs = zip(matches, names, strict=True)
+    return [match.name if match is not None and match.certain else name for match, name in pairs]
+
+
+def _name_turns(found: Diarization, names: Sequence[str], matches: Sequence[VoiceMatch | None]) -> list[Speaker]:
     """Return people with their turns; the shares are not known yet."""
     own: list[list[FoundTurn]] = [[] for _ in names]
     for turn in found.turns:
         own[turn.person].append(turn)
     speakers = []
-    for name, turns in zip(names, own, strict=True):
+    for name, turns, match in zip(names, own, matches, strict=True):
         seconds = sum(turn.end - turn.start for turn in turns)
         sure = sum((turn.end - turn.start) * turn.confidence for turn in turns) / seconds
         told = tuple(Turn(round(t.start, 3), round(t.end, 3), round(t.confidence, 3)) for t in turns)
-        speakers.append(Speaker(name, round(seconds, 3), 0.0, round(sure, 3), told))
+        speakers.append(Speaker(name, round(seconds, 3), 0.0, round(sure, 3), told, match))
     return speakers
 
 
@@ -144,7 +170,13 @@ def _share(speakers: Sequence[Speaker]) -> Iterator[Speaker]:
 
 
 def _list_doubts(speakers: Sequence[Speaker]) -> Iterator[Notice]:
-    """Yield the turns of which it is unsure whose they are, and where two speak at once."""
+    """Yield who perhaps is known, the turns of which it is unsure whose they are, and where two speak at once."""
+    for speaker in speakers:
+        if speaker.voice is not None and not speaker.voice.certain and speaker.name != speaker.voice.name:
+            first = speaker.turns[0]
+            yield Notice(
+                "voice-unsure", first.start, first.end, f"{speaker.name} sounds somewhat like {speaker.voice.name}."
+            )
     if len(speakers) < 2:
         return
     turns = sorted((t.start, t.end, s.name, t.confidence) for s in speakers for t in s.turns)

@@ -41,6 +41,8 @@ class WindowRules:
     """Cosine by which a window must be closer to one person than to any other, to be sure."""
     least: int = 50
     """A stretch of speech that is shorter gets no window: half a second says little about a voice."""
+    brief: int = 15
+    """The same where somebody is missing who was told, or nobody was found: a word is better than nothing."""
     batch: int = 8
     """Windows that the network gets at once: more are no faster on a CPU and take 12 MB each."""
 
@@ -63,7 +65,12 @@ class Voices:
 
 
 def place_windows(
-    speech: Sequence[tuple[float, float]], seconds: float, step: int, rules: WindowRules = RULES
+    speech: Sequence[tuple[float, float]],
+    seconds: float,
+    step: int,
+    rules: WindowRules = RULES,
+    *,
+    brief: bool = False,
 ) -> list[Window]:
     """Return the first frame of each window and the one past its last, in order.
 
@@ -74,13 +81,14 @@ def place_windows(
         seconds: The length of the recording.
         step: From one window to the next.
         rules: The constants.
+        brief: Place them around the stretches that are too short otherwise, and nowhere else.
     """
     frames = max(0, (round(seconds * SAMPLE_RATE) - features.WINDOW) // features.SHIFT + 1)
     length = min(rules.length, frames)
     found = []
     for start, end in speech:
         first, last = round(start * 100), round(end * 100)
-        if last - first < rules.least:
+        if (last - first < rules.least) != brief or last - first < rules.brief:
             continue
         starts = list(range(first, max(first + 1, last - length + 1), step))
         if last - length - starts[-1] > rules.step // 3:
@@ -137,15 +145,15 @@ def place_between(
     ]
 
 
-def merge_voices(even: Voices, more: Voices) -> Voices:
-    """Return all windows in order of time."""
-    starts = np.concatenate([even.starts, more.starts])
+def merge_voices(first: Voices, more: Voices, *, even: bool = False) -> Voices:
+    """Return all windows in order of time; `even`: the second ones are taken for evenly spread, too."""
+    starts = np.concatenate([first.starts, more.starts])
     order = np.argsort(starts, kind="stable")
     return Voices(
         starts[order],
-        np.concatenate([even.ends, more.ends])[order],
-        np.concatenate([even.embeddings, more.embeddings])[order],
-        np.concatenate([even.even, np.zeros_like(more.even)])[order],
+        np.concatenate([first.ends, more.ends])[order],
+        np.concatenate([first.embeddings, more.embeddings])[order],
+        np.concatenate([first.even, np.full_like(more.even, even)])[order],
     )
 
 

@@ -7,17 +7,13 @@ same for every backend.
 Whisper finds words by its attention. Inside speech that is good to some 30 ms, where the engine gives
 it the text letter by letter (`backends.letters`). But a word next to a pause often takes a part of
 the pause or ends early, and among many pauses whole runs of words slip. So the sound decides beside
-pauses, the letters inside speech. `align_words` takes these steps, one module each:
+pauses, the letters inside speech: `align_words` weighs them in one dynamic programme.
 
 1. `sound`, with `spectrum` and `segmentation`: the sound segments of the window, from energy over
-   noise.
+   noise. Where noise or music hides them, there is only the detected speech.
 2. `durations`: how long each word usually takes.
-3. `alignment`: words assigned to sound segments, in order, at the lowest cost.
-4. `punctuation`: the time that the engine gave to punctuation taken back, where the sound is clear.
-5. `snapping`: the first word of a segment begins with it, the last ends with it.
-
-Where the sound shows no segments, in noise or music, no word leaves the detected speech by more
-than a little.
+3. `alignment`: the times that the engine, the sound and the lengths of words speak least against.
+4. `confidence`: how far they agree.
 
 `sentences` then divides the segments of the transcript into sentences.
 """
@@ -28,13 +24,12 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING
 
-from dropscribe.worker.word_times.alignment import assign_words
+from dropscribe.worker.word_times.alignment import place_words
+from dropscribe.worker.word_times.confidence import rate_times
 from dropscribe.worker.word_times.durations import estimate_durations
 from dropscribe.worker.word_times.intervals import clip_speech
-from dropscribe.worker.word_times.punctuation import close_punctuation_gaps
 from dropscribe.worker.word_times.segmentation import SoundSegment
 from dropscribe.worker.word_times.sentences import keep_words, remove_overlaps, split_sentences
-from dropscribe.worker.word_times.snapping import SNAPPING, bound_words, snap_words
 from dropscribe.worker.word_times.sound import Sound, measure_sound
 
 if TYPE_CHECKING:
@@ -82,17 +77,14 @@ def align_words(segments: Sequence[Segment], sound: Sound) -> list[Segment]:
     `sound`.
     """
     words = [word for segment in segments for word in segment.words]
-    if not sound.segments:
-        words = bound_words(words, sound.speech)
+    if not words:
+        return list(segments)
     usual_lengths = estimate_durations(words, sound.segments)
-    original = words
-    groups = assign_words(words, usual_lengths, sound.segments)
-    if sound.headroom >= SNAPPING.clear_headroom:
-        words, groups = close_punctuation_gaps(words, groups, sound)
-    times = snap_words(words, usual_lengths, groups, sound, outside=original)
+    times = place_words(words, usual_lengths, sound)
+    ratings = rate_times(words, times, usual_lengths, sound)
     placed = iter(
-        dataclasses.replace(word, start=round(start, 3), end=round(end, 3))
-        for word, (start, end) in zip(words, times, strict=True)
+        dataclasses.replace(word, start=round(start, 3), end=round(end, 3), time_confidence=round(rating, 2))
+        for word, (start, end), rating in zip(words, times, ratings, strict=True)
     )
     found = []
     for segment in segments:

@@ -1,16 +1,27 @@
-"""Which words belong to which sound segments: the assignment with the least cost, in order.
+"""When each word begins and ends: the engine's edges and the sound in one dynamic programme.
 
-A dynamic programme. Its state is a pair of counts: so many sound segments and so many words, from
-the first on, are assigned. `_Assignments` holds for each state the lowest cost and the group of
-words that was assigned last.
+There are two witnesses. The engine's edges, found by letters, are good to some 30 ms inside speech,
+and little worth beside pauses. The sound knows exactly where pauses begin and end, but not where one
+word becomes the next. Everything that speaks for or against a time is a cost (`Costs`), and the
+words, in order and without overlap, get the times of which the sum is least.
+
+The costs of a word depend on where it begins and ends, those of the gap before it on the end of the
+word before. So for each word the least cost of ending at each time follows from that of the word
+before with a few minima over the window (`_Table`), and the times are read back from the last word
+to the first.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from dropscribe.worker.word_times.segmentation import DEPTH
+from dropscribe.worker.word_times.spectrum import HOP_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,160 +29,238 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dropscribe.transcript import Word
-    from dropscribe.worker.word_times.segmentation import SoundSegment
+    from dropscribe.worker.word_times.intervals import Interval
+    from dropscribe.worker.word_times.sound import Sound
+
+    Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class AlignmentCosts:
-    """What an assignment costs. Lengths are in seconds; a cost of 1 is that of a word moved out of
-    its segment.
+class Costs:
+    """What speaks against the times of words. Lengths are in seconds; only ratios of costs matter.
+    All but `lost` and `longest` may be a third off and change little.
     """
 
-    per_second_away: float = 0.5
-    """A word moved by a second. On top of that a word costs the share of it that is outside its
-    segments: half a word outside costs a half."""
-    word_outside: float = 2.0
-    """A word outside every segment."""
-    empty_segment: float = 1.0
-    """A segment of `full_length` or more without a word; a shorter one costs less in
-    proportion."""
-    full_length: float = 0.3
+    moved: float = 3.9
+    """A second by which an edge is moved from the engine's."""
+    lost: float = 0.08
+    """From which on a second costs `moved_far`. Inside speech the engine is hardly ever wrong by
+    more; beside a pause it is wrong by any amount."""
+    moved_far: float = 0.5
+    silence: float = 4.0
+    """A second of a word in silence, and as much again where the detection hears a pause as well. More
+    than `moved`, so that words end with the sound."""
+    undetected: float = 2.0
+    """A second of a word where the detection hears nobody and the sound shows no edges, in noise or
+    music; less than half of `silence`, for the detection misses soft speech. A second of detected speech
+    between words costs the same there."""
+    margin: float = 0.05
+    """Around detected speech that counts as detected: it is known to 32 ms."""
+    unheard: float = 8.0
+    """A second of sound between words: more than `silence`, so that what follows a closed mouth (the t of
+    `eight`) belongs to the word."""
+    masked: float = 0.25
+    """Share of `unheard` for sound in noise shortly before detected speech, which may be another's:
+    the engine decides, else it belongs to the word. Sound shortly after it belongs to nobody, for the
+    detection ends late there."""
+    filler: float = 1.0
+    """Sound between two words, however long: a filler, a breath, or a sentence that the engine left
+    out. A quarter of a second of `moved`: no word is drawn out over more."""
+    shortest: float = 0.5
+    """Share of its usual length below which a word is too short."""
+    longest: float = 1.4
+    """Times its usual length from which on a word is too long, and a pause before it may be in it."""
     misfit: float = 1.0
-    """Words that are e times too many or too few for their segments, beyond `elastic`."""
-    elastic: float = 0.3
-    """Natural logarithm of the ratio of lengths that costs nothing."""
-    pause_inside: float = 3.0
-    """A second of pause inside a group: a word may contain a short one (`eight`, `immettere`)."""
-    detected_pause_inside: float = 6.0
-    """The same where the speech detection sees the pause as well."""
-    longest_pause_inside: float = 0.25
-    """No group of segments bridges a longer pause."""
-    most_segments: int = 4
-    """Segments in one group at most."""
-    longest_word: float = 1.25
-    """Times its usual length that a word has at most in this comparison; what is before is a
-    pause."""
-    shortest_word: float = 0.02
-    """Length of a word in this comparison, at least."""
+    """Too short or too long by its usual length."""
+    loud: float = 0.15
+    """A border at the level of the speech; none where it is silent: words meet where it is soft."""
 
 
-COSTS = AlignmentCosts()
+COSTS = Costs()
+
+STEP = 0.01
+"""Seconds between two times that are tried: half a step of the engine. An edge of the sound is then
+taken as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class WordGroup:
-    """A run of words and the sound segments they are spoken in."""
-
-    first: int
-    """The first word."""
-    last: int
-    """One past the last word."""
-    segments: tuple[int, int] | None
-    """The first and the last sound segment; None for words outside all of them."""
-
-
-_OUTSIDE = 0
-"""In `_Assignments.first_segment`: the last words are outside every segment. Segments count from 1
-there."""
-_EMPTY = -1
-"""In `_Assignments.first_segment`: the last segment stays without a word."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Assignments:
-    """The best assignment of the first k segments and the first i words, for each k and i: shape
-    (k + 1, i + 1).
-    """
-
-    cost: NDArray[np.float64]
-    first_word: NDArray[np.int_]
-    """The first word of the last group."""
-    first_segment: NDArray[np.int_]
-    """The first segment of the last group, from 1; or `_OUTSIDE`, or `_EMPTY`."""
-
-    @classmethod
-    def allocate(cls, segments: int, words: int) -> _Assignments:
-        """Return the table with only the assignments without segments: every word is outside."""
-        shape = (segments + 1, words + 1)
-        table = cls(np.full(shape, np.inf), np.tile(np.arange(-1, words), (segments + 1, 1)), np.full(shape, _EMPTY))
-        table.cost[0] = np.arange(words + 1) * COSTS.word_outside
-        table.first_segment[0] = _OUTSIDE
-        return table
-
-    def trace_groups(self) -> list[WordGroup]:
-        """Return the groups of the best assignment of all segments and words, in order."""
-        groups: list[WordGroup] = []
-        k, i = self.cost.shape[0] - 1, self.cost.shape[1] - 1
-        while i:
-            first_word, first_segment = int(self.first_word[k, i]), int(self.first_segment[k, i])
-            if first_segment == _EMPTY:
-                k -= 1
-            elif first_segment == _OUTSIDE:
-                groups.append(WordGroup(first_word, i, None))
-                i = first_word
-            else:
-                groups.append(WordGroup(first_word, i, (first_segment - 1, k - 1)))
-                k, i = first_segment - 1, first_word
-        return groups[::-1]
-
-
-def assign_words(
-    words: Sequence[Word], usual_lengths: NDArray[np.float64], segments: Sequence[SoundSegment]
-) -> list[WordGroup]:
-    """Return the words in groups, each with its sound segments. Words and segments stay in order.
-
-    Of all assignments this takes the one with the lowest cost: for words moved, for words outside
-    and segments without words, for words too many or too few for their segments.
+def place_words(words: Sequence[Word], usual_lengths: Values, sound: Sound) -> list[Interval]:
+    """Return the time of each word, in order and without overlap.
 
     Args:
         words: With the engine's times.
         usual_lengths: Seconds that each word usually takes, shape (words,).
-        segments: The sound segments of the window.
+        sound: What the window sounds like.
     """
-    count = len(words)
-    starts = np.array([word.start for word in words])
-    ends = np.array([word.end for word in words])
-    # The engine often makes a pause part of the word after it; where punctuation represents it, of
-    # the word before.
-    no_punctuation = np.array([word.word[-1:].isalnum() for word in words])
-    starts = np.maximum(starts, np.where(no_punctuation, ends - COSTS.longest_word * usual_lengths, starts))
-    lengths = np.maximum(ends - starts, COSTS.shortest_word)
-    total = np.concatenate([[0.0], np.cumsum(usual_lengths)])
-    all_outside = np.arange(count + 1) * COSTS.word_outside
-    # Row: first word of a group; column: one past its last. No group ends before it begins, or is
-    # empty.
-    impossible = np.tril(np.full((count + 1, count + 1), np.inf))
-    expected = np.log(np.maximum(total[None, :] - total[:, None], 1e-9))
-    table = _Assignments.allocate(len(segments), count)
-    for k in range(1, len(segments) + 1):
-        last = segments[k - 1]
-        best = table.cost[k - 1] + COSTS.empty_segment * min(1.0, (last.end - last.start) / COSTS.full_length)
-        pauses, length = 0.0, 0.0
-        for j in range(k, max(0, k - COSTS.most_segments), -1):  # the group has the segments j to k, from 1
-            first = segments[j - 1]
-            if j < k:
-                pause = segments[j].start - first.end
-                if pause >= COSTS.longest_pause_inside:
-                    break
-                same_span = segments[j].speech_span == first.speech_span
-                pauses += (COSTS.pause_inside if same_span else COSTS.detected_pause_inside) * pause
-            length += first.end - first.start
-            overlap = np.minimum(ends, last.end) - np.maximum(starts, first.start)
-            moved = 1.0 - np.clip(overlap, 0.0, lengths) / lengths + COSTS.per_second_away * np.maximum(-overlap, 0.0)
-            moved = np.concatenate([[0.0], np.cumsum(moved)])
-            misfit = np.abs(expected - np.log(length))
-            costs = (table.cost[j - 1] - moved + pauses)[:, None] + moved[None, :] + impossible
-            costs += COSTS.misfit * np.maximum(misfit - COSTS.elastic, 0.0)
-            begin = costs.argmin(axis=0)
-            sums = costs[begin, np.arange(count + 1)]
-            better = sums < best
-            best = np.where(better, sums, best)
-            table.first_word[k, better], table.first_segment[k, better] = begin[better], j
-        # A word after the group may be outside: the lowest cost before it, and that of every word
-        # since.
-        lowest = np.minimum.accumulate(best - all_outside)
-        outside = np.flatnonzero(lowest < best - all_outside)
-        best[outside] = lowest[outside] + all_outside[outside]
-        table.first_word[k, outside], table.first_segment[k, outside] = outside - 1, _OUTSIDE
-        table.cost[k] = best
-    return table.trace_groups()
+    first = min([word.start for word in words] + [segment.start for segment in sound.segments])
+    last = max([word.end for word in words] + [segment.end for segment in sound.segments])
+    steps = max(len(words), math.ceil((last - first) / STEP))
+    times = np.minimum(first + STEP * np.arange(steps + 1), last)
+    table = _Table(times, sound, usual_lengths)
+    for begins, ends in zip(*_bound_edges(words, COSTS.longest * usual_lengths), strict=True):
+        table.add_word(begins, ends)
+    exact = np.array([edge for segment in sound.segments for edge in (segment.start, segment.end)])
+    found: list[Interval] = []
+    before = first
+    for word, (begin, end) in zip(words, table.read_back(), strict=True):
+        start = max(before, _refine(float(times[begin]), exact, word.start))
+        if found and times[begin] <= found[-1][1]:  # the two meet, in one time
+            found[-1] = (found[-1][0], start)
+        before = max(start, _refine(float(times[end]), exact, word.end))
+        found.append((start, before))
+    return _keep_silent_words(words, found, sound)
+
+
+def _keep_silent_words(words: Sequence[Word], placed: Sequence[Interval], sound: Sound) -> list[Interval]:
+    """Return the times with the engine's for words over silence, which no sound can place: the recheck
+    judges them.
+    """
+    heard = [(s.start - s.extends_before, s.end) for s in sound.segments] or list(sound.speech)
+    found: list[Interval] = []
+    edge = 0.0
+    following = [*(start for start, _ in placed[1:]), math.inf]
+    for word, own, limit in zip(words, placed, following, strict=True):
+        is_heard = any(a < own[1] and b > own[0] for a, b in heard)
+        found.append(own if is_heard else (max(edge, min(word.start, limit)), max(edge, min(word.end, limit))))
+        edge = found[-1][1]
+    return found
+
+
+def _bound_edges(words: Sequence[Word], longest: Values) -> tuple[list[Interval], list[Interval]]:
+    """Return between which times each word begins, and ends, as far as the engine knows.
+
+    The engine often makes a pause part of the word after it. The time of punctuation, between two
+    words, is mostly the end of the word before, which is drawn out at the end of a sentence.
+    """
+    begins = [
+        (word.start, max(word.start, word.end - length)) for word, length in zip(words, longest.tolist(), strict=True)
+    ]
+    following = [*(word.start for word in words[1:]), words[-1].end]
+    return begins, [(word.end, max(word.end, start)) for word, start in zip(words, following, strict=True)]
+
+
+def _refine(time: float, edges: Values, engine: float) -> float:
+    """Return the edge of the sound, or else the engine's, that this time stands for."""
+    near = edges[np.abs(edges - time) <= STEP]
+    if len(near):
+        return float(near[np.abs(near - time).argmin()])
+    return engine if abs(engine - time) < STEP else time
+
+
+class _Table:
+    """The least cost of the words so far when the last of them ends at each time."""
+
+    def __init__(self, times: Values, sound: Sound, usual_lengths: Values) -> None:
+        """Take the times that are tried, shape (times,)."""
+        self._times = times
+        self._usual = usual_lengths / STEP
+        in_word, in_gap, border = _weigh_sound(times, sound)
+        self._word = np.concatenate([[0.0], np.cumsum(in_word)])
+        self._gap = np.concatenate([[0.0], np.cumsum(in_gap)])
+        self._border = border
+        self._begin: list[Values] = []
+        """For each word the least cost of beginning at each time."""
+        self._end: list[Values] = []
+
+    def add_word(self, begins: Interval, ends: Interval) -> None:
+        """Add the next word, which by the engine begins and ends between these times."""
+        begin = self._cross_gap() + self._move(begins)
+        number = len(self._begin)
+        self._begin.append(begin)
+        low, high, rate = self._limits(number)
+        steps = np.arange(len(self._times))
+        open_ = begin - self._word
+        usual = _delay(_slide_minimum(open_, high - low + 1), low)
+        short = _delay(_slide_minimum(open_ + rate * steps, low - 1), 1) + rate * (low - steps) if low > 1 else np.inf
+        long = _delay(np.minimum.accumulate(open_ - rate * steps), high + 1) + rate * (steps - high)
+        self._end.append(np.minimum(np.minimum(usual, short), long) + self._word + self._move(ends))
+
+    def read_back(self) -> list[tuple[int, int]]:
+        """Return the steps at which each word begins and ends, at the least cost of all."""
+        found: list[tuple[int, int]] = []
+        costs = self._end[-1] + self._gap[-1] - self._gap
+        ends = np.minimum(costs, self._end[-1] + COSTS.filler)
+        end = int(ends.argmin())
+        for number in range(len(self._end) - 1, -1, -1):
+            low, high, rate = self._limits(number)
+            length = end - np.arange(end)
+            misfit = rate * np.maximum(np.maximum(low - length, length - high), 0)
+            begin = int((self._begin[number][:end] - self._word[:end] + misfit).argmin())
+            found.append((begin, end))
+            if number:
+                gap = np.minimum(self._gap[begin] - self._gap[: begin + 1], COSTS.filler)
+                end = int((self._end[number - 1][: begin + 1] + gap).argmin())
+        return found[::-1]
+
+    def _limits(self, number: int) -> tuple[int, int, float]:
+        """Return the least and the most steps of a usual word, and what a step less or more costs."""
+        usual = self._usual[number]
+        low = max(1, round(COSTS.shortest * usual))
+        return low, max(low, round(COSTS.longest * usual)), COSTS.misfit / max(usual, 1.0)
+
+    def _cross_gap(self) -> Values:
+        """Return the least cost up to each time, the gap after the last word included."""
+        heard, least = self._gap, np.zeros(len(self._gap))
+        if self._end:
+            heard = np.minimum.accumulate(self._end[-1] - self._gap) + self._gap
+            least = np.minimum.accumulate(self._end[-1])
+        cost: Values = np.minimum(heard, least + COSTS.filler)
+        return cost
+
+    def _move(self, engine: Interval) -> Values:
+        """Return what it costs that an edge of a word is at each time, when by the engine it is in
+        this interval.
+        """
+        first, last = engine
+        away = np.maximum(np.maximum(first - self._times, self._times - last), 0.0)
+        near = np.minimum(away, COSTS.lost)
+        return COSTS.moved * near + COSTS.moved_far * (away - near) + self._border
+
+
+def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
+    """Return what a step costs in a word and in a gap, shape (times - 1,), and what a border costs at
+    each time.
+    """
+    middles = times[:-1] + STEP / 2
+    silent, heard = np.zeros(len(middles)), np.zeros(len(middles))
+    if sound.segments:
+        silent += 1
+        for before, after in itertools.pairwise(sound.segments):
+            if before.speech_span != after.speech_span:
+                silent[_find(middles, before.end, after.start)] += 1
+        in_noise = sound.headroom < DEPTH  # there sound that is not detected may be another's
+        for segment in sound.segments:
+            silent[_find(middles, segment.start - segment.extends_before, segment.end)] = 0
+            heard[_find(middles, segment.start, segment.end)] = 1
+            if in_noise:
+                heard[_find(middles, segment.start, segment.start + segment.undetected_start)] = COSTS.masked
+                heard[_find(middles, segment.end - segment.undetected_end, segment.end)] = 0
+    elif sound.speech:
+        silent += COSTS.undetected / COSTS.silence
+        for start, end in sound.speech:
+            silent[_find(middles, start - COSTS.margin, end + COSTS.margin)] = 0
+            heard[_find(middles, start, end)] = COSTS.undetected / COSTS.unheard
+    loudness = np.zeros(len(times))
+    if sound.loudness is not None:
+        places = np.clip(np.round((times - sound.first) / HOP_SECONDS).astype(int), 0, len(sound.loudness) - 1)
+        loudness = 1 + sound.loudness[places] / DEPTH
+    return COSTS.silence * STEP * silent, COSTS.unheard * STEP * heard, COSTS.loud * loudness
+
+
+def _find(times: Values, start: float, end: float) -> slice:
+    """Return which of the sorted times are between these two."""
+    return slice(int(np.searchsorted(times, start)), int(np.searchsorted(times, end)))
+
+
+def _delay(values: Values, steps: int) -> Values:
+    """Return the values `steps` later; before them there is none."""
+    return np.concatenate([np.full(min(steps, len(values)), np.inf), values[: max(0, len(values) - steps)]])
+
+
+def _slide_minimum(values: Values, width: int) -> Values:
+    """Return the least of each value and the `width - 1` before it."""
+    found, done = values, 1
+    while done < width:
+        step = min(done, width - done)
+        found = np.minimum(found, _delay(found, step))
+        done += step
+    return found

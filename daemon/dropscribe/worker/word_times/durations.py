@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 class PaceTuning:
     """Weights of words, in Latin letters, and the limits of the pace, in seconds a letter."""
 
-    word: float = 1.5
-    """Every word, on top of its letters."""
+    word: float = 2.5
+    """Every word, on top of its letters: the shortest ones take a syllable as well."""
     letter: float = 1.0
     digit: float = 4.0
-    """A digit is a word when spoken."""
+    """A digit is a word when spoken, and so is each letter of `PBX`."""
     wide_letter: float = 2.5
     """A letter from U+2E80 on: a Chinese letter is a word or a syllable."""
     first_wide: int = 0x2E80
     fastest: float = 0.04
     slowest: float = 0.12
+    drawn_out: float = 1.35
+    """Times what the slowest pace makes of it that a word may last."""
+    longest: float = 1.0
+    """Seconds that any word may last: a short one, drawn out by somebody who thinks."""
 
 
 PACE = PaceTuning()
@@ -40,13 +44,21 @@ def estimate_durations(words: Sequence[Word], segments: Sequence[SoundSegment]) 
     (words,).
     """
     weights = np.array([_weigh_word(word.word) for word in words])
-    length = sum(segment.end - segment.start for segment in segments)
+    stretches = segments or words  # without segments the pauses that the engine took in are small
+    length = sum(stretch.end - stretch.start for stretch in stretches)
     pace = min(max(length / max(1.0, float(weights.sum())), PACE.fastest), PACE.slowest)
     return weights * pace
 
 
+def estimate_longest(word: str) -> float:
+    """Return the seconds that a word may last; what is longer has other sound in it."""
+    return max(PACE.longest, PACE.drawn_out * PACE.slowest * _weigh_word(word))
+
+
 def _weigh_word(word: str) -> float:
-    return PACE.word + sum(_weigh_letter(letter) for letter in word if letter.isalnum())
+    letters = [letter for letter in word if letter.isalnum()]
+    is_spelled = len(letters) > 1 and all(map(str.isupper, letters))
+    return PACE.word + sum(PACE.digit if is_spelled else _weigh_letter(letter) for letter in letters)
 
 
 def _weigh_letter(letter: str) -> float:

@@ -65,7 +65,7 @@ class SegmentationTuning:
     seam: float = 0.02
     """An added end is joined to a sound that is nearer than this."""
     reach: float = 1.0
-    """By which the outer edge of a word may be moved outwards to the edge of its segment."""
+    """That a word may reach back before its span into the same sound, where the engine has it there."""
 
 
 SEGMENTATION = SegmentationTuning()

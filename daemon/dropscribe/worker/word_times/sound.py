@@ -65,10 +65,6 @@ class NoiseTuning:
 
 NOISE = NoiseTuning()
 
-NEARER = 60.0
-"""Decibels by which a place must be quieter for each second that it is further from the one
-expected."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sound:
@@ -87,21 +83,16 @@ class Sound:
     speech: tuple[Interval, ...] = ()
     """The detected speech of the window."""
 
-    def find_quietest(self, low: float, high: float, expected: float) -> float:
-        """Return the time between `low` and `high` where it is quiet, preferably near `expected`.
-
-        All times are in seconds of the recording.
+    def measure_dip(self, time: float, around: float) -> float:
+        """Return by how many decibels it is softer at `time` than within `around` seconds on either
+        side, the softer of the two; 0 where no edges can be seen.
         """
-        edge = min(max(expected, low), high)
         if self.loudness is None:
-            return edge
-        begin, end = (max(0, round((t - self.first) * SAMPLE_RATE / FRAMING.hop)) for t in (low, high))
-        inside = self.loudness[begin : end + 1]
-        if not len(inside):
-            return edge
-        times = self.first + (begin + np.arange(len(inside))) * HOP_SECONDS
-        found = float(times[(inside + NEARER * np.abs(times - expected)).argmin()])
-        return min(max(found, low), high)
+            return 0.0
+        place = min(max(round((time - self.first) / HOP_SECONDS), 0), len(self.loudness) - 1)
+        reach = round(around / HOP_SECONDS)
+        before, after = self.loudness[max(0, place - reach) : place + 1], self.loudness[place : place + reach + 1]
+        return float(min(before.max(), after.max()) - self.loudness[place])
 
 
 def measure_sound(samples: NDArray[np.float32], window: Window, spans: Sequence[Span]) -> Sound:
