@@ -52,6 +52,17 @@ def claimed(journal: Journal, now: float = 2.0) -> Recording:
     return recording
 
 
+def test_work_that_is_planned_anew_keeps_the_windows_before(journal: Journal) -> None:
+    queued(journal)
+    recording = claimed(journal)
+    for part in range(4):
+        journal.save_checkpoint(recording, part, {"part": part}, 0.0, 60.0)
+    journal.results.drop_checkpoints("aa:settings", after=2)
+    assert journal.results.list_checkpoints("aa:settings") == [{"part": 0}, {"part": 1}, {"part": 2}]
+    journal.results.drop_checkpoints("aa:settings")
+    assert journal.results.list_checkpoints("aa:settings") == []
+
+
 def test_a_recording_takes_every_step_to_done(journal: Journal) -> None:
     queued(journal)
     recording = claimed(journal)

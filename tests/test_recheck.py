@@ -63,6 +63,14 @@ class TestFindSuspicions:
             Suspicion(SuspicionKind.MISSED_SPEECH, 1.8, 4.0)
         ]
 
+    def test_a_loop_inside_a_word(self) -> None:
+        for times, found in ((60, [Suspicion(SuspicionKind.LOOP, 5.0, 8.0)]), (12, [])):
+            given_ = [segment(FIRST), segment((" " + "8" * times, 5.0, 8.0)), segment(LAST)]
+            looped = [
+                s for s in suspicions.find_suspicions(WINDOW, given_, SPANS, SOUND) if s.kind == "repeated-words"
+            ]
+            assert looped == found
+
     def test_short_gaps_near_each_other_are_one_long_gap(self) -> None:
         # "No" twenty times; every third is written.
         edges = tuple((i * 0.8, i * 0.8 + 0.3) for i in range(20))

@@ -54,6 +54,13 @@ def test_unsure_words_far_from_each_other_are_no_rain_of_passages() -> None:
     assert review(made(spoken(*[0.4, *[0.98] * 9] * 20))) == ()
 
 
+def test_an_uncertain_language_leads_the_list_with_a_sentence_to_listen_to() -> None:
+    doubt = Notice("language-uncertain", 0.0, 600.0, "Latin, or Portuguese.")
+    found = review(made(spoken(0.9, 0.9), spoken(0.1, 0.1, 0.1, at=60), warnings=(doubt,)))
+    assert spans(found) == [(0.0, 1.0, "language"), (60.0, 61.5, "unsure")]
+    assert review(made(warnings=(doubt,))) == ()
+
+
 def test_several_words_whose_times_are_unsure_are_listed_and_one_is_not() -> None:
     def timed(*sure: float) -> Segment:
         segment = spoken(*[0.95] * len(sure))

@@ -81,6 +81,18 @@ def test_a_recording_that_a_killed_daemon_worked_on_counts_as_queued(
     assert (report.counts["queued"], report.counts["running"], report.current) == (1, 0, None)
 
 
+def test_transcripts_of_uncertain_language_are_counted_and_why_tells_of_each(
+    chosen: settings.Settings, journal: Journal
+) -> None:
+    recording = journal.claim("settings", time.time())
+    assert recording is not None
+    journal.finish(recording.id, [], time.time(), doubt=("language-uncertain", "Latin, or Portuguese."))
+    assert read_status(chosen).language_uncertain == 1
+    assert explain(chosen, chosen.inbox / TALK).reason.endswith("Latin, or Portuguese.")
+    journal.finish(recording.id, [], time.time())  # made anew, with the language set
+    assert read_status(chosen).language_uncertain == 0
+
+
 @pytest.mark.usefixtures("daemon")
 def test_the_time_left_follows_from_the_speed_so_far(chosen: settings.Settings, journal: Journal) -> None:
     recording = journal.claim("settings", time.time() - 30)

@@ -356,3 +356,14 @@ def test_no_other_division_of_the_words_costs_less(said: list[str], pace: float)
         every = ((0, *inner, count) for k in range(count) for inner in itertools.combinations(range(1, count), k))
         chosen = [len([a for a in cutter._atoms if a.start < d.start]) for d in cutter.cut()]
         assert cost((*chosen, count)) == pytest.approx(min(map(cost, every)))
+
+
+@pytest.mark.parametrize("unsure", [9, 11])
+def test_of_two_pauses_the_one_whose_times_are_sure_ends_the_cue(unsure: int) -> None:
+    words, at = [], 0.0
+    for i in range(22):
+        words.append(Word(f" word{i:02}", at, at + 0.3, 0.9, time_confidence=0.05 if i == unsure else 0.98))
+        at += 0.3 + (0.5 if i in {9, 11} else 0.0)
+    text = "".join(word.word for word in words).strip()
+    first, *_ = render_srt(transcript([Segment(0, 0.0, at, text, tuple(words))], duration=at)).split("\n\n")
+    assert first.split()[-1] == f"word{20 - unsure:02}"

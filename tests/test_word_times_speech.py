@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     Sound = NDArray[np.float32]
 
+SPOKEN = f"{KENNEDY} you are currently the only person in this conference"
+SPOKEN += " please enter your password followed by the pound key"
 DATA = Path(__file__).parent / "data"
 NEAR = 0.2
 """Seconds that a word may be from where it is without anything added."""
@@ -51,7 +54,7 @@ def plain(text: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def speech(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speech]:
+def speech(tiny_en: Path) -> Iterator[Speech]:
     backend = create_backend("faster-whisper")
     backend.load(tiny_en)
 
@@ -61,9 +64,19 @@ def speech(tiny_en: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         texts = pipeline.process_windows(context, cut_windows(samples, spans))
         return [segment for text in texts for segment in text.segments]
 
-    samples = np.array(decoding.decode(DATA / "jfk.opus", tmp_path_factory.mktemp("spool") / "spool").samples)
+    samples = read("jfk.opus")
     yield Speech(samples, [word for segment in transcribe(samples) for word in segment.words], transcribe)
     backend.close()
+
+
+def read(name: str) -> Sound:
+    with tempfile.TemporaryDirectory() as folder:
+        return np.array(decoding.decode(DATA / name, Path(folder) / "spool").samples)
+
+
+def cut_out(samples: Sound, words: list[Word]) -> Sound:
+    """Return the sound from the first word to the last."""
+    return samples[int(words[0].start * SAMPLE_RATE) : int(words[-1].end * SAMPLE_RATE)]
 
 
 def make_music(seconds: float) -> Sound:
@@ -112,8 +125,8 @@ def test_no_word_changes_sides_of_a_pause_of_two_seconds(speech: Speech) -> None
     at = (speech.words[behind - 1].end + speech.words[behind].start) / 2
     found = speech.transcribe(insert(speech, at, np.zeros(int(1.9 * SAMPLE_RATE), np.float32)))
     errors = measure_errors(speech, found, [1.9 * (i >= behind) for i in range(len(speech.words))])
-    assert max(errors[behind - 1 : behind + 1]) < NEAR
-    assert max(errors) < 1.0
+    assert np.quantile(errors, 0.9) < 2 * NEAR
+    assert max(errors) < 0.9  # nothing is as far off as half of the pause
 
 
 def test_a_breath_behind_a_word_is_not_given_to_it(speech: Speech) -> None:
@@ -130,14 +143,15 @@ def test_a_breath_behind_a_word_is_not_given_to_it(speech: Speech) -> None:
 
 @pytest.mark.parametrize("music", [0.0, 0.1], ids=["speech alone", "music under it"])
 def test_no_word_is_lost_or_doubled_where_windows_meet_in_speech_without_pauses(speech: Speech, music: float) -> None:
-    first, last = (int(edge * SAMPLE_RATE) for edge in (speech.words[0].start, speech.words[-1].end))
-    times = 7
-    samples = np.tile(speech.samples[first:last], times)
+    parts = [cut_out(speech.samples, speech.words)]
+    for name in ("conference.flac", "password.flac"):
+        prompt = read(name)
+        parts.append(cut_out(prompt, [word for segment in speech.transcribe(prompt) for word in segment.words]))
+    samples = np.concatenate(parts * 3)
     under = make_music(len(samples) / SAMPLE_RATE + 1)[: len(samples)]
     level = float(np.sqrt(np.mean(np.square(samples)) / np.mean(np.square(under))))
     words = [w for segment in speech.transcribe(samples + music * level * under) for w in segment.words]
-    spoken = [plain(word.word) for word in words]
-    assert spoken == KENNEDY.split() * times
+    assert [plain(word.word) for word in words] == SPOKEN.split() * 3
     assert all(before.end <= after.start for before, after in itertools.pairwise(words))
 
 

@@ -117,7 +117,7 @@ class Counting:
     def detect_languages(
         self, audio: NDArray[np.float32], windows: Sequence[Window], *, silence_s: float | None = None
     ) -> Iterator[dict[str, float]]:
-        self.windows += len(windows)
+        self.windows += len(windows)  # what is heard of parts besides is of the same encoding
         return self._backend.detect_languages(audio, windows, silence_s=silence_s)
 
 

@@ -84,6 +84,7 @@ MOST = 50
 _NOTICES = {
     "words-over-silence": "silence",
     "speech-without-words": "unheard",
+    "repeated-words": "loop",
     "hole": "damaged",
     "speaker-unsure": "speaker",
     "two-speak": "speaker",

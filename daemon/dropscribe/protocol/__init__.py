@@ -346,8 +346,7 @@ class Loaded:
 class Planned:
     """The recording is cut into windows and their languages are decided.
 
-    It may come again, when a window was heard in another language: then the windows from `done` on
-    are new, and what was reported of them is void.
+    Where it comes again, what was reported of the windows from `done` on is void.
     """
 
     event: ClassVar[str] = "planned"
@@ -365,11 +364,7 @@ class Planned:
 
     def to_checkpoint(self) -> JSON:
         """Return what `Resume.from_json` needs, but for the number of windows that are done."""
-        own = {
-            "language": self.language,
-            "language_probability": self.language_probability,
-            "runner_up": self.runner_up,
-        }
+        own = {name: getattr(self, name) for name in ("language", "language_probability", "runner_up")}
         return write_value(self.plan) | own  # type: ignore[no-any-return]
 
 

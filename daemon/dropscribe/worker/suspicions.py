@@ -6,6 +6,7 @@ Guarantees: pure functions; what is found in a window depends on that window and
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,13 @@ class SuspicionRules:
     even: float = 1.5
     """Times the median length that the longest of sounds that are the same words may have."""
 
+    peaks_a_second: float = 8.0
+    """Syllables that anybody says in a second, where noise hides them."""
+
 
 RULES = SuspicionRules()
+_LOOP_IN_WORD = re.compile(r"(\w{1,3}?)\1{7,}")
+"""The same one to three letters or figures eight times in a word."""
 
 Unit = tuple[float, float, str]
 """Start, end and text of a word, or of a segment that has none."""
@@ -229,6 +235,14 @@ def _find_loops(units: Sequence[Unit], sound: Sound, samples: NDArray[np.float32
                 yield Suspicion(SuspicionKind.LOOP, start, end, surplus * size / (last - first))
         else:
             yield Suspicion(SuspicionKind.LOOP, start, end)
+    for start, end, text in units:
+        # "888888…" is one word.
+        found = _LOOP_IN_WORD.search(re.sub(r"\W", "", text))
+        if found:
+            peaks = repeats.count_peaks(sound, start, end)
+            most = RULES.peaks_a_second * (end - start) if peaks is None else peaks
+            if len(found[0]) // len(found[1]) > most:
+                yield Suspicion(SuspicionKind.LOOP, start, end)
 
 
 def list_turns(units: Sequence[Unit], first: int, last: int, size: int) -> list[tuple[float, float]]:

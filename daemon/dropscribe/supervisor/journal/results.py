@@ -66,11 +66,11 @@ class Results:
             db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?)", (key, part, packed))
 
     def drop_checkpoints(self, key: str, *, after: int = 0) -> None:
-        """Drop the checkpoints of a result, but for the first windows: it is finished, or planned
-        anew `after` so many windows.
+        """Drop the checkpoints of a result: all of them, or those `after` so many windows, from
+        which on it is planned anew.
         """
         with self._database.transaction() as db:
-            db.execute("DELETE FROM checkpoints WHERE result = ? AND NOT part BETWEEN 1 AND ?", (key, after))
+            db.execute("DELETE FROM checkpoints WHERE result = ? AND (part > ? OR ? = 0)", (key, after, after))
 
     def drop_unused_checkpoints(self, sha256: str) -> None:
         """Drop the checkpoints of a content, of any settings, unless a recording has it."""

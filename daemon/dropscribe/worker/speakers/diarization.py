@@ -129,7 +129,7 @@ def listen(
     windows = voices.place_windows(stretches, len(samples) / SAMPLE_RATE, step)
     heard = voices.embed_windows(samples, windows, networks, heartbeat=heartbeat)
     if step == voices.RULES.coarse:
-        more = voices.place_between(windows, heard, people.find_people(heard.embeddings, seconds))
+        more = voices.place_between(windows, heard, people.find_people(heard.embeddings, heard.starts, seconds))
         heard = voices.merge_voices(heard, voices.embed_windows(samples, more, networks, heartbeat=heartbeat))
     return found, heard
 
@@ -144,7 +144,7 @@ def assign(found: activity.Activity, heard: voices.Voices, wanted: int = 0, *, f
     if not len(heard.starts) or not speech.any():
         return NOBODY
     centroids = people.find_people(
-        heard.embeddings[heard.even], float(speech.sum()) * _FRAME_S, wanted, forced=forced
+        heard.embeddings[heard.even], heard.starts[heard.even], float(speech.sum()) * _FRAME_S, wanted, forced=forced
     )
     votes = _collect_votes(heard, centroids, len(count))
     first = np.where(speech, votes.argmax(axis=1), _NOBODY)

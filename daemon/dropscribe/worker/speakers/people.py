@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+    Labels = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class PeopleRules:
     laughs, add up to small clusters. Below, the words go to whoever sounds nearest."""
     long_s: float = 10.0
     """Seconds of speech that are enough for a person, however long the recording is."""
+    together_s: float = 180.0
+    """Seconds of speech from which on only windows count for that which have a neighbour of the same voice: in a long
+    recording everybody speaks for longer than a window now and then, and windows that hear two people never do."""
+    neighbour_s: float = 1.5
+    """Seconds from the start of one window to the next, within which they are neighbours: less than between turns."""
     smaller: tuple[float, ...] = (0.5, 0.25)
     """Parts of `least_s` and `least_share` that do, one after the other, where more people were told than found: one
     of them says little."""
@@ -53,12 +59,19 @@ RULES = PeopleRules()
 
 
 def find_people(
-    voices: Floats, seconds: float, wanted: int = 0, rules: PeopleRules = RULES, *, forced: bool = False
+    voices: Floats,
+    starts: Floats,
+    seconds: float,
+    wanted: int = 0,
+    rules: PeopleRules = RULES,
+    *,
+    forced: bool = False,
 ) -> Floats:
     """Return the voice of each person, shape (people, dimensions), of unit length.
 
     Args:
         voices: Of windows that are spread evenly over the speech, shape (windows, dimensions), unit length.
+        starts: Of the windows in seconds, in order.
         seconds: Of speech.
         wanted: How many people there are; 0 where nobody knows.
         rules: The constants.
@@ -67,11 +80,14 @@ def find_people(
     labels = clustering.cluster(voices, rules.alike)
     clusters = clustering.combine(Clusters(voices, np.ones(len(voices), np.float32)), labels)
     seconds_each = seconds / max(1, len(voices))
+    spoken = clusters.counts * seconds_each
+    if seconds >= rules.together_s:
+        spoken = np.bincount(labels[_has_neighbour(labels, starts, rules)], minlength=len(spoken)) * seconds_each
     tries = [(rules.same, 1.0), *((rules.same, part) for part in rules.smaller)]
     if forced:
         tries += [(same, rules.smaller[-1]) for same in rules.stricter]
     for same, part in tries:
-        found = _join_people(clusters, seconds_each, same, part, rules)
+        found = _join_people(clusters, spoken, seconds_each, same, part, rules)
         if len(found.counts) >= wanted:
             break
     if forced and len(found.counts) < wanted <= len(voices) <= clustering.BLOCK:
@@ -83,13 +99,20 @@ def find_people(
     return found.centroids()
 
 
-def _join_people(clusters: Clusters, seconds_each: float, same: float, part: float, rules: PeopleRules) -> Clusters:
-    """Leave out clusters that are too small for a person, and join those that are one."""
-    seconds = clusters.counts * seconds_each
-    total = float(seconds.sum())
+def _has_neighbour(labels: Labels, starts: Floats, rules: PeopleRules) -> NDArray[np.bool_]:
+    """Return which windows have one of the same cluster right before or after them."""
+    near = (labels[1:] == labels[:-1]) & (np.diff(starts) <= rules.neighbour_s)
+    return np.asarray(np.concatenate([[False], near]) | np.concatenate([near, [False]]))
+
+
+def _join_people(
+    clusters: Clusters, spoken: NDArray[Any], seconds_each: float, same: float, part: float, rules: PeopleRules
+) -> Clusters:
+    """Leave out clusters that are too small for a person, by `spoken` seconds, and join those that are one."""
+    total = float(clusters.counts.sum()) * seconds_each
     least = max(min(rules.least_s, rules.least_share * total), min(rules.long_s, rules.long_share * total))
-    large = seconds >= part * least
-    large[int(seconds.argmax())] = True
+    large = spoken >= part * least
+    large[int(clusters.counts.argmax())] = True
     kept = Clusters(clusters.sums[large], clusters.counts[large])
     return clustering.combine(kept, clustering.join(_correct(kept, seconds_each, rules), same))
 

@@ -50,6 +50,9 @@ class Costs:
     silence: float = 4.0
     """A second of a word in silence, and as much again where the detection hears a pause as well. More
     than `moved`, so that words end with the sound."""
+    release: float = 0.15
+    """A shorter sound is the release of a stop (`sept`, `huit`): the closed mouth before it costs half of
+    `silence`. No word is shorter."""
     undetected: float = 2.0
     """A second of a word where the detection hears nobody and the sound shows no edges, in noise or
     music; less than half of `silence`, for the detection misses soft speech. A second of detected speech
@@ -107,20 +110,25 @@ def place_words(words: Sequence[Word], usual_lengths: Values, sound: Sound) -> l
             found[-1] = (found[-1][0], start)
         before = max(start, _refine(float(times[end]), exact, word.end))
         found.append((start, before))
-    return _keep_silent_words(words, found, sound)
+    return _keep_silent_words(words, found, COSTS.longest * usual_lengths, sound)
 
 
-def _keep_silent_words(words: Sequence[Word], placed: Sequence[Interval], sound: Sound) -> list[Interval]:
+def _keep_silent_words(
+    words: Sequence[Word], placed: Sequence[Interval], longest: Values, sound: Sound
+) -> list[Interval]:
     """Return the times with the engine's for words over silence, which no sound can place: the recheck
-    judges them.
+    judges them. A pause before such a word is not in it either.
     """
     heard = [(s.start - s.extends_before, s.end) for s in sound.segments] or list(sound.speech)
     found: list[Interval] = []
     edge = 0.0
     following = [*(start for start, _ in placed[1:]), math.inf]
-    for word, own, limit in zip(words, placed, following, strict=True):
-        is_heard = any(a < own[1] and b > own[0] for a, b in heard)
-        found.append(own if is_heard else (max(edge, min(word.start, limit)), max(edge, min(word.end, limit))))
+    for word, own, length, limit in zip(words, placed, longest.tolist(), following, strict=True):
+        if any(a < own[1] and b > own[0] for a, b in heard):
+            found.append(own)
+        else:
+            start = max(word.start, word.end - length)
+            found.append((max(edge, min(start, limit)), max(edge, min(word.end, limit))))
         edge = found[-1][1]
     return found
 
@@ -227,6 +235,8 @@ def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
         for before, after in itertools.pairwise(sound.segments):
             if before.speech_span != after.speech_span:
                 silent[_find(middles, before.end, after.start)] += 1
+            elif after.end - after.start < COSTS.release:
+                silent[_find(middles, before.end, after.start)] /= 2
         in_noise = sound.headroom < DEPTH  # there sound that is not detected may be another's
         for segment in sound.segments:
             silent[_find(middles, segment.start - segment.extends_before, segment.end)] = 0
