@@ -54,6 +54,7 @@ def test_libraries_that_end_the_process_cost_no_worker_and_are_said_once(
     assert facts["reason"] == (
         "Its libraries end the process (signal 6): Unable to load any of {libcudnn_ops.so.9.1.0, libcudnn_ops.so.9}"
     )
+    assert gpu_trial.recall_reason() == facts["reason"]
     (tmp_path / "stub/faster_whisper.py").write_text("open('tried again', 'w')")
     assert engine.load(tiny_en).device == "cpu int8"
     assert len(said) == 1
@@ -69,6 +70,7 @@ def test_an_answer_holds_until_versions_variables_or_libraries_change(
     put_before(tmp_path / "stub", "faster_whisper", ABORTS, monkeypatch)
     assert not gpu_trial.is_usable(tmp_path)
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/cudnn/lib")
+    assert not gpu_trial.recall_reason()
     assert not gpu_trial.is_usable(tmp_path)
     assert len(said) == 2
     (tmp_path / "cache/dropscribe/gpu.json").write_text("{ damaged")

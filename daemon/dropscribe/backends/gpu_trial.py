@@ -35,7 +35,7 @@ _UNUSABLE = 3
 """Exit code of a child that was told why, on its last line."""
 _PASSING = "out of memory"
 """In a reason that will not last: somebody else uses the GPU."""
-_CURE = "ctranslate2 4.6.3 or newer needs the driver and cuBLAS 12 (`pip install nvidia-cublas-cu12`)."
+CURE = "ctranslate2 4.6.3 or newer needs the driver and cuBLAS 12 (`pip install nvidia-cublas-cu12`)."
 
 _log = Log()
 
@@ -51,13 +51,19 @@ def is_usable(folder: Path) -> bool:
         return bool(known.get("usable"))
     reason, lasts = try_out([sys.executable, "-m", "dropscribe.backends.gpu_trial", str(folder)])
     if reason:
-        _log.warning("gpu.unusable", reason=reason, instead="cpu", cure=_CURE)
+        _log.warning("gpu.unusable", reason=reason, instead="cpu", cure=CURE)
     if lasts:
         with contextlib.suppress(OSError):  # then it is tried again the next time
             path.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"key": key, "usable": not reason, "reason": reason})
             files.write_atomically(path, text.encode(), prefix=".gpu-")
     return not reason
+
+
+def recall_reason() -> str:
+    """Return why the GPU is not used, by a trial whose answer still holds; empty where there is none."""
+    known = _read(_find_path())
+    return str(known.get("reason", "")) if known.get("key") == _make_key() else ""
 
 
 def try_out(command: Sequence[str], seconds: float = SECONDS) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from dropscribe import __version__, logs, protocol, service, settings
-from dropscribe.backends import choice
+from dropscribe.backends import choice, gpu_trial
 from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
 from dropscribe.supervisor import locks, worker_process
@@ -259,6 +259,8 @@ def _load_and_transcribe(request: protocol.Request) -> Iterator[Check]:
                 case protocol.Loaded() as loaded:
                     detail = f"{loaded.model} loaded on {loaded.device} in {loaded.load_s:.1f} s ({loaded.folder})"
                     yield Check("model", Verdict.OK, detail)
+                    if loaded.device.startswith("cpu") and (reason := gpu_trial.recall_reason()):
+                        yield Check("gpu", Verdict.NOTE, f"It is not used: {reason}", gpu_trial.CURE)
                 case protocol.Finished(seconds=seconds):
                     name = loaded.backend if loaded else ""
                     yield Check("engine", Verdict.OK, f"{name} took one second of sound in {seconds:.1f} s")
