@@ -43,20 +43,26 @@ class Costs:
 
     moved: float = 3.9
     """A second by which an edge is moved from the engine's."""
+    moved_figure: float = 2.0
+    """The same for a word with figures. They are not spelled for the engine, which knows their edges half as
+    well."""
     lost: float = 0.08
     """From which on a second costs `moved_far`. Inside speech the engine is hardly ever wrong by
     more; beside a pause it is wrong by any amount."""
     moved_far: float = 0.5
     silence: float = 4.0
-    """A second of a word in silence, and as much again where the detection hears a pause as well. More
+    """A second of a word in silence, and as much again where the detection hears a `rest` as well. More
     than `moved`, so that words end with the sound."""
+    rest: float = 0.2
+    """A shorter pause may be a closed mouth (`sixteen`), in noise also where the detection hears it: noise drowns
+    the soft sounds on both sides, and nobody rests so shortly."""
     release: float = 0.15
     """A shorter sound is the release of a stop (`sept`, `huit`): the closed mouth before it costs half of
     `silence`. No word is shorter."""
     undetected: float = 2.0
-    """A second of a word where the detection hears nobody and the sound shows no edges, in noise or
-    music; less than half of `silence`, for the detection misses soft speech. A second of detected speech
-    between words costs the same there."""
+    """A second of a word where the detection hears nobody and the sound shows no edges, in noise, music or
+    another's voice; less than half of `silence`, for the detection misses soft speech. A second of detected
+    speech between words costs the same where nothing shows edges."""
     margin: float = 0.05
     """Around detected speech that counts as detected: it is known to 32 ms."""
     unheard: float = 8.0
@@ -66,6 +72,12 @@ class Costs:
     """Share of `unheard` for sound in noise shortly before detected speech, which may be another's:
     the engine decides, else it belongs to the word. Sound shortly after it belongs to nobody, for the
     detection ends late there."""
+    clear: float = 22.0
+    """Decibels of headroom from which on sound around detected speech is the speaker's: a few less than
+    `DEPTH`, for some noise is in every room."""
+    punctuation: float = 1.0
+    """A second by which a word begins earlier in the time that the engine gives to the punctuation before it.
+    Without a pause the two words meet where it is soft."""
     filler: float = 1.0
     """Sound between two words, however long: a filler, a breath, or a sentence that the engine left
     out. A quarter of a second of `moved`: no word is drawn out over more."""
@@ -99,8 +111,8 @@ def place_words(words: Sequence[Word], usual_lengths: Values, sound: Sound) -> l
     steps = max(len(words), math.ceil((last - first) / STEP))
     times = np.minimum(first + STEP * np.arange(steps + 1), last)
     table = _Table(times, sound, usual_lengths)
-    for begins, ends in zip(*_bound_edges(words, COSTS.longest * usual_lengths), strict=True):
-        table.add_word(begins, ends)
+    for word, begins, ends in zip(words, *_bound_edges(words, COSTS.longest * usual_lengths), strict=True):
+        table.add_word(word, begins, ends)
     exact = np.array([edge for segment in sound.segments for edge in (segment.start, segment.end)])
     found: list[Interval] = []
     before = first
@@ -137,13 +149,22 @@ def _bound_edges(words: Sequence[Word], longest: Values) -> tuple[list[Interval]
     """Return between which times each word begins, and ends, as far as the engine knows.
 
     The engine often makes a pause part of the word after it. The time of punctuation, between two
-    words, is mostly the end of the word before, which is drawn out at the end of a sentence.
+    words, is mostly the end of the word before, which is drawn out at the end of a sentence. But the
+    word after it may begin in it.
     """
+    earliest = [words[0].start]
+    for before, word in itertools.pairwise(words):
+        earliest.append(word.start if _has_figures(word) else min(before.end, word.start))
     begins = [
-        (word.start, max(word.start, word.end - length)) for word, length in zip(words, longest.tolist(), strict=True)
+        (start, max(word.start, word.end - length))
+        for start, word, length in zip(earliest, words, longest.tolist(), strict=True)
     ]
     following = [*(word.start for word in words[1:]), words[-1].end]
     return begins, [(word.end, max(word.end, start)) for word, start in zip(words, following, strict=True)]
+
+
+def _has_figures(word: Word) -> bool:
+    return any(map(str.isdigit, word.word))
 
 
 def _refine(time: float, edges: Values, engine: float) -> float:
@@ -169,9 +190,11 @@ class _Table:
         """For each word the least cost of beginning at each time."""
         self._end: list[Values] = []
 
-    def add_word(self, begins: Interval, ends: Interval) -> None:
+    def add_word(self, word: Word, begins: Interval, ends: Interval) -> None:
         """Add the next word, which by the engine begins and ends between these times."""
-        begin = self._cross_gap() + self._move(begins)
+        moved = COSTS.moved_figure if _has_figures(word) else COSTS.moved
+        begin = self._cross_gap() + self._move(begins, moved)
+        begin += COSTS.punctuation * np.clip(word.start - self._times, 0.0, word.start - begins[0])
         number = len(self._begin)
         self._begin.append(begin)
         low, high, rate = self._limits(number)
@@ -180,7 +203,7 @@ class _Table:
         usual = _delay(_slide_minimum(open_, high - low + 1), low)
         short = _delay(_slide_minimum(open_ + rate * steps, low - 1), 1) + rate * (low - steps) if low > 1 else np.inf
         long = _delay(np.minimum.accumulate(open_ - rate * steps), high + 1) + rate * (steps - high)
-        self._end.append(np.minimum(np.minimum(usual, short), long) + self._word + self._move(ends))
+        self._end.append(np.minimum(np.minimum(usual, short), long) + self._word + self._move(ends, moved))
 
     def read_back(self) -> list[tuple[int, int]]:
         """Return the steps at which each word begins and ends, at the least cost of all."""
@@ -214,14 +237,14 @@ class _Table:
         cost: Values = np.minimum(heard, least + COSTS.filler)
         return cost
 
-    def _move(self, engine: Interval) -> Values:
+    def _move(self, engine: Interval, moved: float) -> Values:
         """Return what it costs that an edge of a word is at each time, when by the engine it is in
         this interval.
         """
         first, last = engine
         away = np.maximum(np.maximum(first - self._times, self._times - last), 0.0)
         near = np.minimum(away, COSTS.lost)
-        return COSTS.moved * near + COSTS.moved_far * (away - near) + self._border
+        return moved * near + COSTS.moved_far * (away - near) + self._border
 
 
 def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
@@ -233,13 +256,15 @@ def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
     if sound.segments:
         silent += 1
         for before, after in itertools.pairwise(sound.segments):
-            if before.speech_span != after.speech_span:
+            if before.speech_span != after.speech_span and after.start - before.end >= COSTS.rest:
                 silent[_find(middles, before.end, after.start)] += 1
             elif after.end - after.start < COSTS.release:
                 silent[_find(middles, before.end, after.start)] /= 2
-        in_noise = sound.headroom < DEPTH  # there sound that is not detected may be another's
+        in_noise = sound.headroom < COSTS.clear  # there sound that is not detected may be another's
+        earlier = COSTS.undetected / COSTS.silence if sound.headroom < DEPTH else 0.0
         for segment in sound.segments:
-            silent[_find(middles, segment.start - segment.extends_before, segment.end)] = 0
+            silent[_find(middles, segment.start - segment.extends_before, segment.start)] = earlier
+            silent[_find(middles, segment.start, segment.end)] = 0
             heard[_find(middles, segment.start, segment.end)] = 1
             if in_noise:
                 heard[_find(middles, segment.start, segment.start + segment.undetected_start)] = COSTS.masked
