@@ -85,6 +85,9 @@ class Costs:
     """Share of its usual length below which a word is too short."""
     longest: float = 1.4
     """Times its usual length from which on a word is too long, and a pause before it may be in it."""
+    drawn: float = 0.1
+    """Seconds that it may be longer where the engine gives as much to punctuation: the end of a sentence is
+    drawn out."""
     misfit: float = 1.0
     """Too short or too long by its usual length."""
     loud: float = 0.15
@@ -188,11 +191,14 @@ class _Table:
         self._border = border
         self._begin: list[Values] = []
         """For each word the least cost of beginning at each time."""
+        self._drawn: list[float] = []
+        """Steps by which each word may be longer."""
         self._end: list[Values] = []
 
     def add_word(self, word: Word, begins: Interval, ends: Interval) -> None:
         """Add the next word, which by the engine begins and ends between these times."""
         moved = COSTS.moved_figure if _has_figures(word) else COSTS.moved
+        self._drawn.append(min(ends[1] - ends[0], COSTS.drawn) / STEP)
         begin = self._cross_gap() + self._move(begins, moved)
         begin += COSTS.punctuation * np.clip(word.start - self._times, 0.0, word.start - begins[0])
         number = len(self._begin)
@@ -226,7 +232,7 @@ class _Table:
         """Return the least and the most steps of a usual word, and what a step less or more costs."""
         usual = self._usual[number]
         low = max(1, round(COSTS.shortest * usual))
-        return low, max(low, round(COSTS.longest * usual)), COSTS.misfit / max(usual, 1.0)
+        return low, max(low, round(COSTS.longest * usual + self._drawn[number])), COSTS.misfit / max(usual, 1.0)
 
     def _cross_gap(self) -> Values:
         """Return the least cost up to each time, the gap after the last word included."""
