@@ -206,6 +206,7 @@ class TestAlignWords:
         [
             pytest.param((), 6.0, id="where the next word begins"),
             pytest.param((5.96,), 5.96, id="where it is soft near that"),
+            pytest.param((5.85,), 5.85, id="where it is very soft"),
             pytest.param((5.6,), 6.0, id="not inside a word"),
         ],
     )
@@ -282,7 +283,12 @@ class TestAlignWords:
 
     @pytest.mark.parametrize(
         ("headroom", "engine", "expected"),
-        [(15.0, (5.4, 6.7), (5.3, 6.75)), (15.0, (5.15, 6.8), (5.2, 6.8)), (25.0, (5.4, 6.7), (5.2, 6.9))],
+        [
+            (15.0, (5.4, 6.7), (5.3, 6.75)),
+            (15.0, (5.15, 6.8), (5.2, 6.8)),
+            (23.0, (5.4, 6.7), (5.2, 6.9)),
+            (25.0, (5.4, 6.7), (5.2, 6.9)),
+        ],
     )
     def test_in_noise_sound_beyond_what_both_found_is_anothers(
         self, headroom: float, engine: tuple[float, float], expected: tuple[float, float]
