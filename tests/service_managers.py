@@ -75,7 +75,9 @@ if verb == "bootout":
         end(36, err="Boot-out failed: 36: Operation now in progress")
 if verb == "bootstrap":
     assert os.path.isfile(words[2])
-if verb in ("bootstrap", "kickstart"):
+if verb == "bootstrap" and state.get("forgets"):  # loaded, and no process
+    state.update(forgets=0, loaded=True, state="not running", pid=0)
+elif verb in ("bootstrap", "kickstart"):
     state.update(loaded=True, state="running", pid=state["pid"] + 1)
 """
 SYSTEMCTL = """

@@ -367,6 +367,22 @@ def test_service_files_can_be_printed_for_either_system(shell: Shell) -> None:
     assert "[Service]" in shell.run("service", "print", "--platform", "linux").stdout
 
 
+def test_a_report_for_an_issue_names_no_recording_and_no_person(shell: Shell) -> None:
+    folder = shell.folder / ".local/state/dropscribe/logs"
+    folder.mkdir(parents=True)
+    lines = ["cut", json.dumps({"event": "job.done", "file": "secret talk.wav"}), json.dumps({"event": "x y secret"})]
+    (folder / "dropscribe.jsonl").write_text("\n".join(lines))
+    shell.environ |= {"DROPSCRIBE_BACKEND": "whisperx", "DROPSCRIBE_WEBHOOK": "https://example.org/secret"}
+    report = shell.run("doctor", "--report", code=1).stdout
+    assert "secret" not in report
+    assert str(shell.folder) not in report
+    assert "inbox: ~/Dropscribe/Inbox is not there yet" in report
+    assert "DROPSCRIBE_WEBHOOK" in report
+    if sys.platform == "linux":
+        assert "Events at the end of the log: job.done 1" in report
+    assert report.count("- [ ] ") > 8
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the service file is systemd's")
 def test_doctor_checks_with_the_variables_of_the_installed_service(shell: Shell) -> None:
     (shell.folder / "ours").mkdir()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import PurePath
+
 import pytest
 
 from dropscribe.formats import figures
+from dropscribe.settings import Settings
+from dropscribe.supervisor import assembly
 from dropscribe.transcript import Segment, Word
 from examples import transcript
 
@@ -58,3 +64,11 @@ def test_in_other_languages_and_in_segments_of_them_all_stays() -> None:
     english = Segment(1, 1.0, 2.0, "twenty five")
     made = figures.write_figures(transcript([russian, english]))
     assert [segment.text for segment in made.segments] == ["двадцать пять", "25"]
+
+
+@pytest.mark.parametrize(("numbers", "text"), [("digits", "25"), ("as said", "twenty five")])
+def test_the_setting_decides(numbers: str, text: str) -> None:
+    chosen = dataclasses.replace(Settings(), numbers=numbers)
+    given = transcript([Segment(0, 0.0, 1.0, "twenty five")])
+    made = assembly.finish_transcript(given, PurePath("talk.m4a"), 0, chosen, datetime.now(UTC))
+    assert made.text == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -53,6 +54,18 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         files.write_atomically(tmp_path / "gone" / "note", b"")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_where_a_full_sync_is_refused_an_ordinary_one_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on network file systems of a Mac: the number of its call is none that this system knows."""
+    done: list[int] = []
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 9999, raising=False)
+    monkeypatch.setattr(os, "fsync", done.append)
+    with (tmp_path / "note").open("wb") as file:
+        files.sync_descriptor(file.fileno())
+        assert done == [file.fileno()]
 
 
 def test_files_folders_and_open_files_can_be_synchronised(tmp_path: Path) -> None:

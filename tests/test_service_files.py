@@ -55,6 +55,38 @@ def test_the_property_list_holds_these_keys_and_no_other() -> None:
     assert plistlib.loads(GOLDEN["macos"].read_bytes()) == EXPECTED_PLIST
 
 
+DOCUMENTED: dict[str, type | tuple[type, ...]] = {
+    "Label": str,
+    "ProgramArguments": list,
+    "EnvironmentVariables": dict,
+    "RunAtLoad": bool,
+    "KeepAlive": (bool, dict),
+    "ThrottleInterval": int,
+    "ExitTimeOut": int,
+    "ProcessType": str,
+    "Umask": (int, str),
+    "StandardOutPath": str,
+    "StandardErrorPath": str,
+}
+"""Type of each key that we write, as Apple's manual page launchd.plist(5) has it."""
+KEEP_ALIVE = {"SuccessfulExit", "NetworkState", "PathState", "OtherJobEnabled", "Crashed", "AfterInitialDemand"}
+PROCESS_TYPES = {"Background", "Standard", "Adaptive", "Interactive"}
+
+
+def test_the_property_list_is_as_apples_manual_has_it() -> None:
+    found = plistlib.loads(render_example("macos"))
+    for key, value in found.items():
+        assert isinstance(value, DOCUMENTED[key]), key
+        assert not isinstance(value, bool) or DOCUMENTED[key] is not int, key
+    assert found["KeepAlive"].keys() <= KEEP_ALIVE
+    assert found["ProcessType"] in PROCESS_TYPES
+    assert all(isinstance(word, str) for word in found["ProgramArguments"])
+    assert all(isinstance(value, str) for value in found["EnvironmentVariables"].values())
+    assert all(found[key].startswith("/") for key in ("StandardOutPath", "StandardErrorPath"))
+    assert found["ExitTimeOut"] > 0
+    assert found["ThrottleInterval"] > 0
+
+
 @pytest.mark.skipif(shutil.which("plistutil") is None, reason="plistutil (libplist-utils) is not installed")
 def test_a_second_parser_reads_the_same_property_list(tmp_path: Path) -> None:
     odd = Spec(ODD, Path("/tmp/ü/<&>.log"), (("DROPSCRIBE_PROMPT", "<Ä> & 100%"),))

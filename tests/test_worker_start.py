@@ -72,4 +72,4 @@ def test_a_library_that_is_too_old_for_the_system_is_named_with_the_cure(message
         assert not isinstance(failed, protocol.Exited)
     assert failed.code == "backend-broken"
     assert "cannot enable executable stack" in failed.message
-    assert "4.6 or newer is needed" in failed.cure
+    assert "4.6.3 or newer is needed" in failed.cure

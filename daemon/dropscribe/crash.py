@@ -34,6 +34,8 @@ POINTS = {
     "withdrawn": "the source has a hidden name, about to be removed",
     "removed": "the source is removed, the journal does not know it",
     "quarantined": "the record of a failure is written, the journal does not know it",
+    "joining": "the recordings of a folder are done, their one transcript is not written",
+    "joined": "it is written, the journal does not know it",
     "adopted": "a journal that is rebuilt knows one more transcript of the outbox",
 }
 """Every point, and what is true there."""

@@ -289,7 +289,7 @@ class Dropscribe < Formula
   end
 
   service do
-    run [opt_libexec/"bin/python", "-m", "dropscribe", "run"]
+    run [opt_libexec/"bin/python", "-m", "dropscribe", "run", "--wait"]
     keep_alive successful_exit: false
     process_type :interactive
     environment_variables PATH: std_service_path_env

@@ -31,6 +31,8 @@ AFTER_DAMAGE = {"adopted"}
 """Reached only while a journal is made again from the outbox."""
 AFTERWARDS = {"hooked", "leaving", "reserved", "moved", "copied", "withdrawn", "removed"}
 """Reached only with hooks, or when sources leave: test_hooks.py and test_disposal.py."""
+TOGETHER = {"joining", "joined"}
+"""Reached only where the recordings of a folder belong together."""
 AFTER_REQUEST = {"asked", "retired"}
 """Reached only when recordings are to be done again."""
 
@@ -54,7 +56,7 @@ def live(world: World, kills: int = 0) -> None:
 
 @pytest.mark.parametrize("pack", [False, True])
 @pytest.mark.parametrize(
-    "point", sorted(crash.POINTS.keys() - AFTER_FAILURE - AFTER_DAMAGE - AFTER_REQUEST - AFTERWARDS)
+    "point", sorted(crash.POINTS.keys() - AFTER_FAILURE - AFTER_DAMAGE - AFTER_REQUEST - AFTERWARDS - TOGETHER)
 )
 def test_killed_twice_at_any_point_everything_is_there_once(world: World, point: str, pack: bool) -> None:
     world.environ["DROPSCRIBE_PACK"] = str(pack)
@@ -87,6 +89,26 @@ def test_a_killed_daemon_uses_up_no_attempt(world: World) -> None:
     world.drop("one.wav", *(f"One {n}." for n in range(8)))
     live(world, kills=5)
     assert world.row("one.wav").attempts == 1
+
+
+@pytest.mark.parametrize("point", sorted(TOGETHER))
+def test_killed_before_a_folder_is_joined_it_has_its_one_transcript(world: World, point: str) -> None:
+    armed(world, point)
+    (world.inbox / "show").mkdir()
+    (world.inbox / "show/dropscribe.toml").write_text("together = true\n")
+    world.drop("show/1-anna.wav", "Hello.")
+    world.drop("show/2-ben.wav", "Good day.", "Fine.")
+    for _ in range(2):
+        assert world.spawn().wait(PATIENCE) == -signal.SIGKILL, world.evidence()
+    world.spawn()
+    expected = [
+        "show/1-anna.json",
+        "show/2-ben.json",
+        *(f"show/show.{each}" for each in ("json", "srt", "txt", "vtt")),
+    ]
+    world.until(lambda: world.outputs() == expected and world.events("folder.joined"))
+    joined = json.loads((world.outbox / "show/show.json").read_text())
+    assert {segment["speaker"] for segment in joined["segments"]} == {"anna", "ben"}
 
 
 def test_killed_after_a_record_of_failure_it_leaves_one_record(world: World) -> None:

@@ -202,6 +202,17 @@ def test_a_turn_is_moved_and_a_passage_accepted_with_the_keyboard_alone(web: Pag
     assert web.js("return document.querySelectorAll('aside li').length") == doubtful - 1
 
 
+def test_a_speaker_who_is_renamed_on_the_page_is_renamed_in_the_files(web: Page, server: Server) -> None:
+    visit(web, server, "/r/2")
+    web.ready()
+    before = web.find("above").get_attribute("data-state")
+    web.driver.find_element(By.CSS_SELECTOR, "#speakers [data-speaker='Guest'] .rename").click()
+    web.press("Jacqueline", Keys.ENTER)
+    web.until(f"document.getElementById('above')?.dataset.state !== '{before}' && document.readyState === 'complete'")
+    assert "Jacqueline" in web.find("text").text
+    assert "Jacqueline: " in (server.outbox / "corrected.srt").read_text()
+
+
 def test_a_passage_is_played_in_a_loop(web: Page, server: Server) -> None:
     visit(web, server, "/r/2")
     web.ready()

@@ -1,9 +1,10 @@
 """Whether CTranslate2 can use this machine's CUDA GPU: tried once, in a process of its own.
 
-Without cuDNN, or with another version of it, CTranslate2 does not raise: cuDNN's loader ends the
-process. In the worker that would cost the recording an attempt each time. So a child loads the
-model there and encodes one window, and its answer is kept until something changes that may change
-it: versions, the driver, the variables and the libraries that the system knows.
+A library that is missing or does not fit may end the process instead of raising: CTranslate2 up
+to 4.6.2 did so without cuDNN, which later versions do not use. In the worker that would cost the
+recording an attempt each time. So a child loads the model there and encodes one window, and its
+answer is kept until something changes that may change it: versions, the driver, the variables and
+the libraries that the system knows.
 
 `python -m dropscribe.backends.gpu_trial FOLDER` is that child.
 """
@@ -34,9 +35,7 @@ _UNUSABLE = 3
 """Exit code of a child that was told why, on its last line."""
 _PASSING = "out of memory"
 """In a reason that will not last: somebody else uses the GPU."""
-_CURE = (
-    "Install cuDNN 9 for CUDA 12 (`pip install nvidia-cudnn-cu12 nvidia-cublas-cu12`), or work goes on on the CPU."
-)
+_CURE = "ctranslate2 4.6.3 or newer needs the driver and cuBLAS 12 (`pip install nvidia-cublas-cu12`)."
 
 _log = Log()
 

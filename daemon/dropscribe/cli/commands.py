@@ -174,6 +174,8 @@ class Doctor(NamedTuple):
     """`doctor`: checks of this installation."""
 
     json: bool
+    report: bool
+    """Print what can be pasted into an issue."""
     flags: dict[str, str]
 
 

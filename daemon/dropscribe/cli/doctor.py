@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from dropscribe import __version__, protocol, service, settings
+from dropscribe import __version__, logs, protocol, service, settings
 from dropscribe.backends import choice
 from dropscribe.cli.console import print_json
 from dropscribe.errors import DropscribeError, Exit
@@ -81,13 +81,18 @@ def show_checks(arguments: commands.Doctor) -> int:
     """Print each check as soon as it is done; the exit code says whether one failed."""
     checks = []
     differing = _take_environment_of_service()
-    for check in examine(settings.load(arguments.flags).settings, differing):
+    chosen = settings.load(arguments.flags).settings
+    for check in examine(chosen, differing):
         checks.append(check)
-        if not arguments.json:
+        if not (arguments.json or arguments.report):
             print(f"{check.verdict:<5} {check.name:<10} {check.detail}", flush=True)
             if check.cure:
                 print(f"{'':<16} {check.cure}")
-    if arguments.json:
+    if arguments.report:
+        from dropscribe.cli.report import format_report
+
+        print(format_report(checks, chosen.logs / logs.NAME), end="")
+    elif arguments.json:
         print_json([dataclasses.asdict(check) for check in checks])
     return Exit.FAILED if any(check.verdict is Verdict.FAIL for check in checks) else Exit.OK
 

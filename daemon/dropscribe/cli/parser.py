@@ -24,6 +24,7 @@ _DAEMON_SETTINGS = (
         "inbox",
         "outbox",
         "permissions",
+        "together",
         "recursive",
         "settle_seconds",
         "scan_seconds",
@@ -236,6 +237,8 @@ def _add_logs(parser: argparse.ArgumentParser) -> None:
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(kind=commands.Doctor)
     _add_json(parser)
+    text = "print Markdown for an issue, with a list of what only a person can try; no names of recordings"
+    parser.add_argument("--report", action="store_true", help=text)
     _add_setting_flags(parser)
 
 

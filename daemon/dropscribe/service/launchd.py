@@ -194,6 +194,8 @@ class Launchd:
         cure = f"Look at `launchctl print {self._target}` and try again."
         if re.search(r"find domain|domain does not support", answer.words, re.IGNORECASE):
             cure = "Log in at the Mac's own screen (not only over ssh), and run the command there."
+        elif answer.code in _BUSY and arguments[0] == "bootstrap":  # also what a session without a screen gets
+            cure = f"{cure} Over ssh: log in at the Mac's own screen first."
         return ServiceError(f"`launchctl {arguments[0]}` failed: {answer.words}.", cure)
 
     def _query(self) -> _Loaded | None:
@@ -207,7 +209,10 @@ class Launchd:
         return state
 
     def _kickstart(self) -> None:
-        self._launchctl("kickstart", "-k", self._target, more=STOP_SECONDS)
+        """Start it again. One that launchd has let go of meanwhile is loaded."""
+        answer = self._launchctl("kickstart", "-k", self._target, allowed=(_NOT_FOUND,), more=STOP_SECONDS)
+        if answer.code:
+            self._bootstrap()
 
     def _bootout(self) -> None:
         """Unload it and wait until it is gone: `bootout` may return when it has only begun to go."""
@@ -230,6 +235,7 @@ class Launchd:
         for pause in (*_PAUSES, None):
             answer = self.tools.ask("launchctl", *arguments)
             if not answer.code:
+                self._start_loaded()
                 return
             if answer.code not in _BUSY or pause is None:
                 break
@@ -237,6 +243,14 @@ class Launchd:
             if self._query() is not None:  # it was loaded after all, or by another command meanwhile
                 return
         raise self._make_error(arguments, answer)
+
+    def _start_loaded(self) -> None:
+        """Start one that was loaded and has no process: launchd at times forgets `RunAtLoad`
+        (openbase-community/openbase#15). Without `-k`, which would kill one that just begins.
+        """
+        state = self._query()
+        if state is not None and not state.running:
+            self._launchctl("kickstart", self._target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,12 @@ class Settings:
         'in which they first speak: ["Anna", "Ben"]. One voice alone gets no name. The networks for it are fetched\n'
         "once with `dropscribe models pull speakers`.",
     )
+    together: bool = _describe_setting(
+        default=False,
+        text="The recordings of a folder are one conversation with a file for each speaker, all begun at the same\n"
+        "moment, as Craig, Zoom and Zencastr write them: one transcript, speakers called by the files. Meant for\n"
+        "profiles of folders.",
+    )
     srt_speakers: bool = _describe_setting(
         default=True,
         text="Begin the words of another speaker with the name in .srt: `Anna: `. Off: names are in other formats.",

@@ -178,7 +178,9 @@ def finish_transcript(
     source = dataclasses.replace(transcript.source, recorded_at=recorded_at, recorded_from=recorded_from)
     subtitles = result_options.read_subtitle_options(settings)
     kept = {n: v for n, v in transcript.engine.options.items() if n not in result_options.SUBTITLE_OPTIONS}
-    engine = dataclasses.replace(transcript.engine, options={**kept, **subtitles})
+    engine = dataclasses.replace(
+        transcript.engine, options={**kept, **subtitles, **({"together": "on"} if settings.together else {})}
+    )
     transcript = dataclasses.replace(transcript, source=source, engine=engine)
     if settings.numbers == "digits":
         transcript = figures.write_figures(transcript)

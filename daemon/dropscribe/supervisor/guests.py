@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from dropscribe import files
 from dropscribe.supervisor.inbox import Stat
 from dropscribe.supervisor.journal import GUEST, InboxFile, State
@@ -97,6 +95,8 @@ class Guests:
 
     def __init__(self, settings: Settings, journal: Journal, call_off: Callable[[bytes, str], None]) -> None:
         """`call_off` gives up the work on the recording of a key, for a reason."""
+        import structlog  # 4 MB that the server, which needs this module too, can do without
+
         self._folder = settings.state / FOLDER
         self._journal = journal
         self._call_off = call_off

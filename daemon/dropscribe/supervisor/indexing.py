@@ -13,8 +13,6 @@ import threading
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-import structlog
-
 from dropscribe.errors import DropscribeError
 from dropscribe.supervisor import names, outbox
 from dropscribe.supervisor.correcting import ORIGINAL, read_transcript
@@ -104,6 +102,8 @@ class Indexer:
 
     def __init__(self, settings: Settings) -> None:
         """Start nothing yet."""
+        import structlog  # 4 MB that a server, which only reads the index, can do without
+
         self._settings = settings
         self._paths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None

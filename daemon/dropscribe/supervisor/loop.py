@@ -52,6 +52,7 @@ from dropscribe.supervisor.publisher import Progress, Publisher
 from dropscribe.supervisor.request_handler import RequestHandler
 from dropscribe.supervisor.scheduler import Scheduler
 from dropscribe.supervisor.source_moves import Left
+from dropscribe.supervisor.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -139,6 +140,7 @@ class Supervisor:
             self._notifications.take(moved)
             progress(moved)
 
+        self._together = Together(settings, self._journal)
         self._publisher = Publisher(
             settings,
             self._journal,
@@ -147,6 +149,7 @@ class Supervisor:
             self._disposal,
             self._outage,
             self._indexer,
+            self._together,
             tell,
         )
         self._scheduler = Scheduler(settings, self._journal, self._intake, self._publisher)
@@ -244,6 +247,7 @@ class Supervisor:
         )
         self._hooks.start(self._journal)
         self._disposal.start(self._journal)
+        self._together.start()
         self._begun = True
 
     def _end(self) -> None:
@@ -270,7 +274,7 @@ class Supervisor:
         if self._outage.error is not None or self._paused or self._intake.outage:
             return True
         counts = self._journal.recordings.count_by_state()
-        if counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due:
+        if counts[State.QUEUED] or counts[State.PUBLISHING] or self._hooks.is_due or self._together.is_due:
             return False
         return not self._disposal.is_due and not self._disposal.has_young
 
@@ -288,6 +292,8 @@ class Supervisor:
             self._jobs.watch()
             self._hooks.tick(self._journal)
             self._notifications.tick()
+            if self._together.is_due and self._intake.is_idle and self._publisher.is_outbox_available():
+                self._together.tick()
             if self._disposal.is_due and self._intake.is_there and self._publisher.is_outbox_available():
                 self._disposal.tick(self._journal, self._intake.is_settling)
             self._disposal.look_at_moved(self._journal)

@@ -49,6 +49,7 @@ KEYS = (
     "channels",
     "split_channels",
     "speakers",
+    "together",
     "srt_speakers",
     "audio_track",
     "speech_threshold",

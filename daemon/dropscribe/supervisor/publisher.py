@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dropscribe.supervisor.journal import Journal, Recording
     from dropscribe.supervisor.outage import Outage
     from dropscribe.supervisor.outbox import Published
+    from dropscribe.supervisor.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ class Publisher:
         disposal: Disposal,
         outage: Outage,
         indexer: Indexer,
+        together: Together,
         progress: Callable[[Progress], None],
     ) -> None:
-        """`intake`, `hooks`, `disposal` and `indexer` are notified of each recording that is
+        """`intake`, `hooks`, `disposal`, `indexer` and `together` are notified of each recording that is
         published; `progress` is called with what came of it.
         """
         self._indexer = indexer
@@ -87,6 +89,7 @@ class Publisher:
         self._hooks = hooks
         self._disposal = disposal
         self._outage = outage
+        self._together = together
         self._progress = progress
         self._permissions = settings.permissions
         self._log = structlog.get_logger()
@@ -111,10 +114,10 @@ class Publisher:
             return
         corrected = correcting.correct_recording(self._journal, recording, original)
         transcript = original if corrected is None else corrected.transcript
+        wanted = ("json",) if in_force.together else in_force.formats
         try:
             contents: dict[str, str | bytes] = {
-                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers)
-                for name in in_force.formats
+                name: formats.render(name, transcript, srt_speakers=in_force.srt_speakers) for name in wanted
             }
         except ImportError as error:  # its library was there when the settings were read
             msg = f"A format cannot be written: {error}."
@@ -151,6 +154,7 @@ class Publisher:
         self._intake.forget_moved(recording)
         self._hooks.look_soon()
         self._disposal.look_soon()
+        self._together.mark(recording)
         self.results["done"] += 1
         self._log.info(
             "job.done",

@@ -20,7 +20,7 @@ import structlog
 
 from dropscribe import crash, formats
 from dropscribe.settings import FORMATS
-from dropscribe.supervisor import names, outbox, result_options
+from dropscribe.supervisor import names, outbox, result_options, together
 from dropscribe.supervisor.correcting import ORIGINAL
 from dropscribe.supervisor.journal import AdoptedSet, Journal
 from dropscribe.transcript import Transcript
@@ -93,6 +93,8 @@ def _adopt_one(journal: Journal, folder: Path, path: Path, inbox: Inbox) -> bool
     text = path.read_text(encoding="utf-8")
     transcript = Transcript.from_json(text)
     relative = PurePath(transcript.source.path)
+    if transcript.engine.options.get("together") == together.JOINED:
+        return False  # of a folder: made again from its recordings
     if relative.is_absolute() or ".." in relative.parts:
         return False  # made by `dropscribe transcribe`
     place = path.relative_to(folder)

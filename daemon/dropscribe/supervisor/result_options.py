@@ -51,7 +51,16 @@ SRT_SPEAKERS = "srt_speakers"
 SUBTITLE_OPTIONS = ("subtitle_columns", "subtitle_lines", "subtitle_seconds", "subtitle_words")
 """What subtitles look like: numbers, saved as those of `NUMBER_OPTIONS` are. They are also among the options of a
 published transcript, so that every format can be made from it."""
-OUTPUT_OPTIONS = (*RESULT_OPTIONS, *SUBTITLE_OPTIONS, "replacements", "numbers", "fillers", "formats", SRT_SPEAKERS)
+OUTPUT_OPTIONS = (
+    *RESULT_OPTIONS,
+    *SUBTITLE_OPTIONS,
+    "together",
+    "replacements",
+    "numbers",
+    "fillers",
+    "formats",
+    SRT_SPEAKERS,
+)
 """The settings that the outputs depend on."""
 
 
@@ -95,6 +104,7 @@ def read_output_options(chosen: Settings) -> dict[str, Any]:
         **read_options(chosen),
         **_read_numbers(chosen, SUBTITLE_OPTIONS),
         "replacements": dict(chosen.replacements),
+        "together": "on" if chosen.together else "",
         "numbers": "" if chosen.numbers == FIELDS["numbers"].default else chosen.numbers,
         "fillers": "" if chosen.fillers == FIELDS["fillers"].default else chosen.fillers,
         "formats": list(chosen.formats),
@@ -121,6 +131,8 @@ def restore_options(saved: str, general: Settings) -> Settings:
         values[SRT_SPEAKERS] = not values[SRT_SPEAKERS]
     if "formats" in values:
         values["formats"] = tuple(name for name in values["formats"] if name in FORMATS)
+    if "together" in values:
+        values["together"] = bool(values["together"])
     if "fillers" in values:
         values["fillers"] = values["fillers"] or FIELDS["fillers"].default
     if "replacements" in values:

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from dropscribe.errors import DropscribeError, UsageError
 from dropscribe.formats.page import list_paragraphs
-from dropscribe.library import corrections, spellings
+from dropscribe.library import corrections
 from dropscribe.supervisor import locks, requests
 from dropscribe.supervisor.correcting import make_correction
 from dropscribe.transcript import Segment
@@ -104,6 +104,8 @@ class Corrections:
                 place /= part
                 if place.is_symlink() or not place.is_dir():
                     raise RefusedError(409, f"The folder {folder} is not in the inbox any more.")
+            from dropscribe.library import spellings
+
             try:
                 for wrong, right in pairs:
                     spellings.write_always(place, wrong, right)

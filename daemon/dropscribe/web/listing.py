@@ -6,11 +6,11 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dropscribe.formats.page import format_length
 from dropscribe.supervisor import lookup
-from dropscribe.supervisor.journal import State
+from dropscribe.supervisor.journal import GUEST, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 PAGE = 100
 """Recordings on a page of the library."""
-NEEDY = 50
-"""Recordings that need a person, named at the top."""
+NEEDY = 5
+"""Recordings that need a person, named at the top; the others are a click away."""
 _STATES = {
     State.WAITING: "cannot be read yet",
     State.QUEUED: "waits",
@@ -93,6 +93,8 @@ class Listing:
     entries: list[Entry]
     needy: list[Entry]
     """Recordings that failed or wait for a person; on the first page only."""
+    needing: int
+    """How many there are of these in all."""
     folders: list[str]
     states: list[str]
     speakers: list[str]
@@ -113,21 +115,22 @@ class Library:
         """Return one page. Raises: DropscribeError and sqlite3.Error when the journal cannot be read."""
         with lookup.read_journal(self._settings) as journal:
             if journal is None:
-                return Listing([], [], [], [], [], [], 0, 0, 1)
-            everything = [r for r in _list_newest(journal) if r.state != State.GONE]
-            folders = {str(parent) for r in everything for parent in r.name.parents} - {"."}
+                return Listing([], [], 0, [], [], [], [], 0, 0, 1)
+            everything = _list_newest(journal)
+            folders = {parent for folder in {r.folder for r in everything} for parent in _list_parents(folder)}
             facts = self._search.read_facts()
             found = list(_filter(everything, wanted, facts))
             begin = (wanted.page - 1) * PAGE
             plain = wanted == Wanted()
-            needy = [r for r in everything if r.state in {State.FAILED, State.WAITING}][:NEEDY] if plain else []
+            needy = [r for r in everything if r.state in {State.FAILED, State.WAITING}] if plain else []
             return Listing(
-                entries=[_describe(r, facts) for r in found[begin : begin + PAGE]],
-                needy=[_describe(r, facts) for r in needy],
+                entries=[_describe(journal.recordings.get(r.id), facts) for r in found[begin : begin + PAGE]],
+                needy=[_describe(journal.recordings.get(r.id), facts) for r in needy[:NEEDY]],
+                needing=len(needy),
                 folders=sorted(map(_show, folders), key=str.casefold),
                 speakers=sorted({name for each in facts.values() for name in each.speakers}, key=str.casefold),
                 languages=sorted({each.language for each in facts.values() if each.language}),
-                states=sorted({str(r.state) for r in everything}),
+                states=sorted({r.state for r in everything}),
                 found=len(found),
                 total=len(everything),
                 pages=max(1, -(-len(found) // PAGE)),
@@ -171,27 +174,50 @@ def _describe(recording: Recording, known: Mapping[str, Facts]) -> Entry:
     )
 
 
-def _list_newest(journal: Journal) -> list[Recording]:
-    found = [recording for recording in journal.recordings.list_in(*State) if not recording.is_guest]
-    return sorted(found, key=lambda r: (r.seen, r.id), reverse=True)
+class _Row(NamedTuple):
+    """What is looked at of every recording: of thousands this is quick."""
+
+    id: int
+    path: bytes
+    state: str
+
+    @property
+    def folder(self) -> bytes:
+        return self.path.rpartition(b"/")[0]
 
 
-def _filter(recordings: Iterable[Recording], wanted: Wanted, known: Mapping[str, Facts]) -> Iterable[Recording]:
+def _list_newest(journal: Journal) -> list[_Row]:
+    rows = journal.read(
+        "SELECT id, path, state FROM recordings WHERE state != ? AND NOT (key >= ? AND key < ?)"
+        " ORDER BY seen DESC, id DESC",
+        (State.GONE, GUEST, GUEST + b"\xff"),
+    )
+    return [_Row(*row) for row in rows]
+
+
+def _list_parents(folder: bytes) -> list[bytes]:
+    """Return a folder and those it is in."""
+    parts = folder.split(b"/") if folder else []
+    return [b"/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+
+
+def _filter(rows: Iterable[_Row], wanted: Wanted, known: Mapping[str, Facts]) -> Iterable[_Row]:
     text, folder = wanted.text.casefold(), os.fsencode(wanted.folder) + b"/" if wanted.folder else b""
-    for recording in recordings:
-        if wanted.state and recording.state != wanted.state:
+    for row in rows:
+        if wanted.state and row.state != wanted.state:
             continue
-        if folder and not recording.path.startswith(folder):
+        if folder and not row.path.startswith(folder):
             continue
-        if text and text not in lookup.format_name(recording).casefold():
+        if text and text not in row.path.decode("utf-8", "replace").casefold():
             continue
-        facts = known.get(str(recording.name))
-        if wanted.speaker and (facts is None or wanted.speaker not in facts.speakers):
-            continue
-        if wanted.language and (facts is None or wanted.language != facts.language):
-            continue
-        yield recording
+        if wanted.speaker or wanted.language:
+            facts = known.get(os.fsdecode(row.path))
+            if facts is None or (wanted.speaker and wanted.speaker not in facts.speakers):
+                continue
+            if wanted.language and wanted.language != facts.language:
+                continue
+        yield row
 
 
-def _show(folder: str) -> str:
-    return os.fsencode(folder).decode("utf-8", "replace")
+def _show(folder: bytes) -> str:
+    return folder.decode("utf-8", "replace")

@@ -7,6 +7,7 @@ alone; no request is logged.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import ipaddress
 import json
@@ -121,6 +122,7 @@ def serve(
         server.capture_signals = lambda: _take_signals(server.handle_exit)
 
         async def notify() -> None:
+            _return_memory()
             if idle_hours and time.monotonic() - used[0] > idle_hours * 3600:
                 server.should_exit = True
 
@@ -135,6 +137,12 @@ def serve(
             with contextlib.suppress(OSError, ValueError):
                 if json.loads((state / NOTE).read_bytes()) == note:
                     (state / NOTE).unlink()
+
+
+def _return_memory() -> None:
+    """Give memory that a large transcript or a new index took back to the system, where the C library keeps it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _prepare_spool(state: Path) -> None:

@@ -191,7 +191,7 @@ def _requirements(job: protocol.ModelJob) -> tuple[Any, ...]:
 def _broken(name: str, error: ImportError) -> EnvironmentFaultError:
     cure = f"`dropscribe backends install {name}`." if name == environments.NAME else "Install Dropscribe again."
     if "executable stack" in str(error):  # ctranslate2 up to 4.5, under glibc 2.41
-        cure = f"Its ctranslate2 is too old for this system: 4.6 or newer is needed. {cure}"
+        cure = f"Its ctranslate2 is too old for this system: 4.6.3 or newer is needed. {cure}"
     return EnvironmentFaultError("backend-broken", f"The backend {name} cannot be imported: {error}.", cure)
 
 

@@ -151,7 +151,7 @@ class Cutter:
                 if not alone and (
                     self._measure(i, j) > limits.lines * (limits.line + 1)
                     or atoms[j - 1].end - atoms[i].start > limits.longest
-                    or (limits.words and self._words[j] - self._words[i] > limits.words)
+                    or (limits.words and self._words[j] - self._words[i + 1] >= limits.words)
                 ):
                     break
                 total = best[i] + self._rate_cue(i, j)

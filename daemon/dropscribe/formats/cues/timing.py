@@ -51,7 +51,7 @@ def set_times(drafts: list[Draft], limits: Limits) -> list[Cue]:
                 # Close the gap, or else make it long enough to be seen as one.
                 closes = wanted <= min(draft.end + limits.silence, start + limits.longest)
                 end = wanted if closes else max(min(needed, end), draft.end, wanted + limits.gap - limits.jerky)
-        end = max(end, start + 1)
+        end = max(min(end, start + limits.longest), start + 1)
         cues.append(Cue(start, end, draft.lines, draft.speaker))
     return cues
 

@@ -80,6 +80,13 @@ class Outputs:
         msg = f"no free output name for {recording.name}"
         raise FileExistsError(msg)
 
+    def holds_base(self, base: str, recording: int) -> bool:
+        """Return whether an output name is a recording's."""
+        found = self._database.read(
+            "SELECT 1 FROM bases WHERE base = ? AND recording = ?", (os.fsencode(names.fold_case(base)), recording)
+        )
+        return found.fetchone() is not None
+
     def take_base(self, base: str, recording: int) -> bool:
         """Let an output name be one recording's alone. Returns False when another one has it."""
         with self._database.transaction() as db:
