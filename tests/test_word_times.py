@@ -206,6 +206,7 @@ class TestAlignWords:
         [
             pytest.param((), 6.0, id="where the next word begins"),
             pytest.param((5.96,), 5.96, id="where it is soft near that"),
+            pytest.param((5.85,), 5.85, id="where it is very soft"),
             pytest.param((5.6,), 6.0, id="not inside a word"),
         ],
     )
@@ -236,6 +237,36 @@ class TestAlignWords:
             (aligned,) = word_times.align_words(given_, clean_sound((5.2, 7.2)))
             assert aligned.words[-1].end == expected
 
+    def test_a_closed_mouth_that_noise_makes_a_pause_of_the_detection_does_not_move_words_to_others(self) -> None:
+        edges = ((1.42, 2.09), (2.5, 2.76), (2.9, 3.41), (4.19, 4.86))  # `sixteen` is the two in the middle
+        sound = Sound(tuple(SoundSegment(a, b, speech_span=n) for n, (a, b) in enumerate(edges)), 25.0)
+        given_ = [segment((" 7", 0.36, 1.82), (" 16", 1.82, 3.0), (" 7", 3.0, 4.56))]
+        (aligned,) = word_times.align_words(given_, sound)
+        assert [(w.start, w.end) for w in aligned.words] == [edges[0], (2.5, 3.41), edges[3]]
+
+    def test_figures_that_the_engine_has_in_the_sound_before_go_back_to_the_sound_left_without_one(self) -> None:
+        edges = ((1.61, 2.22), (2.92, 3.89), (4.33, 4.9), (5.63, 6.53))
+        given_ = [segment((" 5", 1.07, 2.23), (" 19", 2.23, 3.37), (" 12", 3.37, 4.55), (" 14", 4.55, 6.05))]
+        (aligned,) = word_times.align_words(given_, clean_sound(*edges))
+        assert [(w.start, w.end) for w in aligned.words] == list(edges)
+
+    def test_another_voice_before_the_detected_speech_is_not_a_part_of_the_word_after_it(self) -> None:
+        sound = Sound((SoundSegment(2.3, 5.0, extends_before=0.3),), 23.0)
+        (aligned,) = word_times.align_words([segment((" that", 2.0, 2.7), (" was all of it.", 2.7, 5.0))], sound)
+        assert aligned.start == 2.3
+
+    def test_the_name_of_a_letter_within_a_sentence_is_as_long_as_a_word(self) -> None:
+        words = [(" the", 1.0, 1.2), (" letter", 1.2, 1.55), (" Z.", 1.55, 1.89), (" Press", 2.05, 2.35)]
+        (aligned,) = word_times.align_words([segment(*words, (" again.", 2.35, 2.8))], clean_sound((1.0, 2.8)))
+        assert (aligned.words[2].start, aligned.words[3].start) == (1.55, 2.05)
+
+    def test_the_last_word_of_a_sentence_is_drawn_out_where_the_engine_gives_punctuation_time(self) -> None:
+        words = [(" please", 1.0, 1.4), (" cancel.", 1.4, 2.02), (" After", 2.12, 2.5), (" that", 2.5, 2.8)]
+        loudness = np.zeros(600, np.float32)
+        loudness[203:206] = -5.0  # a soft consonant
+        (aligned,) = word_times.align_words([segment(*words)], Sound((SoundSegment(1.0, 2.8),), 25.0, loudness, 1.0))
+        assert aligned.words[1].end == 2.12
+
     def test_where_no_sound_segment_is_seen_no_word_leaves_the_detected_speech(self) -> None:
         given_ = [segment((" first", 0.0, 12.4), (" last", 12.4, 13.0), (" far", 25.0, 25.5))]
         (aligned,) = word_times.align_words(given_, Sound((), 4.0, speech=((12.0, 13.0),)))
@@ -252,7 +283,12 @@ class TestAlignWords:
 
     @pytest.mark.parametrize(
         ("headroom", "engine", "expected"),
-        [(15.0, (5.4, 6.7), (5.3, 6.75)), (15.0, (5.15, 6.8), (5.2, 6.8)), (25.0, (5.4, 6.7), (5.2, 6.9))],
+        [
+            (15.0, (5.4, 6.7), (5.3, 6.75)),
+            (15.0, (5.15, 6.8), (5.2, 6.8)),
+            (23.0, (5.4, 6.7), (5.2, 6.9)),
+            (25.0, (5.4, 6.7), (5.2, 6.9)),
+        ],
     )
     def test_in_noise_sound_beyond_what_both_found_is_anothers(
         self, headroom: float, engine: tuple[float, float], expected: tuple[float, float]

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from dropscribe.backends import Hearing
     from dropscribe.transcript import Segment, Word
 
 VOICES = {"en": "en-us", "fr": "fr", "es": "es", "it": "it", "ru": "ru"}
@@ -248,6 +249,7 @@ class Kept:
         options: backends.Options,
         *,
         done: int = 0,
+        hearing: Hearing | None = None,
     ) -> Iterator[tuple[Window, list[Segment]]]:
         """See `Backend.transcribe`; counts the CPU seconds of the first call, and the samples of
         all later ones.
@@ -266,7 +268,7 @@ class Kept:
                 yield window, [segment_from_dict(s) for s in found]
             return
         answers, seconds, began = [], 0.0, time.process_time()
-        for window, segments in self._backend.transcribe(samples, windows, options):
+        for window, segments in self._backend.transcribe(samples, windows, options, hearing=hearing):
             seconds += time.process_time() - began
             answers.append([to_dict(s) for s in segments])
             yield window, segments

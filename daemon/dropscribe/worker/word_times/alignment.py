@@ -43,20 +43,26 @@ class Costs:
 
     moved: float = 3.9
     """A second by which an edge is moved from the engine's."""
+    moved_figure: float = 2.0
+    """The same for a word with figures. They are not spelled for the engine, which knows their edges half as
+    well."""
     lost: float = 0.08
     """From which on a second costs `moved_far`. Inside speech the engine is hardly ever wrong by
     more; beside a pause it is wrong by any amount."""
     moved_far: float = 0.5
     silence: float = 4.0
-    """A second of a word in silence, and as much again where the detection hears a pause as well. More
+    """A second of a word in silence, and as much again where the detection hears a `rest` as well. More
     than `moved`, so that words end with the sound."""
+    rest: float = 0.2
+    """A shorter pause may be a closed mouth (`sixteen`), in noise also where the detection hears it: noise drowns
+    the soft sounds on both sides, and nobody rests so shortly."""
     release: float = 0.15
     """A shorter sound is the release of a stop (`sept`, `huit`): the closed mouth before it costs half of
     `silence`. No word is shorter."""
     undetected: float = 2.0
-    """A second of a word where the detection hears nobody and the sound shows no edges, in noise or
-    music; less than half of `silence`, for the detection misses soft speech. A second of detected speech
-    between words costs the same there."""
+    """A second of a word where the detection hears nobody and the sound shows no edges, in noise, music or
+    another's voice; less than half of `silence`, for the detection misses soft speech. A second of detected
+    speech between words costs the same where nothing shows edges."""
     margin: float = 0.05
     """Around detected speech that counts as detected: it is known to 32 ms."""
     unheard: float = 8.0
@@ -66,6 +72,12 @@ class Costs:
     """Share of `unheard` for sound in noise shortly before detected speech, which may be another's:
     the engine decides, else it belongs to the word. Sound shortly after it belongs to nobody, for the
     detection ends late there."""
+    clear: float = 22.0
+    """Decibels of headroom from which on sound around detected speech is the speaker's: a few less than
+    `DEPTH`, for some noise is in every room."""
+    punctuation: float = 1.0
+    """A second by which a word begins earlier in the time that the engine gives to the punctuation before it.
+    Without a pause the two words meet where it is soft."""
     filler: float = 1.0
     """Sound between two words, however long: a filler, a breath, or a sentence that the engine left
     out. A quarter of a second of `moved`: no word is drawn out over more."""
@@ -73,6 +85,9 @@ class Costs:
     """Share of its usual length below which a word is too short."""
     longest: float = 1.4
     """Times its usual length from which on a word is too long, and a pause before it may be in it."""
+    drawn: float = 0.1
+    """Seconds that it may be longer where the engine gives as much to punctuation: the end of a sentence is
+    drawn out."""
     misfit: float = 1.0
     """Too short or too long by its usual length."""
     loud: float = 0.15
@@ -99,8 +114,8 @@ def place_words(words: Sequence[Word], usual_lengths: Values, sound: Sound) -> l
     steps = max(len(words), math.ceil((last - first) / STEP))
     times = np.minimum(first + STEP * np.arange(steps + 1), last)
     table = _Table(times, sound, usual_lengths)
-    for begins, ends in zip(*_bound_edges(words, COSTS.longest * usual_lengths), strict=True):
-        table.add_word(begins, ends)
+    for word, begins, ends in zip(words, *_bound_edges(words, COSTS.longest * usual_lengths), strict=True):
+        table.add_word(word, begins, ends)
     exact = np.array([edge for segment in sound.segments for edge in (segment.start, segment.end)])
     found: list[Interval] = []
     before = first
@@ -137,13 +152,22 @@ def _bound_edges(words: Sequence[Word], longest: Values) -> tuple[list[Interval]
     """Return between which times each word begins, and ends, as far as the engine knows.
 
     The engine often makes a pause part of the word after it. The time of punctuation, between two
-    words, is mostly the end of the word before, which is drawn out at the end of a sentence.
+    words, is mostly the end of the word before, which is drawn out at the end of a sentence. But the
+    word after it may begin in it.
     """
+    earliest = [words[0].start]
+    for before, word in itertools.pairwise(words):
+        earliest.append(word.start if _has_figures(word) else min(before.end, word.start))
     begins = [
-        (word.start, max(word.start, word.end - length)) for word, length in zip(words, longest.tolist(), strict=True)
+        (start, max(word.start, word.end - length))
+        for start, word, length in zip(earliest, words, longest.tolist(), strict=True)
     ]
     following = [*(word.start for word in words[1:]), words[-1].end]
     return begins, [(word.end, max(word.end, start)) for word, start in zip(words, following, strict=True)]
+
+
+def _has_figures(word: Word) -> bool:
+    return any(map(str.isdigit, word.word))
 
 
 def _refine(time: float, edges: Values, engine: float) -> float:
@@ -167,11 +191,16 @@ class _Table:
         self._border = border
         self._begin: list[Values] = []
         """For each word the least cost of beginning at each time."""
+        self._drawn: list[float] = []
+        """Steps by which each word may be longer."""
         self._end: list[Values] = []
 
-    def add_word(self, begins: Interval, ends: Interval) -> None:
+    def add_word(self, word: Word, begins: Interval, ends: Interval) -> None:
         """Add the next word, which by the engine begins and ends between these times."""
-        begin = self._cross_gap() + self._move(begins)
+        moved = COSTS.moved_figure if _has_figures(word) else COSTS.moved
+        self._drawn.append(min(ends[1] - ends[0], COSTS.drawn) / STEP)
+        begin = self._cross_gap() + self._move(begins, moved)
+        begin += COSTS.punctuation * np.clip(word.start - self._times, 0.0, word.start - begins[0])
         number = len(self._begin)
         self._begin.append(begin)
         low, high, rate = self._limits(number)
@@ -180,7 +209,7 @@ class _Table:
         usual = _delay(_slide_minimum(open_, high - low + 1), low)
         short = _delay(_slide_minimum(open_ + rate * steps, low - 1), 1) + rate * (low - steps) if low > 1 else np.inf
         long = _delay(np.minimum.accumulate(open_ - rate * steps), high + 1) + rate * (steps - high)
-        self._end.append(np.minimum(np.minimum(usual, short), long) + self._word + self._move(ends))
+        self._end.append(np.minimum(np.minimum(usual, short), long) + self._word + self._move(ends, moved))
 
     def read_back(self) -> list[tuple[int, int]]:
         """Return the steps at which each word begins and ends, at the least cost of all."""
@@ -203,7 +232,7 @@ class _Table:
         """Return the least and the most steps of a usual word, and what a step less or more costs."""
         usual = self._usual[number]
         low = max(1, round(COSTS.shortest * usual))
-        return low, max(low, round(COSTS.longest * usual)), COSTS.misfit / max(usual, 1.0)
+        return low, max(low, round(COSTS.longest * usual + self._drawn[number])), COSTS.misfit / max(usual, 1.0)
 
     def _cross_gap(self) -> Values:
         """Return the least cost up to each time, the gap after the last word included."""
@@ -214,14 +243,14 @@ class _Table:
         cost: Values = np.minimum(heard, least + COSTS.filler)
         return cost
 
-    def _move(self, engine: Interval) -> Values:
+    def _move(self, engine: Interval, moved: float) -> Values:
         """Return what it costs that an edge of a word is at each time, when by the engine it is in
         this interval.
         """
         first, last = engine
         away = np.maximum(np.maximum(first - self._times, self._times - last), 0.0)
         near = np.minimum(away, COSTS.lost)
-        return COSTS.moved * near + COSTS.moved_far * (away - near) + self._border
+        return moved * near + COSTS.moved_far * (away - near) + self._border
 
 
 def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
@@ -233,13 +262,15 @@ def _weigh_sound(times: Values, sound: Sound) -> tuple[Values, Values, Values]:
     if sound.segments:
         silent += 1
         for before, after in itertools.pairwise(sound.segments):
-            if before.speech_span != after.speech_span:
+            if before.speech_span != after.speech_span and after.start - before.end >= COSTS.rest:
                 silent[_find(middles, before.end, after.start)] += 1
             elif after.end - after.start < COSTS.release:
                 silent[_find(middles, before.end, after.start)] /= 2
-        in_noise = sound.headroom < DEPTH  # there sound that is not detected may be another's
+        in_noise = sound.headroom < COSTS.clear  # there sound that is not detected may be another's
+        earlier = COSTS.undetected / COSTS.silence if sound.headroom < DEPTH else 0.0
         for segment in sound.segments:
-            silent[_find(middles, segment.start - segment.extends_before, segment.end)] = 0
+            silent[_find(middles, segment.start - segment.extends_before, segment.start)] = earlier
+            silent[_find(middles, segment.start, segment.end)] = 0
             heard[_find(middles, segment.start, segment.end)] = 1
             if in_noise:
                 heard[_find(middles, segment.start, segment.start + segment.undetected_start)] = COSTS.masked
