@@ -6,11 +6,13 @@ import io
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
 from fcntl import ioctl
 from typing import TYPE_CHECKING
 
@@ -90,21 +92,27 @@ def test_it_follows_the_terminal_and_ends_with_ctrl_c(house: House) -> None:
     command = [sys.executable, "-m", "dropscribe", "status", "--watch"]
     with subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        read_until(ours, b"longer than forty columns.wav")
-        ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
-        read_until(ours, "Done [^…]*…[^…]{0,20}s.wav".encode())
-        process.send_signal(signal.SIGINT)
-        rest = read_until(ours, None)
-        assert process.wait() == 3  # there is no daemon
+        try:
+            assert b"longer than forty columns.wav" in read_until(ours, b"longer than forty columns.wav")
+            ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+            cut = "Done [^…]*…[^…]*wav".encode()
+            assert re.search(cut, read_until(ours, cut))
+            process.send_signal(signal.SIGINT)
+            rest = read_until(ours, None)
+            assert process.wait() == 3  # there is no daemon
+        finally:
+            process.kill()
     os.close(ours)
     assert b"\x1b[?1049l" in rest  # the screen is as it was
     assert b"Traceback" not in rest
 
 
 def read_until(terminal: int, wanted: bytes | None) -> bytes:
-    """Return what is shown until a pattern is there, or until the end."""
-    shown = b""
+    """Return what is shown until a pattern is there, or until the end; a minute without it is enough."""
+    shown, end = b"", time.monotonic() + 60
     while wanted is None or not re.search(wanted, shown):
+        if not select.select([terminal], [], [], max(0.0, end - time.monotonic()))[0]:
+            break
         try:
             more = os.read(terminal, 4096)
         except OSError:  # Linux: nobody has the other end open any more
