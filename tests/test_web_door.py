@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import urlencode
 import pytest
 
 from conftest import DATA
+from dropscribe.web import uploads
 from examples import TWO
 from web_server import PATIENCE, Server
 
@@ -304,3 +306,15 @@ def test_a_server_that_is_killed_leaves_nothing_that_keeps_the_next_from_startin
     finally:
         made.stop()
     assert not (made.state / "web.json").exists()
+
+
+def test_a_playlist_that_is_called_a_recording_opens_nothing_that_it_names(tmp_path: Path) -> None:
+    shutil.copyfile(DATA / "jfk.opus", tmp_path / "other.opus")
+    uploads.check_content(tmp_path / "other.opus")
+    for name, text in (
+        ("list.m4a", "ffconcat version 1.0\nfile other.opus\n"),
+        ("live.m4a", "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nother.opus\n#EXT-X-ENDLIST\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(uploads.RefusedError, match="no recording"):
+            uploads.check_content(tmp_path / name)

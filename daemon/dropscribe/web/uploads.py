@@ -44,12 +44,16 @@ _NAMES = 1000
 _PROBE = """
 import sys
 import av
+from dropscribe.worker.decoding.container import FORMATS
+extra = {"metadata_errors": "ignore"} if int(av.__version__.split(".")[0]) < 19 else {}
+allowed = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 try:
-    with av.open(sys.argv[1], metadata_errors="ignore") as found:
+    with av.open(sys.argv[1], options=allowed, **extra) as found:
         sys.exit(0 if found.streams.audio else 3)
 except av.error.FFmpegError:
     sys.exit(4)
 """
+"""Formats and protocols are bounded as they are for the daemon: a playlist would make FFmpeg open what it names."""
 _WHY = {3: "It has no sound.", 4: "It is no recording, or it is damaged."}
 """What the exit codes of the probe mean."""
 
